@@ -1,0 +1,25 @@
+"""Running notebooks: paths, parameters, the one output writer, its manifest, the parallel map, the rebuild.
+
+Conventions: relative output folders are meant from :func:`root`, never from the working folder; files are written
+beside their place and moved into it when complete; every output is recorded with its SHA-256.
+
+Importing this room is cheap and touches nothing else of the package.
+"""
+
+from .parallel import map, progress
+from .paths import atomic, data_home, root, shared_data
+from .settings import parameters, resolve
+from .writer import Run, start
+
+__all__ = [
+    "Run",
+    "atomic",
+    "data_home",
+    "map",
+    "parameters",
+    "progress",
+    "resolve",
+    "root",
+    "shared_data",
+    "start",
+]

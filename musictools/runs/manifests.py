@@ -1,0 +1,145 @@
+"""Hashes, JSON that any reader takes, and the manifest: one part a notebook, merged into ``manifest.json``."""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from .paths import atomic, root
+
+PACKAGE = Path(__file__).resolve().parents[1]
+VERSIONED = ("musictools", "tensorflow", "keras", "numpy", "scipy", "pandas", "librosa", "scikit-learn", "matplotlib")
+_SOURCES = {".py", ".csv", ".yaml", ".json", ".txt", ".js", ".css", ".html"}
+
+
+def plain(value):
+    """Return `value` in JSON's own types: NaN and infinities become None, arrays lists, paths strings."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        entries = sorted(value, key=str) if isinstance(value, set | frozenset) else value
+        return [plain(entry) for entry in entries]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def write_json(path, value):
+    """Write `value` as JSON, complete or not at all."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path):
+    """Return what the JSON file at `path` holds, or None when it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def digest(value):
+    """Return the SHA-256 of a JSON-like value."""
+    text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path):
+    """Return the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def package_digest(folder=None):
+    """Return the SHA-256 over the package's sources and data files."""
+    folder = Path(folder or PACKAGE)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in _SOURCES and "__pycache__" not in path.parts)
+    return digest({path.relative_to(folder).as_posix(): file_digest(path) for path in paths})
+
+
+def notebook_digest(path):
+    """Return the SHA-256 over a notebook's cells, without outputs and counters."""
+    cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
+    sources = [
+        [cell["cell_type"], "".join(cell["source"]), sorted(cell.get("metadata", {}).get("tags", []))] for cell in cells
+    ]
+    return digest(sources)
+
+
+def folder_stamp(folder):
+    """Return a cheap fingerprint of a data folder: names, sizes and times of its files, None when it is missing.
+
+    Hidden entries and ``*.zarr`` stores are left out: stores are made from data, they are none.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        return None
+    if folder.is_file():
+        return digest([folder.stat().st_size, folder.stat().st_mtime_ns])
+    entries = []
+    for here, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not name.endswith(".zarr"))
+        for name in sorted(name for name in files if not name.startswith(".")):
+            stat = os.stat(os.path.join(here, name))
+            entries.append([os.path.relpath(os.path.join(here, name), folder), stat.st_size, stat.st_mtime_ns])
+    return digest(entries)
+
+
+def versions():
+    """Return Python's version and those of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def device():
+    """Name the GPUs TensorFlow sees, else the CPU. TensorFlow is asked only if it is loaded already."""
+    if "tensorflow" in sys.modules:
+        tensorflow = sys.modules["tensorflow"]
+        gpus = tensorflow.config.list_physical_devices("GPU")
+        names = [tensorflow.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+        if names:
+            return ", ".join(names)
+    return f"CPU ({os.cpu_count()} cores, {platform.machine()})"
+
+
+def commit():
+    """Return the checkout's git commit, with ``+changes`` when files differ from it; None without git."""
+
+    def git(*arguments):
+        command = ["git", "-C", str(root()), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def part_path(folder, notebook):
+    """Return where the manifest part of `notebook` lies."""
+    return Path(folder) / "manifests" / f"{notebook}.json"
+
+
+def read_parts(folder):
+    """Return the manifest parts in an output folder, by notebook, in the order of their names."""
+    parts = {path.stem: read_json(path) for path in sorted((Path(folder) / "manifests").glob("[!.]*.json"))}
+    return {name: part for name, part in parts.items() if isinstance(part, dict)}
+
+
+def write_part(folder, notebook, part):
+    """Write one notebook's part and merge all of them into ``manifest.json``."""
+    write_json(part_path(folder, notebook), part)
+    write_json(Path(folder) / "manifest.json", {"profile": Path(folder).name, "notebooks": read_parts(folder)})

@@ -1,0 +1,103 @@
+"""Where things lie, and writing files so that they are complete or absent."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+_TEMPORARY = ".tmp-"
+
+
+def root():
+    """Return the folder that relative output folders are meant from.
+
+    Returns
+    -------
+    root : Path
+        The checkout (the folder above the package, when it holds ``pyproject.toml`` and this package's notebooks or
+        sources); the current folder when the package is installed elsewhere.
+    """
+    above = Path(__file__).resolve().parents[2]
+    in_checkout = (above / "pyproject.toml").is_file() and above.name != "site-packages"
+    return above if in_checkout else Path.cwd()
+
+
+def data_home():
+    """Return the folder for data sets and stores: ``MUSICTOOLS_DATA``, else ``data/`` of the checkout.
+
+    Returns
+    -------
+    folder : Path
+        Not created here. Outside a checkout: ``~/.cache/musictools``.
+    """
+    named = os.environ.get("MUSICTOOLS_DATA", "").strip()
+    if named:
+        return Path(named).expanduser().resolve()
+    if (root() / "pyproject.toml").is_file():
+        return root() / "data"
+    return Path.home() / ".cache" / "musictools"
+
+
+def shared_data():
+    """Return the folder with real data for measuring, or None.
+
+    Returns
+    -------
+    folder : Path or None
+        ``MUSICTOOLS_SHARED_DATA``, else ``../shared/data`` beside the checkout; None where it does not exist.
+    """
+    named = os.environ.get("MUSICTOOLS_SHARED_DATA", "").strip()
+    folder = Path(named).expanduser() if named else root().parent / "shared" / "data"
+    return folder.resolve() if folder.is_dir() else None
+
+
+def from_root(path):
+    """Return `path` as an absolute Path, relative ones being meant from :func:`root`."""
+    path = Path(path).expanduser()
+    return path if path.is_absolute() else root() / path
+
+
+@contextmanager
+def atomic(path):
+    """Give a temporary path to write to, and move it to `path` when the block ends well.
+
+    Parameters
+    ----------
+    path : str or Path
+        Final place. Its folder is made when missing.
+
+    Yields
+    ------
+    temporary : Path
+        In the same folder, with the same suffix. Removed when the block raises.
+
+    Examples
+    --------
+    >>> with atomic("model.keras") as temporary:  # doctest: +SKIP
+    ...     model.save(temporary)
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_stale(folder):
+    """Remove temporary files below `folder` whose writer is gone."""
+    for path in Path(folder).rglob(_TEMPORARY + "*"):
+        writer = path.name.removeprefix(_TEMPORARY).split("-")[0]
+        if path.is_file() and not (writer.isdigit() and _alive(int(writer))):
+            path.unlink(missing_ok=True)
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,360 @@
+"""The one writer: tables, figures, sounds, models and sentences of a notebook, each recorded with its hash."""
+
+import os
+import re
+import time
+from pathlib import Path
+
+from . import manifests, settings
+from .parallel import kernel_shell
+from .paths import atomic, from_root, root
+
+_FOLDERS = {"tables": ".csv", "figures": ".png", "audio": ".mp3", "models": ".keras", "files": ""}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def start(output_dir, *, notebook, parameters=None, scheduler=""):
+    """Begin a notebook's run.
+
+    Parameters
+    ----------
+    output_dir : str or Path
+        Where results go, such as ``"outputs/demo"``; relative ones are meant from the checkout.
+    notebook : str
+        The notebook's name without suffix, such as ``"02_train_genre_model"``.
+    parameters : dict or None
+        The parameters to record; None: read from the running notebook, as its parameters cell names them.
+    scheduler : str
+        Address of a Dask scheduler for :func:`musictools.runs.map`; kept as ``run.scheduler``.
+
+    Returns
+    -------
+    run : Run
+
+    Raises
+    ------
+    ValueError
+        If `output_dir` or `notebook` is empty or odd, or a parameter's type differs from its default's.
+    """
+    if not str(output_dir).strip():
+        raise ValueError("output_dir must name a folder, such as 'outputs/demo'. Got an empty one.")
+    if parameters is None:
+        parameters = _running_parameters(root() / "notebooks" / f"{notebook}.ipynb")
+    return Run(from_root(output_dir), notebook=_checked(notebook), parameters=parameters, scheduler=scheduler)
+
+
+class Run:
+    """One notebook's results: writes them below one folder and records them in the manifest.
+
+    Made by :func:`musictools.runs.start`.
+
+    Attributes
+    ----------
+    output_dir : Path
+        The profile's folder.
+    notebook : str
+        The notebook's name.
+    parameters : dict
+        As recorded.
+    scheduler : str
+        Address of a Dask scheduler, or empty.
+    """
+
+    def __init__(self, output_dir, *, notebook, parameters=None, scheduler=""):
+        self.output_dir = Path(output_dir)
+        self.notebook = notebook
+        self.parameters = dict(parameters or {})
+        self.scheduler = scheduler
+        self._began = time.monotonic()
+        self._outputs, self._said, self._data, self._upstream = {}, [], {}, {}
+        self._write(finished=False)
+
+    def path(self, kind, name):
+        """Return where an output goes, and expect it to be there when the run finishes.
+
+        Parameters
+        ----------
+        kind : str
+            ``tables``, ``figures``, ``audio``, ``models`` or ``files``.
+        name : str
+            Letters, digits, ``_``, ``-`` and ``.``; the kind's usual suffix is added when there is none
+            (``files`` keep the name as it is).
+
+        Returns
+        -------
+        path : Path
+            Its folder exists.
+        """
+        if kind not in _FOLDERS:
+            raise ValueError(f"kind must be one of {', '.join(_FOLDERS)}. Got {kind!r}.")
+        path = self.output_dir / kind / _with_suffix(_checked(name), kind)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._outputs[path.relative_to(self.output_dir).as_posix()] = None
+        return path
+
+    def table(self, name, table, *, index=None):
+        """Write a table as CSV and return it, so that a cell shows it.
+
+        Parameters
+        ----------
+        name : str
+            As in :meth:`path`; ``<source>_<number>_<name>`` for a table of a source.
+        table : pd.DataFrame or pd.Series
+            The table.
+        index : bool or None
+            Write the index; None: unless it is a plain 0, 1, 2, …
+
+        Returns
+        -------
+        table : pd.DataFrame
+            What was given.
+        """
+        import pandas as pd
+
+        if isinstance(table, pd.Series):
+            table = table.to_frame()
+        if not isinstance(table, pd.DataFrame):
+            raise ValueError(f"table must be a DataFrame. Got {type(table).__name__} for {name!r}.")
+        if index is None:
+            index = not (isinstance(table.index, pd.RangeIndex) and table.index.name is None)
+        path = self.path("tables", name)
+        with atomic(path) as temporary:
+            table.to_csv(temporary, index=index, lineterminator="\n", encoding="utf-8")
+        self._record(path)
+        return table
+
+    def figure(self, name, figure, *, dpi=150):
+        """Write a figure as PNG (equal bytes for equal figures), show it once in a notebook, and close it.
+
+        Parameters
+        ----------
+        name : str
+            As in :meth:`path`.
+        figure : matplotlib.figure.Figure
+            The figure.
+        dpi : int > 0
+            Dots an inch.
+
+        Returns
+        -------
+        path : Path
+        """
+        import matplotlib.pyplot as plt
+
+        path = self.path("figures", name)
+        with atomic(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=dpi, bbox_inches="tight", metadata={"Software": None})
+        self._record(path)
+        _display(figure)
+        plt.close(figure)
+        return path
+
+    def audio(self, name, y, sr):
+        """Write a sound and put a player into the notebook.
+
+        Parameters
+        ----------
+        name : str
+            As in :meth:`path`; a suffix ``.mp3`` (the default), ``.wav``, ``.flac`` or ``.ogg`` chooses the format.
+            All but ``.ogg`` give equal bytes for equal sounds.
+        y : np.ndarray [shape=(n,) or (n, channels)]
+            Samples between -1 and 1.
+        sr : int > 0
+            Sampling rate in Hz.
+
+        Returns
+        -------
+        path : Path
+
+        Raises
+        ------
+        ValueError
+            If `y` is empty, holds NaN or infinities, or would clip.
+        """
+        import numpy as np
+        import soundfile
+
+        y = np.asarray(y, dtype=np.float32)
+        if y.size == 0 or not np.isfinite(y).all():
+            raise ValueError(f"Sound {name!r} {'is empty' if y.size == 0 else 'holds NaN or infinite samples'}.")
+        peak = float(np.abs(y).max())
+        if peak > 1.001:
+            raise ValueError(f"Sound {name!r} has a peak of {peak:.3g} and would clip. Scale it to at most 1 first.")
+        path = self.path("audio", name)
+        with atomic(path) as temporary:
+            soundfile.write(temporary, y.clip(-1, 1), int(sr))
+        self._record(path)
+        if kernel_shell():
+            from IPython.display import Audio
+
+            _display(Audio(filename=str(path)))
+        return path
+
+    def model(self, name, model):
+        """Save a Keras model as ``models/<name>.keras`` and return its path."""
+        path = self.model_path(name)
+        with atomic(path) as temporary:
+            model.save(temporary)
+        self._record(path)
+        return path
+
+    def model_path(self, name):
+        """Return ``models/<name>.keras``, expected to be there when the run finishes."""
+        return self.path("models", name)
+
+    def say(self, text):
+        """Show a sentence (Markdown) and record it for the report.
+
+        Parameters
+        ----------
+        text : str
+            Words computed from the run's own numbers.
+        """
+        self._said.append(str(text))
+        self._write(finished=False)
+        if kernel_shell():
+            from IPython.display import Markdown
+
+            _display(Markdown(str(text)))
+        else:
+            print(text)
+
+    def uses(self, name, checksum="", *, path=None):
+        """Record a data set that the results depend on.
+
+        Parameters
+        ----------
+        name : str
+            The data set's name.
+        checksum : str
+            Its checksum, as the data set gives it.
+        path : str, Path or None
+            Its folder: a later rebuild runs this notebook again when names, sizes or times of its files change.
+        """
+        stamp = manifests.folder_stamp(path) if path else None
+        self._data[name] = {"checksum": checksum, "path": str(path) if path else None, "stamp": stamp}
+
+    def upstream(self, notebook):
+        """Return the finished results of an earlier notebook of this profile, and record the dependence.
+
+        Parameters
+        ----------
+        notebook : str
+            Its name, written out (``run.upstream("02_train_genre_model")``): the rebuild reads it from the source.
+
+        Returns
+        -------
+        results : Upstream
+            ``.path(kind, name)``, ``.table(name)``, ``.model_path(name)``, ``.parameters``.
+
+        Raises
+        ------
+        FileNotFoundError
+            If that notebook has no finished results here.
+        """
+        part = manifests.read_json(manifests.part_path(self.output_dir, notebook))
+        if not part or not part.get("finished"):
+            raise FileNotFoundError(
+                f"{notebook} has no finished results in {self.output_dir}. Run it first: "
+                f"musictools rebuild --profile {self.output_dir.name} --only {notebook.split('_')[0]}"
+            )
+        self._upstream[notebook] = manifests.digest(part["outputs"])
+        return Upstream(self.output_dir, notebook, part)
+
+    def finish(self):
+        """Hash every output and write this notebook's part of the manifest; call it last.
+
+        Returns
+        -------
+        manifest : Path
+            The part.
+
+        Raises
+        ------
+        FileNotFoundError
+            If an output was announced and never written.
+        """
+        for name, known in self._outputs.items():
+            if not (self.output_dir / name).is_file():
+                raise FileNotFoundError(f"{self.notebook} announced {name} and never wrote it.")
+            if known is None:
+                self._outputs[name] = manifests.file_digest(self.output_dir / name)
+        self._write(finished=True)
+        return manifests.part_path(self.output_dir, self.notebook)
+
+    def _record(self, path):
+        self._outputs[path.relative_to(self.output_dir).as_posix()] = manifests.file_digest(path)
+
+    def _write(self, *, finished):
+        part = {
+            "notebook": self.notebook,
+            "finished": finished,
+            "seconds": round(time.monotonic() - self._began, 3),
+            "parameters": self.parameters,
+            "data": self._data,
+            "upstream": self._upstream,
+            "outputs": self._outputs,
+            "said": self._said,
+        }
+        if finished:
+            part |= {
+                "versions": manifests.versions(),
+                "package": manifests.package_digest(),
+                "commit": manifests.commit(),
+                "device": manifests.device(),
+            }
+        manifests.write_part(self.output_dir, self.notebook, part)
+
+
+class Upstream:
+    """The finished results of an earlier notebook; made by :meth:`Run.upstream`."""
+
+    def __init__(self, output_dir, notebook, part):
+        self.output_dir, self.notebook, self.parameters = output_dir, notebook, part["parameters"]
+        self._outputs = part["outputs"]
+
+    def path(self, kind, name):
+        """Return the path of one of its outputs; FileNotFoundError lists what there is."""
+        key = f"{kind}/{_with_suffix(_checked(name), kind)}"
+        if key not in self._outputs:
+            there = ", ".join(output for output in self._outputs if output.startswith(f"{kind}/"))
+            raise FileNotFoundError(f"{self.notebook} has no {key}. It wrote: {there or 'none of that kind'}.")
+        return self.output_dir / key
+
+    def table(self, name, **options):
+        """Return one of its tables as a DataFrame; `options` go to ``pd.read_csv``."""
+        import pandas as pd
+
+        return pd.read_csv(self.path("tables", name), **options)
+
+    def model_path(self, name):
+        """Return the path of one of its models."""
+        return self.path("models", name)
+
+
+def _checked(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"A name may hold letters, digits, '_', '-' and '.', and no folder. Got {name!r}.")
+    return name
+
+
+def _with_suffix(name, kind):
+    known = {"audio": (".mp3", ".wav", ".flac", ".ogg")}.get(kind, (_FOLDERS[kind],))
+    return name if name.endswith(known) else name + _FOLDERS[kind]
+
+
+def _display(thing):
+    if kernel_shell():
+        from IPython.display import display
+
+        display(thing)
+
+
+def _running_parameters(path):
+    """Read a running notebook's parameters from its names, checking types against the defaults."""
+    shell = kernel_shell()
+    if shell is None or not os.path.isfile(path):
+        return {}
+    defaults = settings.parameters(path)
+    values = {name: shell.user_ns.get(name, default) for name, default in defaults.items()}
+    return {name: settings.fitting(values[name], default, where=name) for name, default in defaults.items()}
