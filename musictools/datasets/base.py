@@ -1,0 +1,176 @@
+"""What every data set offers.
+
+Conventions
+-----------
+Tables are indexed by clip id (int for MagnaTagATune's layout, else str) and share one order. `tracks` describes the
+clips, `tags` holds what annotators wrote (bool), `genres` the genres (bool; a clip may have none or several),
+`descriptors` the tags that are no genre, synonyms merged. A *split* is a Series clip id -> part name.
+"""
+
+import hashlib
+import zlib
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from musictools import audio
+from musictools.datasets import splits
+
+__all__ = ["Dataset"]
+
+TRACK_COLUMNS = ("artist", "album", "title", "path")
+
+
+class Dataset:
+    """A data set: tables in memory, audio on disk. Subclasses fill the tables.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the data set lies.
+    tracks : pd.DataFrame
+        By clip id, with at least artist, album, title and path (relative to `folder`).
+    tags : pd.DataFrame [bool]
+    genres : pd.DataFrame [bool]
+    descriptors : pd.DataFrame [bool]
+    """
+
+    name = ""
+    description = ""
+    licence = ""
+    bibtex = ""
+    where = ""  # how a user gets it
+    split_kinds = ("random",)
+    has_audio = True
+    spectrograms = None
+
+    def __init__(self, folder, *, tracks, tags, genres, descriptors):
+        self.folder = Path(folder)
+        self.tracks, self.tags, self.genres, self.descriptors = tracks, tags, genres, descriptors
+
+    def __repr__(self):
+        return f"<{self.name}: {len(self.tracks)} clips, {self.tags.shape[1]} tags, {self.genres.shape[1]} genres>"
+
+    def __len__(self):
+        return len(self.tracks)
+
+    def path(self, clip_id):
+        """Audio file of a clip, Path. Raises ValueError for an unknown clip."""
+        if clip_id not in self.tracks.index:
+            raise ValueError(f"{self.name} has no clip {clip_id!r}.")
+        return self.folder / self.tracks.at[clip_id, "path"]
+
+    def audio(self, clip_id, *, sr=None):
+        """Decode a clip.
+
+        Parameters
+        ----------
+        clip_id : int or str
+        sr : int > 0 or None
+            Hz; None keeps the file's own.
+
+        Returns
+        -------
+        y : np.ndarray [shape=(n,), float32]
+        sr : int
+        """
+        if not self.has_audio:
+            raise ValueError(f"{self.name} in {self.folder} has no audio files.")
+        return audio.load(self.path(clip_id), sr=sr)
+
+    def clip_seconds(self, ids=None):
+        """Length of the longest clip in seconds, by the files' headers."""
+        return max(audio.duration(self.path(i)) for i in (self.tracks.index if ids is None else ids))
+
+    def checksum(self, ids=None):
+        """Hash over the files' names, sizes and last bytes, str. Equal data in another place have the same one."""
+        digest = hashlib.sha256(self.name.encode())
+        for clip_id in self.tracks.index if ids is None else ids:
+            digest.update(f"{clip_id} {self.tracks.at[clip_id, 'path']} ".encode())
+            digest.update(_fingerprint(self.path(clip_id)) if self.has_audio else b"")
+        return digest.hexdigest()
+
+    @cached_property
+    def tables_checksum(self):
+        """Hash over tracks, tags and genres, str."""
+        digest = hashlib.sha256(self.name.encode())
+        for table in (self.tracks, self.tags, self.genres):
+            digest.update(pd.util.hash_pandas_object(table.astype(str), index=True).to_numpy().tobytes())
+        return digest.hexdigest()
+
+    def split(self, kind="random", *, parts=None, seed=0, ids=None):
+        """Assign every clip to a part.
+
+        Parameters
+        ----------
+        kind : str
+            ``"random"`` (stratified by genre), ``"artist"`` (no artist on two sides), or one that the data set
+            brings along, see `split_kinds`.
+        parts : dict of str to float or None
+            Part -> share of clips; None: 80 % train, 20 % test. Not for splits that come with the data.
+        seed : int >= 0
+        ids : sequence of clip id or None
+            Split these clips only.
+
+        Returns
+        -------
+        split : pd.Series [clip id -> part]
+            Clips that an official split leaves out are left out here too.
+
+        Raises
+        ------
+        ValueError
+            If the data set has no such split, or the shares do not add up to 1.
+        """
+        if kind not in self.split_kinds:
+            raise ValueError(f"{self.name} has no split {kind!r}. Known: {', '.join(self.split_kinds)}.")
+        ids = self.tracks.index if ids is None else pd.Index(ids)
+        if kind not in ("random", "artist"):
+            if parts is not None:
+                raise ValueError(f"The split {kind!r} comes with the data; parts cannot be chosen.")
+            fixed = self._fixed_split(kind)
+            return fixed[fixed.index.isin(ids)]
+        strata = splits.strata(self.genres.loc[ids])
+        parts = parts or {"train": 0.8, "test": 0.2}
+        if kind == "random":
+            return splits.random(strata, parts=parts, seed=seed)
+        return splits.grouped(strata, self.tracks.loc[ids, "artist"], parts=parts, seed=seed)
+
+    def _fixed_split(self, kind):
+        raise NotImplementedError
+
+    def validate(self):
+        """Look at every audio file.
+
+        Returns
+        -------
+        missing : dict of clip id to str
+            Clips whose file is not there, with its path.
+        invalid : dict of clip id to str
+            Clips whose file cannot be used, with the reason.
+        """
+        missing, invalid = {}, {}
+        for clip_id, path in self._files().items():
+            if not path.exists():
+                missing[clip_id] = str(path)
+                continue
+            try:
+                if audio.duration(path) <= 0:
+                    invalid[clip_id] = f"{path}: holds no audio."
+            except audio.AudioError as error:
+                invalid[clip_id] = str(error)
+        return missing, invalid
+
+    def _files(self):
+        return {clip_id: self.folder / path for clip_id, path in self.tracks["path"].items()}
+
+
+def _fingerprint(path):
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            file.seek(max(0, size - 4096))
+            return f"{size} {zlib.crc32(file.read())};".encode()
+    except OSError:
+        return b"absent;"

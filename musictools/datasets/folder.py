@@ -1,0 +1,82 @@
+"""Anybody's own songs: a folder with a sub-folder a genre, or with a table ``labels.csv``.
+
+Layout
+    ``<genre>/<anything>.mp3`` (or any audio format, sub-folders allowed; the folder below the genre counts as
+    artist), or ``labels.csv`` (comma separated) with the columns ``path`` (relative) and ``genre`` and, if wanted,
+    ``artist``, ``album``, ``title`` and ``tags`` (separated by ``;``). A genre cell may hold several genres,
+    separated by ``;``, or none.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from musictools import audio
+from musictools.datasets.base import Dataset
+
+__all__ = ["Folder"]
+
+OTHER_SUFFIXES = {".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka"}
+
+
+class Folder(Dataset):
+    """Your own songs; see the module for the layout.
+
+    Parameters
+    ----------
+    folder : str or Path
+    """
+
+    name = "folder"
+    description = "your own songs: genre sub-folders, or a labels.csv"
+    licence = "yours to know"
+    where = "put songs into <folder>/<genre>/, or write <folder>/labels.csv"
+    split_kinds = ("random", "artist")
+
+    def __init__(self, folder):
+        folder = Path(folder)
+        table = _from_csv(folder) if (folder / "labels.csv").is_file() else _from_folders(folder)
+        index = pd.Index(table.pop("clip_id"), name="clip_id")
+        table.index = index
+        tags, genres = (_one_hot(table.pop(c), index) for c in ("tags", "genre"))
+        super().__init__(folder, tracks=table, tags=tags.join(genres[[g for g in genres if g not in tags]]),
+                         genres=genres, descriptors=tags[[t for t in tags if t not in genres]])
+
+
+def _from_folders(folder):
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder.")
+    suffixes = audio.SOUNDFILE_SUFFIXES | OTHER_SUFFIXES
+    files = [p for p in sorted(folder.glob("*/**/*")) if p.suffix.lower() in suffixes and p.is_file()]
+    if not files:
+        raise ValueError(f"{folder}: no audio in sub-folders. Expected <genre>/<song>.mp3, or a labels.csv.")
+    rows = []
+    for path in files:
+        inner = path.relative_to(folder)
+        artist = inner.parts[1] if len(inner.parts) > 2 else ""
+        rows.append({"clip_id": inner.as_posix(), "artist": artist, "album": "", "title": path.stem,
+                     "path": inner.as_posix(), "track": inner.as_posix(), "genre": inner.parts[0], "tags": ""})
+    return pd.DataFrame(rows)
+
+
+def _from_csv(folder):
+    path = folder / "labels.csv"
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a comma separated table ({error}).") from None
+    missing = {"path", "genre"} - set(table.columns)
+    if missing:
+        raise ValueError(f"{path}: lacks the column {', '.join(sorted(missing))}. It has {', '.join(table.columns)}.")
+    if table["path"].duplicated().any():
+        raise ValueError(f"{path}: {table['path'][table['path'].duplicated()].iloc[0]} stands there twice.")
+    for column in ("artist", "album", "title", "tags"):
+        if column not in table:
+            table[column] = ""
+    return table.assign(clip_id=table["path"], track=table["path"])
+
+
+def _one_hot(cells, index):
+    lists = [[t.strip() for t in str(c).split(";") if t.strip()] for c in cells]
+    names = sorted({t for row in lists for t in row})
+    return pd.DataFrame([[n in row for n in names] for row in lists], index=index, columns=names, dtype=bool)

@@ -1,0 +1,97 @@
+"""The two genre classifiers of `rotheneder2023`, chapter 3: `ckn19` (3.2) and `pg20` (3.3).
+
+Input: (n_mels, length, 1), low frequency first, scaled to [0, 1] by the front end. Output: softmax over genres.
+The logits are the input of the layer named ``softmax``. Padding is "same" throughout, batch normalisation stands
+after the ReLU of its convolution ("composed of a convolutional layer, followed by a batch normalization").
+"""
+
+import keras
+from keras import layers
+
+__all__ = ["build"]
+
+
+def build(name, *, n_classes, input_shape=(128, 128, 1), width=1.0, seed=None):
+    """Build ckn19 or pg20.
+
+    Parameters
+    ----------
+    name : {"ckn19", "pg20"}
+    n_classes : int > 1
+    input_shape : tuple of 3 int
+        (n_mels, length, 1); each side at least 8 (ckn19) or 64 (pg20) because of the poolings.
+    width : float > 0
+        Multiplier for filters and units; 1.0 gives 33,930,504 and 44,769,480 parameters at 8 classes.
+    seed : int or None
+        Seed of initial weights and dropout.
+
+    Returns
+    -------
+    model : keras.Model
+        Functional; float32 probabilities, shape (batch, n_classes).
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> build("ckn19", n_classes=8).count_params()
+    33930504
+    """
+    builders = {"ckn19": (_ckn19, 8), "pg20": (_pg20, 64)}
+    if name not in builders:
+        raise ValueError(f"No genre model is called {name!r}. Known: {', '.join(builders)}.")
+    body, smallest = builders[name]
+    if not isinstance(n_classes, int) or n_classes < 2:
+        raise ValueError(f"n_classes must be an int of at least 2. Got {n_classes!r}.")
+    if not width > 0:
+        raise ValueError(f"width must be positive. Got {width!r}.")
+    if len(input_shape) != 3 or input_shape[2] != 1 or min(input_shape[:2]) < smallest:
+        raise ValueError(
+            f"input_shape must be (n_mels, length, 1) with sides of at least {smallest} for {name}. Got {input_shape}."
+        )
+    seeds = _Seeds(seed)
+    inputs = layers.Input(input_shape, name="spectrogram")
+    x = body(inputs, lambda n: max(1, round(n * width)), seeds)
+    x = layers.Dense(n_classes, name="logits", kernel_initializer=seeds.glorot())(x)
+    return keras.Model(inputs, layers.Softmax(name="softmax")(x), name=name)
+
+
+def _ckn19(x, wide, seeds):
+    for block, filters in enumerate((64, 128, 256), start=1):
+        x = layers.Conv2D(wide(filters), 3, padding="same", activation="relu", name=f"conv{block}",
+                          kernel_initializer=seeds.glorot())(x)
+        x = layers.BatchNormalization(name=f"norm{block}")(x)
+        x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(wide(512), activation="relu", name="dense", kernel_initializer=seeds.glorot())(x)
+    return layers.Dropout(0.2, name="dropout", seed=seeds.next())(x)
+
+
+def _pg20(x, wide, seeds):
+    for block, filters in enumerate((64, 128, 256, 512, 1024, 2048), start=1):
+        # Table 3.3 lists from its fourth row on the parameters of the layer below; its total is that of 2x2 kernels.
+        x = layers.Conv2D(wide(filters), 2, padding="same", activation="relu", name=f"conv{block}",
+                          kernel_initializer=seeds.glorot())(x)
+        x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(wide(4096), activation="relu", name="dense", kernel_initializer=seeds.glorot())(x)
+    return layers.Dropout(0.5, name="dropout", seed=seeds.next())(x)
+
+
+class _Seeds:
+    """A stream of seeds for initialisers and dropout; all None when the first is."""
+
+    def __init__(self, seed):
+        self._next = seed
+
+    def next(self):
+        if self._next is None:
+            return None
+        self._next += 1
+        return self._next
+
+    def glorot(self):
+        return keras.initializers.GlorotUniform(seed=self.next())

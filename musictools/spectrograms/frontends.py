@@ -1,0 +1,305 @@
+"""Front ends: from waveform to decibel spectrogram, and from spectrogram to model inputs.
+
+Conventions
+-----------
+`S` has shape (n_bins, n_frames), low frequency first, float32, in dB of *power*: ``10 log10(power / ref)``, never
+below `floor`. Frames are centred (zero padding of n_fft // 2 on both sides), the window is a periodic Hann, mel
+bands are Slaney's with area normalisation: all as librosa 0.11 does by default. The transform runs in double
+precision, as librosa's does, everything after it in single: a single precision transform is 1.5 times faster but
+misses librosa by up to 2e-3 dB in bands 90 dB below their frame's maximum. Models see ``FrontEnd.scale(S)``,
+which maps [floor, ceiling] linearly to [0, 1].
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+__all__ = ["FRONT_ENDS", "MODEL_INPUTS", "FrontEnd", "ModelInput", "frames", "model_input"]
+
+_BLOCK = 32  # spectrogram frames transformed at once: stays in the processor's cache, memory flat in the clip's length
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """A recipe for spectrograms: frozen, hashable, serialisable.
+
+    Attributes
+    ----------
+    sr : int > 0
+        Sampling rate in Hz that waveforms are resampled to before.
+    n_fft : int > 1
+        Samples of one analysis window (not used by the CQT).
+    hop_length : int > 0
+        Samples from one frame to the next.
+    n_mels : int > 0
+        Mel bands; bins of the CQT (12 an octave from C1). Ignored by the STFT, which has n_fft // 2 + 1 bins.
+    kind : {"mel", "stft", "cqt"}
+    ref : float > 0 or "max"
+        Power of 0 dB; "max" takes the clip's own maximum, so that loudness is lost.
+    floor, ceiling : float
+        In dB. Values below `floor` are raised to it; `scale` maps [floor, ceiling] to [0, 1].
+    """
+
+    sr: int
+    n_fft: int
+    hop_length: int
+    n_mels: int
+    kind: str = "mel"
+    ref: float | str = 1.0
+    floor: float = -80.0
+    ceiling: float = 40.0
+
+    def __post_init__(self):
+        for name in ("sr", "n_fft", "hop_length", "n_mels"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value <= 0:
+                raise ValueError(f"{name} must be a positive int. Got {value!r}.")
+        if self.kind not in ("mel", "stft", "cqt"):
+            raise ValueError(f"kind must be 'mel', 'stft' or 'cqt'. Got {self.kind!r}.")
+        if self.ref != "max" and not (isinstance(self.ref, int | float) and self.ref > 0):
+            raise ValueError(f"ref must be a positive number or 'max'. Got {self.ref!r}.")
+        if not self.floor < self.ceiling:
+            raise ValueError(f"floor must lie below ceiling. Got floor={self.floor}, ceiling={self.ceiling}.")
+
+    @property
+    def n_bins(self):
+        """Rows of a spectrogram."""
+        return self.n_fft // 2 + 1 if self.kind == "stft" else self.n_mels
+
+    @property
+    def key(self):
+        """Short hash that names this front end in files, str of 12 hexadecimal digits."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    def to_json(self):
+        """Serialise; `FrontEnd.from_json` reads it back."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text):
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def n_frames(self, n_samples):
+        """Frames of a clip of `n_samples` samples at `sr`."""
+        return 1 + n_samples // self.hop_length
+
+    def frequencies(self):
+        """Centre frequency of every bin in Hz, np.ndarray [shape=(n_bins,)]."""
+        import librosa
+
+        if self.kind == "mel":
+            return librosa.mel_frequencies(n_mels=self.n_mels + 2, fmin=0.0, fmax=self.sr / 2)[1:-1]
+        if self.kind == "cqt":
+            return librosa.cqt_frequencies(self.n_mels, fmin=librosa.note_to_hz("C1"))
+        return librosa.fft_frequencies(sr=self.sr, n_fft=self.n_fft)
+
+    def compute(self, y):
+        """Decibel spectrogram of a waveform.
+
+        Parameters
+        ----------
+        y : np.ndarray [shape=(n,)]
+            Waveform at `sr`.
+
+        Returns
+        -------
+        S : np.ndarray [shape=(n_bins, 1 + n // hop_length), float32]
+            dB of power, at least `floor`. Silence gives `floor` everywhere.
+
+        Raises
+        ------
+        ValueError
+            If `y` is not mono, empty, or holds NaN or Inf.
+        """
+        y = np.asarray(y, dtype=np.float32)
+        if y.ndim != 1 or y.size == 0:
+            raise ValueError(f"y must be a mono waveform of shape (n,), n > 0. Got shape {y.shape}.")
+        if not np.isfinite(y).all():
+            raise ValueError("y holds NaN or Inf.")
+        return self._decibel(self._cqt_power(y) if self.kind == "cqt" else self._power(y))
+
+    def scale(self, S):
+        """Map decibels to the model's input range: floor -> 0, ceiling -> 1, clipped.
+
+        Parameters
+        ----------
+        S : np.ndarray, in dB
+
+        Returns
+        -------
+        x : np.ndarray [same shape, float32], in [0, 1]
+        """
+        x = (np.asarray(S, dtype=np.float32) - self.floor) / (self.ceiling - self.floor)
+        return np.clip(x, 0.0, 1.0, out=x)
+
+    def _power(self, y):
+        from scipy.fft import rfft
+
+        padded = np.pad(y, self.n_fft // 2)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)[:: self.hop_length]
+        window = _window(self.n_fft)
+        mel = _mel_bands(self.sr, self.n_fft, self.n_mels) if self.kind == "mel" else None
+        power = np.empty((len(windows), self.n_bins), dtype=np.float32)
+        for start in range(0, len(windows), _BLOCK):
+            spectrum = rfft(windows[start : start + _BLOCK] * window, axis=1, overwrite_x=True).astype(np.complex64)
+            block = np.square(spectrum.real) + np.square(spectrum.imag)
+            power[start : start + _BLOCK] = block if mel is None else block @ mel
+        return power.T
+
+    def _cqt_power(self, y):
+        import librosa
+
+        C = librosa.cqt(y, sr=self.sr, hop_length=self.hop_length, n_bins=self.n_mels, fmin=librosa.note_to_hz("C1"))
+        return np.square(np.abs(C)).astype(np.float32)
+
+    def _decibel(self, power):
+        lowest = 10.0 ** (self.floor / 10.0)
+        ref = float(power.max()) if self.ref == "max" else float(self.ref)
+        if ref <= 0:
+            return np.full(power.shape, self.floor, dtype=np.float32)
+        S = np.maximum(power, np.float32(max(lowest * ref, np.finfo(np.float32).tiny)), dtype=np.float32)
+        S /= np.float32(ref)
+        np.log10(S, out=S)
+        S *= np.float32(10.0)
+        return np.ascontiguousarray(np.maximum(S, np.float32(self.floor), out=S))
+
+
+@lru_cache(maxsize=32)
+def _window(n_fft):
+    from scipy.signal import get_window
+
+    return get_window("hann", n_fft, fftbins=True)
+
+
+@lru_cache(maxsize=32)
+def _mel_bands(sr, n_fft, n_mels):
+    import librosa
+
+    return np.ascontiguousarray(librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels, dtype=np.float32).T)
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """What one model is fed: a front end and how its spectrogram is cut.
+
+    Attributes
+    ----------
+    front_end : FrontEnd
+    length : int > 0
+        Frames of one input.
+    step : int > 0
+        Frames from the start of one input to the start of the next.
+    """
+
+    front_end: FrontEnd
+    length: int
+    step: int
+
+    @property
+    def shape(self):
+        """Input shape of the model, (n_bins, length, 1)."""
+        return (self.front_end.n_bins, self.length, 1)
+
+    def count(self, n_frames):
+        """Inputs that a spectrogram of `n_frames` frames gives."""
+        return max(0, (n_frames - self.length) // self.step + 1)
+
+
+FRONT_ENDS = {
+    "ckn19": FrontEnd(16000, 1024, 512, 128),
+    "pg20": FrontEnd(16000, 1024, 512, 128),
+    "se_cnn": FrontEnd(16000, 512, 512, 128),
+    "short_chunk": FrontEnd(16000, 512, 256, 128),
+    "fcn4": FrontEnd(12000, 256, 256, 96),
+    "vgg_cnn": FrontEnd(16000, 512, 256, 128),
+    "musicnn": FrontEnd(16000, 512, 256, 128),
+    "stacked_cnn": FrontEnd(22050, 8192, 2048, 128),
+    "compact_convnet": FrontEnd(12000, 512, 256, 96),
+    "sharma2022": FrontEnd(44100, 1024, 512, 128),
+}
+
+_FRAMING = {
+    "ckn19": (128, 64),
+    "pg20": (128, 64),
+    "se_cnn": (628, 90),
+    "short_chunk": (230, 115),
+    "fcn4": (1366, 1366),
+    "vgg_cnn": (342, 171),
+    "musicnn": (188, 94),
+    "stacked_cnn": (314, 314),
+    "compact_convnet": (1360, 1360),
+}
+
+MODEL_INPUTS = {name: ModelInput(FRONT_ENDS[name], *framing) for name, framing in _FRAMING.items()}
+
+
+def model_input(name):
+    """The input of a model of the suite by the model's name.
+
+    Parameters
+    ----------
+    name : str
+        One of `MODEL_INPUTS`.
+
+    Returns
+    -------
+    model_input : ModelInput
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    if name not in MODEL_INPUTS:
+        raise ValueError(f"No model input is called {name!r}. Known: {', '.join(MODEL_INPUTS)}.")
+    return MODEL_INPUTS[name]
+
+
+def frames(S, *, length, step, pad_to=None):
+    """Cut a spectrogram into overlapping model inputs.
+
+    Parameters
+    ----------
+    S : np.ndarray [shape=(n_bins, n_frames)]
+        Spectrogram.
+    length : int > 0
+        Frames of one model input.
+    step : int > 0
+        Frames from the start of one input to the start of the next.
+    pad_to : int or None
+        Repeat the last frame of a shorter spectrogram until it has so many frames.
+
+    Returns
+    -------
+    inputs : np.ndarray [shape=(n_inputs, n_bins, length)]
+        A read-only view where possible; the tail shorter than `step` + `length` is left out.
+
+    Raises
+    ------
+    ValueError
+        If `S` is no matrix or shorter than `length`, or a number is not positive.
+
+    Examples
+    --------
+    >>> frames(np.zeros((128, 911)), length=128, step=64).shape
+    (13, 128, 128)
+    """
+    S = np.asarray(S)
+    if S.ndim != 2:
+        raise ValueError(f"S must have shape (n_bins, n_frames). Got {S.shape}.")
+    for name, value in (("length", length), ("step", step)):
+        if not isinstance(value, int | np.integer) or value <= 0:
+            raise ValueError(f"{name} must be a positive int. Got {value!r}.")
+    if pad_to is not None and 0 < S.shape[1] < pad_to:
+        S = np.pad(S, ((0, 0), (0, pad_to - S.shape[1])), mode="edge")
+    if S.shape[1] < length:
+        raise ValueError(
+            f"S has {S.shape[1]} frames, length={length} needs at least {length}. "
+            "Short clips can be padded with pad_to=length."
+        )
+    return np.lib.stride_tricks.sliding_window_view(S, length, axis=1)[:, ::step].swapaxes(0, 1)

@@ -1,0 +1,384 @@
+"""Spectrograms on disk (Zarr, a row a clip) and model inputs cut from them on demand.
+
+Conventions
+-----------
+A store holds decibels as float16 (n_clips, n_bins, n_frames), one chunk a clip, and for every clip its number of
+frames; 0 means that the row is not there. A row counts only after all of it is written, so a killed build leaves
+complete rows and absent ones, and the next build makes the absent ones. A store's folder name holds the keys of the
+front end and of the data: other settings or other data never meet the same store.
+"""
+
+import json
+import os
+import shutil
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+
+from musictools import audio, runs
+from musictools.spectrograms.frontends import FrontEnd
+
+__all__ = ["ArrayStore", "Frames", "SpectrogramStore", "open_store"]
+
+_ROWS = 16  # rows that one worker makes at a time and then marks as complete
+
+
+class SpectrogramStore:
+    """Spectrograms of many clips on disk; made by `SpectrogramStore.build`, opened by its folder.
+
+    Attributes
+    ----------
+    folder : Path
+    front_end : FrontEnd
+    all_ids : list
+        Clip ids in the order of the rows.
+    failed : dict of clip id to str
+        Clips without a row, and why.
+    """
+
+    def __init__(self, folder):
+        import zarr
+
+        self.folder = Path(folder)
+        if not (self.folder / "zarr.json").is_file():
+            raise ValueError(f"{self.folder}: no spectrogram store. Build one with SpectrogramStore.build.")
+        group = zarr.open_group(self.folder, mode="r")
+        self.front_end = FrontEnd.from_json(group.attrs["front_end"])
+        self.all_ids = group.attrs["ids"]
+        self.failed = {self.all_ids[int(row)]: why for row, why in _read_failures(self.folder).items()}
+        self._S = group["S"]
+        self._n_frames = group["n_frames"][:]
+        self._row = {clip_id: row for row, clip_id in enumerate(self.all_ids)}
+
+    @classmethod
+    def build(cls, folder, paths, *, front_end, seconds, workers=None, scheduler=""):
+        """Decode and transform every file that has no row yet.
+
+        Parameters
+        ----------
+        folder : str or Path
+        paths : dict of clip id to path
+            Clip ids are all int or all str.
+        front_end : FrontEnd
+        seconds : float > 0
+            Length of a row; longer clips are cut, shorter ones keep their own number of frames.
+        workers, scheduler
+            As in `musictools.runs.map`. With a scheduler the folder must be one that all workers see.
+
+        Returns
+        -------
+        store : SpectrogramStore
+            With the clips that could not be decoded in `failed`.
+
+        Raises
+        ------
+        ValueError
+            If there are no paths, or the folder holds a store of something else.
+        """
+        folder = Path(folder)
+        n_frames = _create(folder, paths, front_end, seconds)
+        ids, files = list(paths), [str(p) for p in paths.values()]
+        blocks = [range(start, min(start + _ROWS, len(ids))) for start in range(0, len(ids), _ROWS)]
+        tasks = [
+            (str(folder), front_end, float(seconds), [(row, files[row]) for row in block])
+            for block in blocks
+            if not n_frames[block.start : block.stop].all()
+        ]
+        made = runs.map(_make_rows, tasks, workers=workers, scheduler=scheduler, description="spectrograms")
+        if tasks:
+            with runs.atomic(folder / "failed.json") as part:
+                part.write_text(json.dumps({row: why for failures in made for row, why in failures.items()}))
+        return cls(folder)
+
+    @property
+    def ids(self):
+        """Clip ids whose row is complete, in order."""
+        return [clip_id for clip_id, n in zip(self.all_ids, self._n_frames) if n]
+
+    @property
+    def n_bins(self):
+        """Rows of every spectrogram."""
+        return self._S.shape[1]
+
+    def n_frames(self, clip_id):
+        """Frames of a clip's spectrogram, 0 where it is absent."""
+        return int(self._n_frames[self._position(clip_id)])
+
+    def raw(self, clip_id):
+        """Spectrogram as stored: np.ndarray [shape=(n_bins, n_frames), float16], dB."""
+        row = self._position(clip_id)
+        if not self._n_frames[row]:
+            raise KeyError(f"{clip_id}: no spectrogram ({self.failed.get(clip_id, 'not built')}).")
+        return self._S[row, :, : int(self._n_frames[row])]
+
+    def __getitem__(self, clip_id):
+        """Spectrogram of a clip in dB, np.ndarray [shape=(n_bins, n_frames), float32]."""
+        return self.raw(clip_id).astype(np.float32)
+
+    def scale(self, raw):
+        """Raw values to model values in [0, 1], float32."""
+        return self.front_end.scale(raw)
+
+    def __len__(self):
+        return int(np.count_nonzero(self._n_frames))
+
+    def _position(self, clip_id):
+        if clip_id not in self._row:
+            raise KeyError(f"{clip_id!r} is no clip of this store ({len(self.all_ids)} clips).")
+        return self._row[clip_id]
+
+
+class ArrayStore:
+    """The same interface over spectrograms that came as an array, for data sets without audio.
+
+    Parameters
+    ----------
+    S : np.ndarray [shape=(n_clips, n_bins, n_frames), uint8]
+        Scaled per clip; 255 is the clip's maximum.
+    ids : sequence of str
+    """
+
+    front_end = None
+
+    def __init__(self, S, ids):
+        self._S = S
+        self._row = {clip_id: row for row, clip_id in enumerate(ids)}
+        self.ids = list(ids)
+        self.failed = {}
+
+    @property
+    def n_bins(self):
+        """Rows of every spectrogram."""
+        return self._S.shape[1]
+
+    def n_frames(self, clip_id):
+        """Frames of a clip's spectrogram."""
+        return self.raw(clip_id).shape[1]
+
+    def raw(self, clip_id):
+        """Spectrogram as stored: np.ndarray [shape=(n_bins, n_frames), uint8]."""
+        return self._S[self._row[clip_id]]
+
+    def __getitem__(self, clip_id):
+        """Spectrogram in [0, 1], np.ndarray [shape=(n_bins, n_frames), float32]."""
+        return self.scale(self.raw(clip_id))
+
+    def scale(self, raw):
+        """Raw values to model values in [0, 1], float32."""
+        return raw.astype(np.float32) / 255.0
+
+    def __len__(self):
+        return len(self.ids)
+
+
+class Frames:
+    """Model inputs of many clips, cut from a store when asked for; indexes like an array.
+
+    Parameters
+    ----------
+    store : SpectrogramStore or ArrayStore
+    ids : sequence of clip id
+        Clips in this order; all their frames follow each other.
+    length, step : int > 0
+        As in `frames`.
+    cache_bytes : int
+        Spectrograms kept in memory, as stored. Larger data are read again when needed.
+
+    Attributes
+    ----------
+    shape : tuple
+        (n_inputs, n_bins, length, 1).
+    clip : np.ndarray [shape=(n_inputs,), int]
+        Position in `ids` of every input's clip.
+    short : list of clip id
+        Clips with fewer than `length` frames; they give no input.
+    """
+
+    def __init__(self, store, ids, *, length, step, cache_bytes=2**31):
+        for name, value in (("length", length), ("step", step)):
+            if not isinstance(value, int | np.integer) or value <= 0:
+                raise ValueError(f"{name} must be a positive int. Got {value!r}.")
+        self.store, self.ids, self.length = store, list(ids), int(length)
+        counts = [max(0, (store.n_frames(i) - length) // step + 1) for i in self.ids]
+        self.short = [clip_id for clip_id, n in zip(self.ids, counts) if n == 0]
+        self.clip = np.repeat(np.arange(len(self.ids)), counts)
+        self.start = np.concatenate([np.arange(n) * step for n in counts] or [np.zeros(0, int)]).astype(int)
+        self._cache = _RowCache(store, cache_bytes)
+
+    @property
+    def shape(self):
+        """(n_inputs, n_bins, length, 1)."""
+        return (len(self.clip), self.store.n_bins, self.length, 1)
+
+    def __len__(self):
+        return len(self.clip)
+
+    def __getitem__(self, index):
+        """Inputs by int, slice, bool mask or int array; float32 in [0, 1], shape (…, n_bins, length, 1)."""
+        chosen = np.atleast_1d(np.arange(len(self))[index])
+        x = np.empty((len(chosen), *self.shape[1:]), dtype=np.float32)
+        for k, i in enumerate(chosen):
+            S = self._cache[self.ids[self.clip[i]]][:, self.start[i] : self.start[i] + self.length]
+            x[k, :, :, 0] = self.store.scale(S)
+        return x[0] if np.isscalar(index) or isinstance(index, np.integer) else x
+
+    def order(self, rng, *, window=512):
+        """A random order of all inputs that reads every clip once: clips are shuffled, then inputs inside windows.
+
+        Parameters
+        ----------
+        rng : np.random.Generator
+        window : int > 0
+            Clips whose inputs are mixed with each other.
+
+        Returns
+        -------
+        order : np.ndarray [shape=(n_inputs,), int]
+        """
+        if not len(self):
+            return np.zeros(0, dtype=int)
+        clips = rng.permutation(len(self.ids))
+        rank = np.empty_like(clips)
+        rank[clips] = np.arange(len(clips)) // window
+        return np.lexsort((rng.random(len(self)), rank[self.clip]))
+
+
+class _RowCache:
+    """Least recently used spectrograms, as stored, within a budget of bytes. Safe for threads."""
+
+    def __init__(self, store, budget):
+        self._store, self._budget, self._rows, self._bytes = store, budget, OrderedDict(), 0
+        self._lock = threading.Lock()
+
+    def __getitem__(self, clip_id):
+        with self._lock:
+            if clip_id in self._rows:
+                self._rows.move_to_end(clip_id)
+                return self._rows[clip_id]
+            S = self._rows[clip_id] = self._store.raw(clip_id)
+            self._bytes += S.nbytes
+            while self._bytes > self._budget and len(self._rows) > 1:
+                self._bytes -= self._rows.popitem(last=False)[1].nbytes
+            return S
+
+
+def open_store(data, front_end, *, ids=None, folder=None, workers=None, scheduler=""):
+    """The spectrograms of a data set: built on the first call, completed on later ones.
+
+    Parameters
+    ----------
+    data : dataset
+    front_end : FrontEnd
+        Ignored, with the stored spectrograms returned, for data sets that come as spectrograms.
+    ids : sequence of clip id or None
+        Build these clips only.
+    folder : str, Path or None
+        Parent folder; None: ``spectrograms/`` in `musictools.runs.data_home`.
+    workers, scheduler
+        As in `musictools.runs.map`.
+
+    Returns
+    -------
+    store : SpectrogramStore or ArrayStore
+    """
+    if getattr(data, "spectrograms", None) is not None:
+        return ArrayStore(data.spectrograms, list(data.tracks.index))
+    if not data.has_audio:
+        raise ValueError(f"{data.name} in {data.folder} has no audio files, so no spectrograms can be computed.")
+    chosen = list(data.tracks.index) if ids is None else list(ids)
+    key = f"{data.name}-{data.checksum(chosen)[:12]}-{front_end.key}.zarr"
+    parent = Path(folder) if folder is not None else runs.data_home() / "spectrograms"
+    return SpectrogramStore.build(
+        parent / key,
+        {_plain(clip_id): data.path(clip_id) for clip_id in chosen},
+        front_end=front_end,
+        seconds=data.clip_seconds(chosen),
+        workers=workers,
+        scheduler=scheduler,
+    )
+
+
+def _plain(clip_id):
+    return clip_id.item() if isinstance(clip_id, np.generic) else clip_id
+
+
+def _create(folder, paths, front_end, seconds):
+    """Make the empty store if it is not there; return the frames of every row so far."""
+    import zarr
+
+    if not paths:
+        raise ValueError("No clips to make spectrograms of.")
+    ids = list(paths)
+    columns = front_end.n_frames(round(seconds * front_end.sr))
+    if not (folder / "zarr.json").is_file():
+        part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        group = zarr.open_group(part, mode="w", attributes={"front_end": front_end.to_json(), "ids": ids})
+        shape = (len(ids), front_end.n_bins, columns)
+        group.create_array("S", shape=shape, chunks=(1, *shape[1:]), dtype="float16", fill_value=0.0)
+        group.create_array("n_frames", shape=(len(ids),), chunks=(_ROWS,), dtype="int32", fill_value=0)
+        try:
+            os.replace(part, folder)
+        except OSError:  # another process was first
+            shutil.rmtree(part, ignore_errors=True)
+    group = zarr.open_group(folder, mode="r")
+    same = (group.attrs["ids"], group.attrs["front_end"], group["S"].shape[2]) == (ids, front_end.to_json(), columns)
+    if not same:
+        raise ValueError(f"{folder}: holds spectrograms of other clips or another front end.")
+    return group["n_frames"][:]
+
+
+def _make_rows(task):
+    """Fill one block of rows, then mark them: in a worker process. Returns {row: why} of the failures."""
+    import zarr
+
+    folder, front_end, seconds, rows = task
+    group = zarr.open_group(folder, mode="r+")
+    S, first = group["S"], rows[0][0]
+    n_frames, failures = group["n_frames"][first : first + len(rows)], {}
+    for row, path in rows:
+        if n_frames[row - first]:
+            continue
+        try:
+            values = compute_file(path, front_end, seconds=seconds)
+        except ValueError as error:
+            failures[row] = str(error)
+            continue
+        n_frames[row - first] = values.shape[1]
+        full = np.full(S.shape[1:], front_end.floor, dtype=np.float16)
+        full[:, : values.shape[1]] = values
+        S[row] = full
+    group["n_frames"][first : first + len(rows)] = n_frames
+    return failures
+
+
+def compute_file(path, front_end, *, seconds=None):
+    """Decode a file and compute its spectrogram.
+
+    Parameters
+    ----------
+    path : str or Path
+    front_end : FrontEnd
+    seconds : float > 0 or None
+        Cut longer files here.
+
+    Returns
+    -------
+    S : np.ndarray [shape=(n_bins, n_frames), float32]
+
+    Raises
+    ------
+    musictools.audio.AudioError
+        If the file cannot be used; the message names it.
+    """
+    y, _ = audio.load(path, sr=front_end.sr)
+    if seconds is not None:
+        y = y[: round(seconds * front_end.sr)]
+    return front_end.compute(y)
+
+
+def _read_failures(folder):
+    path = folder / "failed.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
