@@ -9,6 +9,7 @@ Importing this room is cheap and touches nothing else of the package.
 from .parallel import map, progress
 from .paths import atomic, data_home, root, shared_data
 from .settings import parameters, resolve
+from .suite import rebuild
 from .writer import Run, start
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "map",
     "parameters",
     "progress",
+    "rebuild",
     "resolve",
     "root",
     "shared_data",

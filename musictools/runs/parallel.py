@@ -1,7 +1,11 @@
 """One parallel map for every heavy loop: local processes by default, a Dask cluster when one is named."""
 
+import functools
+import os
 import reprlib
 import sys
+import threading
+import time
 from contextlib import contextmanager
 
 
@@ -89,6 +93,7 @@ def _results(function, items, workers, scheduler):
         for call, arguments, _ in calls:
             yield call(*arguments)
     else:
+        calls = (joblib.delayed(_call_beside)(*arguments, os.getpid()) for _, arguments, _ in calls)
         yield from joblib.Parallel(n_jobs=workers, return_as="generator")(calls)
 
 
@@ -107,6 +112,22 @@ def _cluster(scheduler):
         ) from error
     with client, joblib.parallel_config(backend="dask"):
         yield
+
+
+def _call_beside(function, item, number, parent):
+    """Do one call in a worker process that does not outlive `parent`, should that be killed."""
+    _end_with(parent)
+    return _call(function, item, number)
+
+
+@functools.cache
+def _end_with(parent):
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _call(function, item, number):

@@ -151,11 +151,11 @@ def from_command_line(text):
     return name.strip(), "" if parsed is None and not value.strip() else parsed
 
 
-def unknown(name, known, *, where):
-    """Return the ValueError for a parameter that nobody declares."""
+def unknown(name, known, *, where, what="parameter"):
+    """Return the ValueError for a name that is not known, with the nearest one and all that are."""
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return ValueError(f"{where}: unknown parameter {name!r}.{hint} Known: {', '.join(sorted(known)) or 'none'}.")
+    return ValueError(f"{where}: unknown {what} {name!r}.{hint} Known: {', '.join(sorted(known)) or 'none'}.")
 
 
 def fitting(value, default, *, where):

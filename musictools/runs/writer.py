@@ -134,10 +134,6 @@ class Run:
             The figure.
         dpi : int > 0
             Dots an inch.
-
-        Returns
-        -------
-        path : Path
         """
         import matplotlib.pyplot as plt
 
@@ -147,7 +143,6 @@ class Run:
         self._record(path)
         _display(figure)
         plt.close(figure)
-        return path
 
     def audio(self, name, y, sr):
         """Write a sound and put a player into the notebook.
@@ -161,10 +156,6 @@ class Run:
             Samples between -1 and 1.
         sr : int > 0
             Sampling rate in Hz.
-
-        Returns
-        -------
-        path : Path
 
         Raises
         ------
@@ -188,15 +179,13 @@ class Run:
             from IPython.display import Audio
 
             _display(Audio(filename=str(path)))
-        return path
 
     def model(self, name, model):
-        """Save a Keras model as ``models/<name>.keras`` and return its path."""
+        """Save a Keras model as ``models/<name>.keras``, complete or not at all."""
         path = self.model_path(name)
         with atomic(path) as temporary:
             model.save(temporary)
         self._record(path)
-        return path
 
     def model_path(self, name):
         """Return ``models/<name>.keras``, expected to be there when the run finishes."""
@@ -264,11 +253,6 @@ class Run:
     def finish(self):
         """Hash every output and write this notebook's part of the manifest; call it last.
 
-        Returns
-        -------
-        manifest : Path
-            The part.
-
         Raises
         ------
         FileNotFoundError
@@ -280,7 +264,6 @@ class Run:
             if known is None:
                 self._outputs[name] = manifests.file_digest(self.output_dir / name)
         self._write(finished=True)
-        return manifests.part_path(self.output_dir, self.notebook)
 
     def _record(self, path):
         self._outputs[path.relative_to(self.output_dir).as_posix()] = manifests.file_digest(path)
