@@ -7,7 +7,7 @@ Importing this room is cheap and touches nothing else of the package.
 """
 
 from .parallel import map, progress
-from .paths import atomic, data_home, root, shared_data
+from .paths import atomic, data_folders, data_home, root, shared_data
 from .settings import parameters, resolve
 from .suite import rebuild
 from .writer import Run, start
@@ -15,6 +15,7 @@ from .writer import Run, start
 __all__ = [
     "Run",
     "atomic",
+    "data_folders",
     "data_home",
     "map",
     "parameters",

@@ -50,6 +50,12 @@ def shared_data():
     return folder.resolve() if folder.is_dir() else None
 
 
+def data_folders():
+    """Return the data sets' folders found in :func:`data_home` and :func:`shared_data`, by name, own ones first."""
+    places = [folder for folder in (shared_data(), data_home()) if folder and folder.is_dir()]
+    return {path.name: path for folder in places for path in sorted(folder.iterdir()) if path.is_dir()}
+
+
 def from_root(path):
     """Return `path` as an absolute Path, relative ones being meant from :func:`root`."""
     path = Path(path).expanduser()

@@ -6,6 +6,7 @@ matter, the data folders it used, the results of the notebooks it read, its own 
 """
 
 import json
+import logging
 import os
 import re
 import sys
@@ -87,6 +88,7 @@ def rebuild(profile, *, only=None, force=False, parameters=None, notebooks_dir=N
                 outcome[job.name] = _attend(job, force=force, outcome=outcome)
                 _say(f"        {': '.join(filter(None, outcome[job.name]))}")
         except KeyboardInterrupt:
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # nobody awaits the interrupted cell any more
             _say(f"Interrupted in {job.name}. Go on with: musictools rebuild --profile {profile}")
             return 130
         return _close(folder, outcome)

@@ -1,0 +1,7 @@
+"""``python -m musictools``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
