@@ -8,6 +8,8 @@ import threading
 import time
 from contextlib import contextmanager
 
+PATIENCE = "10s"  # for a scheduler to answer
+
 
 def map(function, items, *, workers=None, scheduler="", description="", stream=False):
     """Apply `function` to every item, in parallel.
@@ -104,7 +106,7 @@ def _cluster(scheduler):
     from distributed import Client
 
     try:
-        client = Client(scheduler, timeout="10s")
+        client = Client(scheduler, timeout=PATIENCE)
     except (OSError, ValueError, TimeoutError) as error:
         raise ConnectionError(
             f"No Dask scheduler answers at {scheduler!r} ({error}). Start one with `dask scheduler`, or leave "
