@@ -1,0 +1,301 @@
+"""What is true of a clip, and what annotators write about it.
+
+A concept is something one can hear; MagnaTagATune has one or several spellings of it. `truth` finds the concepts in
+the notes and the plan, never in the genre (but for the genre's own tags); `annotate` is a crowd that forgets, chooses
+between spellings and seldom errs.
+"""
+
+import functools
+import pathlib
+
+import numpy as np
+
+from .composing import compose
+from .genres import GENRES, SPELLINGS
+from .instruments import DRUM_STEMS, INSTRUMENTS, PADS, VOICES
+from .planning import CLIP_SECONDS
+
+# concept: (spellings, how often annotators think of it)
+CONCEPTS = {
+    "guitar": (("guitar", "guitars"), 0.9),
+    "classical_guitar": (("classical guitar",), 0.5),
+    "acoustic_guitar": (("acoustic guitar",), 0.35),
+    "electric_guitar": (("electric guitar",), 0.45),
+    "piano": (("piano",), 0.88),
+    "piano_solo": (("piano solo",), 0.45),
+    "keyboard": (("keyboard",), 0.18),
+    "harpsichord": (("harpsichord", "harpsicord"), 0.9),
+    "organ": (("organ",), 0.55),
+    "violin": (("violin", "violins"), 0.85),
+    "viola": (("viola",), 0.3),
+    "cello": (("cello",), 0.65),
+    "fiddle": (("fiddle",), 0.6),
+    "strings": (("strings", "string"), 0.75),
+    "harp": (("harp",), 0.75),
+    "sitar": (("sitar",), 0.92),
+    "banjo": (("banjo",), 0.8),
+    "flute": (("flute", "flutes"), 0.85),
+    "oboe": (("oboe",), 0.6),
+    "clarinet": (("clarinet",), 0.5),
+    "sax": (("sax",), 0.7),
+    "trumpet": (("trumpet",), 0.7),
+    "horn": (("horn", "horns"), 0.55),
+    "woodwind": (("woodwind", "wind"), 0.2),
+    "bass": (("bass",), 0.3),
+    "synth": (("synth", "synthesizer"), 0.7),
+    "bells": (("bells",), 0.55),
+    "chimes": (("chimes",), 0.35),
+    "drums": (("drums", "drum"), 0.75),
+    "percussion": (("percussion",), 0.35),
+    "bongos": (("bongos",), 0.35),
+    "clapping": (("clapping",), 0.3),
+    "plucking": (("plucking",), 0.25),
+    "choir": (("choir", "choral"), 0.85),
+    "chorus": (("chorus",), 0.4),
+    "chant": (("chant", "chanting"), 0.35),
+    "vocals": (("vocals", "vocal", "voice", "voices"), 0.75),
+    "singing": (("singing", "singer"), 0.55),
+    "female": (("female", "woman", "female vocals", "female voice", "female singer", "woman singing", "women"), 0.8),
+    "female_vocal": (("female vocal",), 0.35),
+    "girl": (("girl",), 0.15),
+    "soprano": (("soprano",), 0.25),
+    "male": (("male", "man", "male vocal", "male vocals", "male voice", "male singer", "man singing", "men"), 0.8),
+    "no_vocals": (("no vocals", "no vocal", "no voice", "instrumental", "no singing", "no singer", "no voices"), 0.45),
+    "no_piano": (("no piano",), 0.06),
+    "no_guitar": (("no guitar",), 0.06),
+    "no_drums": (("no drums", "no beat"), 0.1),
+    "no_flute": (("no flute",), 0.02),
+    "no_violin": (("no violin",), 0.02),
+    "no_strings": (("no strings",), 0.02),
+    "solo": (("solo",), 0.75),
+    "duet": (("duet",), 0.35),
+    "orchestra": (("orchestra", "orchestral"), 0.65),
+    "acoustic": (("acoustic",), 0.3),
+    "fast": (("fast", "fast beat", "quick"), 0.7),
+    "slow": (("slow",), 0.75),
+    "loud": (("loud",), 0.6),
+    "quiet": (("quiet",), 0.6),
+    "soft": (("soft",), 0.6),
+    "mellow": (("mellow",), 0.35),
+    "calm": (("calm",), 0.35),
+    "light": (("light",), 0.2),
+    "heavy": (("heavy",), 0.6),
+    "hard": (("hard",), 0.4),
+    "beat": (("beat", "beats"), 0.65),
+    "upbeat": (("upbeat",), 0.4),
+    "happy": (("happy",), 0.25),
+    "sad": (("sad",), 0.3),
+    "dark": (("dark",), 0.3),
+    "ambient": (("ambient",), 0.75),
+    "spacey": (("spacey", "space"), 0.4),
+    "airy": (("airy",), 0.3),
+    "trance": (("trance",), 0.55),
+    "modern": (("modern",), 0.2),
+    "funky": (("funky",), 0.45),
+    "repetitive": (("repetitive",), 0.25),
+    "baroque": (("baroque",), 0.5),
+    "eastern": (("eastern",), 0.6),
+    "middle_eastern": (("middle eastern", "arabic"), 0.35),
+    "oriental": (("oriental",), 0.35),
+    "foreign": (("foreign",), 0.2),
+    "spanish": (("spanish",), 0.5),
+    "tribal": (("tribal",), 0.35),
+    "drone": (("drone",), 0.45),
+    "echo": (("echo",), 0.2),
+    "deep": (("deep",), 0.2),
+    "low": (("low",), 0.3),
+}  # fmt: skip
+
+OPERA = ("opera", "female opera", "male opera", "operatic")
+WRONG = 0.005  # how often a concept that is not true is written all the same
+DISTORTED, ELECTRIC = (29, 30), (4, 18, 26, 27, 28, 33, 34, 35, 36)
+
+
+@functools.lru_cache(maxsize=1)
+def tag_names():
+    """Return MagnaTagATune's 188 tags in the order of the original's columns."""
+    return tuple((pathlib.Path(__file__).parent / "magnatagatune_tags.txt").read_text().split("\n")[:-1])
+
+
+def truth(plan):
+    """Tell what is true of a clip.
+
+    Parameters
+    ----------
+    plan : ClipPlan
+        One of `planning.plan`.
+
+    Returns
+    -------
+    truth : dict
+        ``tempo`` (beats per minute), ``key``, ``meter``, ``chords`` (list of start and end in seconds and label),
+        ``genre``, ``genres``, ``instruments`` (list of stem names), ``concepts`` (set of names in `CONCEPTS`) and
+        ``tags``: the set of all MagnaTagATune tags that are true, every spelling of each.
+    """
+    score = compose(plan)
+    concepts = _concepts(plan, score)
+    return {
+        "tempo": score.tempo,
+        "key": score.key,
+        "meter": f"{score.beats}/4",
+        "chords": [(start, end, label) for start, end, label, _ in score.chords],
+        "genre": plan.genre,
+        "genres": plan.genres,
+        "instruments": list(score.stems),
+        "concepts": concepts,
+        "tags": {tag for concept in concepts for tag in CONCEPTS[concept][0]} | set(_genre_tags(plan, concepts)),
+    }
+
+
+def annotate(plan):
+    """Return the tags that annotators give a clip.
+
+    Parameters
+    ----------
+    plan : ClipPlan
+        One of `planning.plan`.
+
+    Returns
+    -------
+    tags : set of str
+        MagnaTagATune tags: the true ones but for those forgotten, in one or two spellings, and seldom a wrong one.
+    """
+    known = truth(plan)["concepts"]
+    rng = np.random.default_rng([11, *plan.style.seed, plan.start])
+    attention = rng.uniform(0.6, 1.05)
+    tags = {tag for tag, recall in _genre_tags(plan, known).items() if rng.random() < recall * min(attention + 0.2, 1)}
+    for concept, (spellings, recall) in CONCEPTS.items():
+        chance = recall * attention if concept in known else WRONG * min(1.0, 2 * recall)
+        draw, weights = rng.random(), 1 / np.arange(1, len(spellings) + 1)
+        n = min(len(spellings), 1 + int(rng.random() < 0.3))
+        chosen = rng.choice(len(spellings), size=n, replace=False, p=weights / weights.sum())
+        if draw < chance:
+            tags |= {spellings[k] for k in chosen}
+    return tags
+
+
+def _genre_tags(plan, concepts):
+    """Return the genre tags that are true of a clip and how often they are written."""
+    tags = {}
+    for genre in plan.genres:
+        tags |= SPELLINGS[genre]
+    if "classical" in plan.genres and any(part.style == "aria" for part in plan.style.parts) and "vocals" in concepts:
+        sex = "male opera" if "male" in concepts else "female opera"
+        tags |= {"opera": 0.8, sex: 0.2, "operatic": 0.1}
+    return tags
+
+
+def _facts(plan, score):
+    """Measure what the concepts ask for."""
+    notes = np.concatenate([stem.notes for stem in score.stems.values()])
+    pitched = [stem.notes for stem in score.stems.values() if not stem.is_drum]
+    onsets = np.unique(np.round(notes[notes[:, 0] >= 0, 0] * score.tempo / 15))
+    drums = [stem for name, stem in score.stems.items() if name in DRUM_STEMS]
+    return {
+        "density": len(onsets) / CLIP_SECONDS,
+        "pitch": float(np.median(np.concatenate(pitched)[:, 2])),
+        "drummed": {int(pitch) for stem in drums for pitch in stem.notes[:, 2]},
+        "programs": {stem.program for stem in score.stems.values() if not stem.is_drum},
+        "styles": {part.style for part in plan.style.parts},
+        "patterns": {part.pattern for part in plan.style.parts},
+        "minor": plan.style.mode in ("minor", "phrygian", "dorian"),
+    }
+
+
+def _concepts(plan, score):
+    """Return the set of concepts that are true of a clip."""
+    facts = _facts(plan, score)
+    found = {concept for program in facts["programs"] for concept in INSTRUMENTS[program].concepts}
+    rules = _sound_rules(plan, score, facts) | _voice_rules(score, facts, found)
+    found |= {concept for concept, true in rules.items() if true}
+    found |= {concept for concept, true in _mood_rules(plan, score, facts, found).items() if true}
+    return {concept for concept in CONCEPTS if concept in found}
+
+
+def _sound_rules(plan, score, facts):
+    """Say which concepts of playing are true."""
+    programs, drummed, styles = facts["programs"], facts["drummed"], facts["styles"]
+    orchestral = len(programs & {*range(40, 50), *range(56, 62), *range(68, 74)})
+    electric = programs & {*DISTORTED, *ELECTRIC, 38, 39, *range(80, 100)}
+    return {
+        "drums": bool(drummed),
+        "percussion": "hand drums" in score.stems or 70 in drummed,
+        "bongos": bool(drummed & {60, 61}),
+        "clapping": 39 in drummed,
+        "beat": bool(drummed) and facts["density"] > 4.5,
+        "solo": len(score.stems) == 1,
+        "duet": len(score.stems) == 2 and not drummed,
+        "piano_solo": list(score.stems) == ["piano"],
+        "orchestra": orchestral >= 3 or (orchestral == 2 and bool(programs & {48, 49})),
+        "acoustic": not electric and "drums" not in score.stems,
+        "drone": "drone" in styles,
+        "baroque": 6 in programs and not drummed,
+        "eastern": bool(programs & {104, 107, 111}) or ("raga" in styles and plan.style.mode in ("bhairav", "todi")),
+        "middle_eastern": plan.style.mode == "bhairav",
+        "foreign": plan.style.mode in ("bhairav", "todi") or 104 in programs,
+        "spanish": 24 in programs and plan.style.mode == "phrygian",
+        "tribal": "hand drums" in score.stems and facts["density"] > 6,
+        "trance": bool(facts["patterns"] & {"four", "techno"}) and "sixteenths" in styles and score.tempo > 108,
+        "funky": bool(facts["patterns"] & {"break", "electro"}),
+        "repetitive": bool({"sixteenths", "drone"} & styles),
+        "echo": plan.style.room[0] > 0.9 and plan.style.room[1] > 0.2,
+        "no_drums": not drummed,
+    }
+
+
+def _voice_rules(score, facts, found):
+    """Say which concepts of singing are true."""
+    names = set(score.stems)
+    female, male = "female voice" in names, "male voice" in names
+    voices = bool(facts["programs"] & set(VOICES))
+    return {
+        "vocals": voices,
+        "singing": female or male or "choir" in names,
+        "female": female,
+        "female_vocal": female,
+        "girl": female,
+        "soprano": female and "aria" in facts["styles"],
+        "male": male,
+        "no_vocals": not voices and "choir pad" not in names,
+        "chorus": "choir" in names,
+        "chant": "choir" in names and not facts["drummed"],
+        "no_piano": "piano" not in found,
+        "no_guitar": "guitar" not in found,
+        "no_flute": "flute" not in found,
+        "no_violin": "violin" not in found,
+        "no_strings": "strings" not in found,
+    }
+
+
+def _mood_rules(plan, score, facts, found):
+    """Say which concepts of tempo, loudness and mood are true."""
+    level, tempo, density, drummed = plan.style.level, score.tempo, facts["density"], "drums" in found
+    distorted = bool(facts["programs"] & set(DISTORTED))
+    fast, slow = tempo >= 122 and density > 4, tempo <= 92 and density < 6.5
+    loud, quiet = level > -16.5, level < -24
+    pads = bool(facts["programs"] & {*PADS, 48, 49, 50})
+    return {
+        "fast": fast,
+        "slow": slow,
+        "loud": loud,
+        "quiet": quiet,
+        "soft": level < -21.5 and not distorted and not fast,
+        "mellow": slow and not loud and not distorted,
+        "calm": slow and level < -19 and not drummed,
+        "light": quiet and facts["pitch"] > 64,
+        "heavy": distorted and drummed and level > -18.5,
+        "hard": distorted and drummed and fast,
+        "upbeat": tempo > 105 and drummed and not facts["minor"],
+        "happy": tempo > 105 and plan.style.mode in ("major", "mixolydian"),
+        "sad": slow and facts["minor"],
+        "dark": facts["minor"] and (distorted or facts["pitch"] < 55),
+        "ambient": pads and density < 5.5 and not fast,
+        "spacey": bool(facts["programs"] & {88, 92, 94, 95, 99}),
+        "airy": bool(facts["programs"] & {73, 75, 77}) and pads,
+        "modern": "synth" in found and drummed,
+        "deep": plan.style.tone[0] > 3.5 and "bass" in found,
+        "low": facts["pitch"] < 52,
+    }
+
+
+__all__ = ["CONCEPTS", "GENRES", "annotate", "tag_names", "truth"]

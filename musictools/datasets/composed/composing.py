@@ -1,0 +1,217 @@
+"""From a plan to notes: the bars of the track that lie in the clip, section by section."""
+
+import dataclasses
+
+import numpy as np
+
+from .instruments import HAND_DRUMS, INSTRUMENTS, VOICES
+from .parts import STYLES, Bar, drums
+from .planning import CLIP_SECONDS, KIND_OF
+from .theory import NOTE_NAMES, chord
+
+# Bars of a section and which of the three progressions it takes; the form is repeated to the track's end.
+FORM = (("intro", 4, 0), ("verse", 8, 0), ("chorus", 8, 1), ("verse", 8, 0), ("chorus", 8, 1), ("bridge", 8, 2))
+LOUDER = {"intro": 0.85, "verse": 0.92, "chorus": 1.0, "bridge": 0.88}
+PHRASE = (0, 1, 0, 2)  # a melody's four bars: a b a c
+MALE_BELOW = 62  # a sung line whose centre is lower is a man's
+CHORDAL = ("choral", "pad", "block", "stabs")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stem:
+    """The notes of one instrument.
+
+    Parameters
+    ----------
+    program : int
+        General MIDI program or drum kit.
+    is_drum : bool
+        Whether the percussion bank plays.
+    gain : float
+        Level in dB beside the other stems.
+    notes : np.ndarray [shape=(n_notes, 4)]
+        Start and duration in seconds from the clip's start (a note may begin before it), MIDI pitch, velocity.
+    """
+
+    program: int
+    is_drum: bool
+    gain: float
+    notes: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """The music of one clip.
+
+    Parameters
+    ----------
+    tempo : float
+        Beats per minute.
+    key : str
+        For example ``"A minor"``.
+    beats : int
+        Beats in a bar.
+    downbeats : tuple of float
+        Starts of the bars in seconds within the clip.
+    chords : tuple of (float, float, str, tuple)
+        Start and end in seconds, label, pitch classes.
+    stems : dict of str to Stem
+        By name, in the order in which they are summed.
+    """
+
+    tempo: float
+    key: str
+    beats: int
+    downbeats: tuple
+    chords: tuple
+    stems: dict
+
+
+def compose(plan):
+    """Write the notes of a clip.
+
+    Parameters
+    ----------
+    plan : ClipPlan
+        One of `planning.plan`.
+
+    Returns
+    -------
+    score : Score
+        Notes, chords and metre; neighbouring clips of a track share sections, not bars.
+    """
+    style = plan.style
+    bar_seconds = style.beats * 60 / style.tempo
+    first = max(int(plan.start / bar_seconds) - 1, 0)
+    count = int(np.ceil((plan.start + CLIP_SECONDS) / bar_seconds)) - first
+    chords, notes = [], {}
+    for number in range(first, first + count):
+        at = number * bar_seconds - plan.start
+        section, index, last, progression = _section(number)
+        bar = _bar(style, section, index, progression, number)
+        seconds = bar_seconds / bar.steps
+        chords += [(at + a * seconds, at + (a + n) * seconds, c.label, c.tones) for a, n, c in bar.chords]
+        for k, part in enumerate(style.parts):
+            if _plays(style, k, section, index):
+                played = _play(style, k, part, section, index, last, progression, number)
+                notes.setdefault(k, []).append(_perform(played, style, k, number, at, seconds, LOUDER[section]))
+    downbeats = np.arange(first, first + count) * bar_seconds - plan.start
+    return Score(
+        tempo=style.tempo,
+        key=f"{NOTE_NAMES[style.key]} {style.mode}",
+        beats=style.beats,
+        downbeats=tuple(round(float(t), 6) for t in downbeats if 0 <= t < CLIP_SECONDS),
+        chords=_within(chords),
+        stems=_stems(style.parts, notes),
+    )
+
+
+def _section(number):
+    """Return the section of a bar: name, index in it, whether it is its last bar, progression."""
+    number %= sum(length for _, length, _ in FORM)
+    for name, length, progression in FORM:
+        if number < length:
+            return name, number, number == length - 1, progression
+        number -= length
+    raise AssertionError("the form is longer than its bars")
+
+
+def _bar(style, section, index, progression, number, part=0):
+    """Return a bar with its chords and the random streams of one part."""
+    steps = 4 * style.beats
+    degrees = style.progressions[progression]
+    n = style.changes
+    bounds = [k * steps // n // 2 * 2 for k in range(n)] + [steps]
+    played = [chord(degrees[(index * n + k) % len(degrees)], key=style.key, mode=style.mode) for k in range(n)]
+    code = [name for name, _, _ in FORM].index(section)
+    return Bar(
+        steps=steps,
+        chords=tuple((a, b - a, c) for a, b, c in zip(bounds[:-1], bounds[1:], played)),
+        key=style.key,
+        mode=style.mode,
+        index=index,
+        material=np.random.default_rng([6, *style.seed, part, code, PHRASE[index % 4] if part else 0]),
+        rng=np.random.default_rng([7, *style.seed, part, number]),
+    )
+
+
+def _plays(style, k, section, index):
+    """Tell whether a part takes part: the intro and the bridge are thinner, but the first part always plays."""
+    part = style.parts[k]
+    if k == 0 or len(style.parts) <= 2:
+        return True
+    if section == "intro":
+        return KIND_OF.get(part.style) != "melody" and not (part.style == "drums" and index < 2)
+    if section == "bridge":
+        return (style.seed[-1] + k) % 3 > 0
+    return True
+
+
+def _play(style, k, part, section, index, last, progression, number):
+    """Return what a part plays in a bar as (step, length, pitch, velocity)."""
+    repeats = KIND_OF.get(part.style) == "melody"
+    bar = _bar(style, section, index, progression, number, part=1 + k)
+    if part.style == "drums":
+        return drums(bar, part.pattern, last=last)
+    if not repeats:  # an accompaniment keeps its figure for the whole section
+        code = [name for name, _, _ in FORM].index(section)
+        bar = dataclasses.replace(bar, material=np.random.default_rng([8, *style.seed, k, code]))
+    return STYLES[part.style](bar, part.centre)
+
+
+def _perform(played, style, k, number, at, seconds, loudness):
+    """Turn steps into seconds as people play: swing, loose timing, uneven velocities."""
+    rng = np.random.default_rng([9, *style.seed, k, number])
+    notes = np.array(played, dtype=float).reshape(-1, 4)
+    swing = np.where(np.round(notes[:, 0]) % 4 == 2, style.swing * 2, 0.0)
+    late = np.clip(rng.normal(0, style.looseness, len(notes)), -0.04, 0.04)
+    velocity = notes[:, 3] * loudness * rng.normal(1, 0.06, len(notes))
+    return np.column_stack(
+        [
+            at + (notes[:, 0] + swing) * seconds + late,
+            np.maximum(notes[:, 1] * seconds, 0.05),
+            notes[:, 2],
+            np.clip(np.round(velocity), 20, 127),
+        ]
+    )
+
+
+def _within(chords):
+    """Cut chords to the clip and join equal neighbours."""
+    joined = []
+    for start, end, label, tones in chords:
+        start, end = max(start, 0.0), min(end, CLIP_SECONDS)
+        if end - start <= 1e-9:
+            continue
+        if joined and joined[-1][2] == label:
+            joined[-1] = (joined[-1][0], end, label, tones)
+        else:
+            joined.append((start, end, label, tones))
+    return tuple((round(start, 6), round(end, 6), label, tones) for start, end, label, tones in joined)
+
+
+def stem_name(part):
+    """Return the name of the stem a part belongs to: its instrument, a sung line by register."""
+    if part.style == "drums":
+        return "hand drums" if part.pattern in HAND_DRUMS else "drums"
+    if part.program in VOICES and part.style not in ("choral", *CHORDAL):
+        return "male voice" if part.centre < MALE_BELOW else "female voice"
+    return INSTRUMENTS[part.program].name
+
+
+def _stems(parts, notes):
+    """Collect the notes by instrument; parts of one instrument make one stem."""
+    stems = {}
+    for k, bars in notes.items():
+        rows = np.concatenate(bars)
+        rows = rows[(rows[:, 0] + rows[:, 1] > 0.02) & (rows[:, 0] < CLIP_SECONDS - 0.02)]
+        if len(rows) == 0:
+            continue
+        name, part = stem_name(parts[k]), parts[k]
+        if name in stems:
+            known = stems[name]
+            rows = np.concatenate([known.notes, rows])
+            stems[name] = dataclasses.replace(known, notes=rows)
+        else:
+            stems[name] = Stem(part.program, part.style == "drums", part.gain, rows)
+    return {name: dataclasses.replace(s, notes=s.notes[np.lexsort(s.notes.T[::-1])]) for name, s in stems.items()}

@@ -1,0 +1,143 @@
+"""The General MIDI bank, repaired for symusic's synthesizer.
+
+symusic 0.5.9 ignores the SoundFont generator *overridingRootKey*: in a bank that relies on it (as TimGM6mb does) most
+instruments then sound at a wrong pitch, up to two octaves off. Here the bank that pretty_midi installs is read, each
+zone's root key is moved to a sample header of its own, which the synthesizer does obey, and its low-pass filters, which
+can become unstable, are opened. The sound samples themselves are not touched. The synthesizer knows neither velocity
+nor release; `rendering` sees to these.
+"""
+
+import functools
+import importlib.util
+import pathlib
+import struct
+import tempfile
+
+import numpy as np
+
+ROOT_KEY, SAMPLE, FILTER_CUTOFF = 58, 53, 8  # generator numbers of the SoundFont 2.01 standard
+RENDER_SR = 32000  # twice the corpus rate: the synthesizer rounds loops to whole samples, which detunes high notes
+OPEN_CUTOFF = 13500  # the SoundFont standard's value for "no filter", in absolute cents
+HEADER = np.dtype(
+    [("name", "S20"), ("points", "<u4", 4), ("rate", "<u4"), ("root", "u1"), ("cents", "i1"), ("link", "<u4")]
+)
+GENERATOR = np.dtype([("code", "<u2"), ("value", "<i2")])
+ZONE = np.dtype([("generator", "<u2"), ("modulator", "<u2")])
+
+
+def bank_path():
+    """Return the path of the General MIDI bank that pretty_midi installs.
+
+    Returns
+    -------
+    path : pathlib.Path
+
+    Raises
+    ------
+    FileNotFoundError
+        If pretty_midi or its bank is not installed.
+    """
+    spec = importlib.util.find_spec("pretty_midi")
+    path = pathlib.Path(spec.origin).parent / "TimGM6mb.sf2" if spec else None
+    if path is None or not path.is_file():
+        raise FileNotFoundError("The composed corpus needs TimGM6mb.sf2 of pretty_midi. Install pretty_midi >= 0.2.10.")
+    return path
+
+
+def _chunks(data, start, stop):
+    """Yield (name, position, size) of the RIFF chunks between two positions."""
+    while start < stop:
+        name, size = struct.unpack_from("<4sI", data, start)
+        yield name, start + 8, size
+        start += 8 + size + size % 2
+
+
+def _tables(data):
+    """Return {name: (position, size)} of the bank's tables."""
+    lists = [(at, size) for name, at, size in _chunks(data, 12, len(data)) if name == b"LIST"]
+    return {name: (at, n) for start, size in lists for name, at, n in _chunks(data, start + 4, start + size)}
+
+
+def _own_headers(zones, generators, headers):
+    """Point every zone of `generators` (changed in place) to a sample header with that zone's root key."""
+    known, new = {}, list(headers[:-1])
+    for first, last in zip(zones["generator"][:-1], zones["generator"][1:]):
+        zone = generators[first:last]
+        value = dict(zip(zone["code"].tolist(), zone["value"].tolist()))
+        if value.get(ROOT_KEY, -1) < 0 or SAMPLE not in value:
+            continue
+        key = value[SAMPLE], value[ROOT_KEY]
+        if key not in known:
+            known[key] = len(new)
+            header = headers[key[0]].copy()
+            header["root"] = key[1]
+            new.append(header)
+        zone["value"][zone["code"] == SAMPLE] = known[key]
+    return np.array([*new, headers[-1]], dtype=HEADER)
+
+
+def repaired(data):
+    """Return a SoundFont whose zones' root keys stand in the sample headers.
+
+    Parameters
+    ----------
+    data : bytes
+        A SoundFont 2 file whose last table is the sample headers, as is usual.
+
+    Returns
+    -------
+    repaired : bytes
+        The same bank, playable by symusic at the right pitch.
+    """
+    tables = _tables(data)
+    kinds = {b"igen": GENERATOR, b"ibag": ZONE, b"shdr": HEADER}
+    read = {name: np.frombuffer(data[at : at + n], kinds[name]) for name, (at, n) in tables.items() if name in kinds}
+    generators = read[b"igen"].copy()
+    headers = _own_headers(read[b"ibag"], generators, read[b"shdr"])
+    generators["value"][generators["code"] == FILTER_CUTOFF] = OPEN_CUTOFF
+    at, size = tables[b"shdr"]
+    out = bytearray(data[: at - 4]) + struct.pack("<I", headers.nbytes) + headers.tobytes()
+    out[tables[b"igen"][0] : sum(tables[b"igen"])] = generators.tobytes()
+    last, last_size = [(at, size) for _, at, size in _chunks(data, 12, len(data))][-1]
+    struct.pack_into("<I", out, last - 4, last_size + headers.nbytes - size)
+    struct.pack_into("<I", out, 4, len(out) - 8)
+    return bytes(out)
+
+
+@functools.lru_cache(maxsize=1)
+def synthesizer():
+    """Return symusic's synthesizer with the repaired bank at `RENDER_SR`, loaded once a process."""
+    import symusic
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "bank.sf2"
+        path.write_bytes(repaired(bank_path().read_bytes()))
+        return symusic.Synthesizer(sf_path=str(path), sample_rate=RENDER_SR, quality=0)
+
+
+def play(program, pitch, seconds, *, is_drum=False):
+    """Render one note at full velocity.
+
+    Parameters
+    ----------
+    program : int in [0, 127]
+        General MIDI program, or drum kit if `is_drum`.
+    pitch : int in [0, 127]
+        MIDI pitch, or drum.
+    seconds : float > 0
+        Length of the note.
+    is_drum : bool
+        Play the percussion bank.
+
+    Returns
+    -------
+    y : np.ndarray [shape=(RENDER_SR * seconds,)], float32
+        Mono sound at `RENDER_SR`; not finite where the synthesizer fails.
+    """
+    import symusic
+
+    track = symusic.Track("", program, is_drum, ttype="second")
+    track.notes.append(symusic.Note(0.0, seconds, pitch, 100, ttype="second"))
+    score = symusic.Score(ttype="second")
+    score.tracks.append(track)
+    return np.asarray(synthesizer().render(score, stereo=True)).mean(axis=0, dtype=np.float32)
