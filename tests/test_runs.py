@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 import yaml
 
 from musictools import runs
-from musictools.runs import manifests, report, settings
+from musictools.runs import manifests, parallel, report, settings
 
 PARAMETERS = """
 epochs = 3            # one comment each
@@ -425,6 +426,27 @@ def test_relative_folders_are_meant_from_the_checkout(monkeypatch, tmp_path):
     assert runs.paths.from_root("outputs/demo") == runs.root() / "outputs" / "demo"
 
 
+def test_a_running_notebook_tells_its_parameters_and_their_types_are_checked(notebook, tmp_path, monkeypatch):
+    shell = SimpleNamespace(kernel=None, user_ns={"epochs": 9, "name": "pg20", "x": 1})
+    monkeypatch.setattr("musictools.runs.writer.kernel_shell", lambda: shell)
+    monkeypatch.setattr("musictools.runs.writer.root", lambda: tmp_path)
+    run = runs.start(tmp_path / "demo", notebook="02_train")
+    assert run.parameters == runs.parameters(notebook) | {"epochs": 9, "name": "pg20"}
+    shell.user_ns["learning_rate"] = "1e-4"
+    with pytest.raises(ValueError, match=r"learning_rate must be a number .* write 1.0e-4"):
+        runs.start(tmp_path / "demo", notebook="02_train")
+
+
+def test_progress_is_quiet_where_nobody_can_type(monkeypatch, capsys):
+    shell = SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=False))
+    monkeypatch.setattr("musictools.runs.parallel.kernel_shell", lambda: shell)
+    assert parallel._unattended()
+    assert list(runs.progress([1, 2])) == [1, 2]
+    shell.kernel._allow_stdin = True
+    assert not parallel._unattended()
+    assert capsys.readouterr().err == ""
+
+
 def test_figures_are_equal_to_the_byte(run):
     import matplotlib.pyplot as plt
 
@@ -499,6 +521,13 @@ def test_tables_are_compared_row_by_row():
     assert both["accuracy", "rebuilt"].fillna(-1).tolist() == [0.75, 0.7, -1, 0.1]
     assert both["accuracy", "difference"].round(3).fillna(-1).tolist() == [-0.023, -0.1, -1, -1]
     assert both["spread", "rebuilt"].tolist()[0] == 0.2
+
+
+def test_repeated_rows_are_compared_in_their_order():
+    published = pd.DataFrame({"layer": ["conv", "pool", "conv"], "parameters": [640, 0, 1280]})
+    rebuilt = pd.DataFrame({"layer": ["conv", "pool", "conv"], "parameters": [640, 0, 1281]})
+    both = report.compare(published, rebuilt)
+    assert both["parameters", "difference"].tolist() == [0, 0, 1]
 
 
 def test_tables_without_a_common_row_are_not_compared():

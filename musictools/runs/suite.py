@@ -225,6 +225,7 @@ def _execute(job):
             job.executed,
             parameters=job.parameters,
             kernel_name="python3",
+            language="python",
             cwd=root(),
             progress_bar=False,
             start_timeout=180,
@@ -250,12 +251,14 @@ def _cell_number(executed):
     """Return the number (from 1) in the source notebook of the cell where a run stopped."""
     cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
     cells = [cell for cell in cells if not _NOT_COUNTED & set(cell["metadata"].get("tags", []))]
+    stopped = "?"
     for number, cell in enumerate(cells, start=1):
         state = cell["metadata"].get("papermill", {})
-        errors = any(output["output_type"] == "error" for output in cell.get("outputs", []))
-        if errors or state.get("exception") or state.get("status") == "running":
+        if state.get("exception"):
             return number
-    return "?"
+        if state.get("start_time"):
+            stopped = number
+    return stopped
 
 
 def _short(text):
@@ -308,7 +311,7 @@ def _kernel_environment(folder):
     """Set up what kernels inherit: this interpreter, nobody's own configuration, equal bytes for equal results."""
     home = folder / ".jupyter"
     command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    command += ["--log-level=40"]
+    command += ["--log-level=50"]
     kernel = {"argv": command, "display_name": "Python 3 (ipykernel)", "language": "python"}
     manifests.write_json(home / "kernels" / "python3" / "kernel.json", kernel)
     with atomic(home / "matplotlibrc") as temporary:

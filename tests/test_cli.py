@@ -1,0 +1,128 @@
+"""The command line: quick, one-line complaints, exit statuses."""
+
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from musictools import cli, datasets, doctor, runs
+
+
+def test_help_is_quick_from_any_folder():
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        answer = subprocess.run([sys.executable, "-m", "musictools", "--help"], capture_output=True, text=True, cwd="/")
+        seconds.append(time.perf_counter() - began)
+    assert answer.returncode == 0
+    assert "rebuild" in answer.stdout
+    assert min(seconds) < 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rebuild", "--profile", "dmeo"], "unknown profile 'dmeo'"),
+        (["rebuild", "-p", "epochs"], "-p takes name=value, such as -p epochs=3. Got 'epochs'."),
+        (["data", "validate", "magnatagatun"], "magnatagatun"),
+        (["data", "validate", "folder", "--data-dir", "/none"], "/none"),
+    ],
+)
+def test_complaints_take_one_line_and_status_2(arguments, message, capsys):
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("musictools: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["rebild"], ["data"], ["rebuild", "--prophile", "demo"]])
+def test_wrong_use(arguments):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+
+
+def test_a_traceback_on_request():
+    with pytest.raises(ValueError, match="unknown profile"):
+        cli.main(["rebuild", "--profile", "dmeo", "--traceback"])
+
+
+def test_rebuild_passes_everything_on(monkeypatch):
+    seen = {}
+
+    def rebuild(profile, **options):
+        seen.update(options, profile=profile)
+        return 1
+
+    monkeypatch.setattr(runs, "rebuild", rebuild)
+    arguments = ["--profile", "smoke", "--only", "01", "02", "--force", "-p", "rate=1e-4", "-p", "name=a"]
+    assert cli.main(["rebuild", *arguments]) == 1
+    assert seen == {
+        "profile": "smoke", "only": ["01", "02"], "force": True, "output_root": None,
+        "parameters": {"rate": 1e-4, "name": "a"},
+    }  # fmt: skip
+
+
+def test_interrupted(monkeypatch):
+    def rebuild(profile, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "rebuild", rebuild)
+    assert cli.main(["rebuild"]) == 130
+
+
+def test_data_commands(monkeypatch, capsys):
+    data = SimpleNamespace(tracks=range(1200), validate=lambda: ({"a": "a.mp3"}, {"b": "b.mp3: is empty"}))
+    options = {}
+
+    def load(name, **given):
+        options.update(given)
+        return data
+
+    monkeypatch.setattr(datasets, "load", load)
+    monkeypatch.setattr(datasets, "available", lambda: {"composed": "made here"})
+    assert cli.main(["data", "list"]) == 0
+    assert "made here" in capsys.readouterr().out
+    assert cli.main(["data", "build", "composed", "-o", "n_clips=48"]) == 0
+    assert options == {"data_dir": "", "n_clips": 48}
+    assert capsys.readouterr().out == "composed: 1,200 clips.\n"
+    assert cli.main(["data", "validate", "composed"]) == 1
+    assert "missing  a  a.mp3\ninvalid  b  b.mp3: is empty\n" in capsys.readouterr().out
+    data.validate = lambda: ({}, {})
+    assert cli.main(["data", "validate", "composed"]) == 0
+
+
+def test_doctor_names_what_is_missing_and_what_to_do(monkeypatch, capsys):
+    found = [
+        doctor.Check("Python", "3.11"),
+        doctor.Check("ffmpeg", "not found", False, required=False, advice="Only …"),
+    ]
+    monkeypatch.setattr(doctor, "checks", lambda: found)
+    assert cli.main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "without  ffmpeg" in out
+    assert "Everything required is there." in out
+    found.append(doctor.Check("outputs", "cannot be written", False, advice="Make the folder writable."))
+    assert cli.main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "MISSING  outputs" in out
+    assert "Make the folder writable." in out
+    assert "1 required things are missing." in out
+
+
+def test_doctor_on_this_machine(monkeypatch):
+    monkeypatch.setattr(doctor, "_GPU", "print('one')")
+    checks = {check.name: check for check in doctor.checks()}
+    assert all(check.good for check in checks.values() if check.required), checks
+    assert "GPU: one" in checks["TensorFlow"].found
+    assert "tensorflow" in checks["packages"].found
+
+
+def test_doctor_sees_a_package_that_does_not_load(monkeypatch):
+    monkeypatch.setattr(doctor, "_GPU", "raise ImportError('libcuda is missing')")
+    check = doctor._tensorflow()
+    assert not check.good
+    assert "libcuda is missing" in check.found
