@@ -8,6 +8,8 @@ import sys
 
 from . import __version__, runs
 
+_SHOWN = 20  # clips named one by one
+
 
 def main(argv=None):
     """Run the command line.
@@ -84,10 +86,10 @@ def _rebuild(arguments):
 def _data_list(arguments):
     from . import datasets
 
-    here = runs.data_folders()
-    known = datasets.available()
-    for name, description in known.items():
-        print(f"{name:20} {'here   ' if name in here else '       '} {description}")
+    folders = runs.data_folders()
+    for name, description in datasets.available().items():
+        here = any(folder == name or folder.startswith(f"{name}-") for folder in folders)
+        print(f"{name:20} {'here' if here else '':6} {description}")
     return 0
 
 
@@ -107,8 +109,10 @@ def _data_build(arguments):
 def _data_validate(arguments):
     missing, invalid = _load(arguments).validate()
     for word, found in (("missing", missing), ("invalid", invalid)):
-        for clip in found:
-            print(f"{word}  {clip}  {found[clip] if isinstance(found, dict) else ''}".rstrip())
+        for clip in list(found)[:_SHOWN]:
+            print(f"{word}  {clip}  {found[clip]}")
+        if len(found) > _SHOWN:
+            print(f"{word}  … and {len(found) - _SHOWN:,} more")
     print(f"{arguments.name}: {len(missing)} missing, {len(invalid)} invalid.")
     return 1 if missing or invalid else 0
 

@@ -91,6 +91,11 @@ def test_data_commands(monkeypatch, capsys):
     assert capsys.readouterr().out == "composed: 1,200 clips.\n"
     assert cli.main(["data", "validate", "composed"]) == 1
     assert "missing  a  a.mp3\ninvalid  b  b.mp3: is empty\n" in capsys.readouterr().out
+    data.validate = lambda: ({str(number): "gone" for number in range(1020)}, {})
+    assert cli.main(["data", "validate", "composed"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("gone") == 20
+    assert "missing  … and 1,000 more" in out
     data.validate = lambda: ({}, {})
     assert cli.main(["data", "validate", "composed"]) == 0
 

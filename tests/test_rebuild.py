@@ -355,7 +355,7 @@ def test_the_report_lays_published_beside_rebuilt(done, tmp_path):
     assert [cell.split("<")[0] for cell in row.split(">") if cell[:1] in set("+-0123456789")] == [
         "0.773", "0.3", "-0.473",
     ]  # fmt: skip
-    assert "measured on MagnaTagATune" in page
+    assert "its experiments use MagnaTagATune" in page
     assert "rotheneder2023 9.9: later" in page
     assert "<strong>accuracy</strong> is 0.3" in page
     assert "<a href='notebooks/01_first.html'>" in page

@@ -210,13 +210,19 @@ def test_command_line_nonsense(text):
 # --- map ------------------------------------------------------------------------------------------------------------
 
 
-def slow_first(number):
-    time.sleep(0.2 if number == 0 else 0)
-    return number, os.getpid()
+@pytest.fixture
+def slow_first():
+    """Return a function made here: workers then need not load this module and pandas with it."""
+
+    def work(number):
+        time.sleep(0.2 if number == 0 else 0)
+        return number, os.getpid()
+
+    return work
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_map_keeps_the_order(workers):
+def test_map_keeps_the_order(slow_first, workers):
     results = runs.map(slow_first, range(6), workers=workers)
     assert [number for number, _ in results] == list(range(6))
     assert (os.getpid() in {pid for _, pid in results}) == (workers == 1)
@@ -252,7 +258,7 @@ def test_map_refuses_odd_workers(workers):
         runs.map(len, ["a"], workers=workers)
 
 
-def test_map_on_a_dask_cluster():
+def test_map_on_a_dask_cluster(slow_first):
     from distributed import LocalCluster
 
     cluster = LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, protocol="tcp",
@@ -530,6 +536,25 @@ def test_repeated_rows_are_compared_in_their_order():
     assert both["parameters", "difference"].tolist() == [0, 0, 1]
 
 
+def test_remarks_do_not_keep_rows_apart_and_no_column_is_lost():
+    published = pd.DataFrame(
+        {"model": ["a", "b"], "remark": ["best", ""], "recall": [0.1, 0.2], "accuracy": [0.5, 0.6]}
+    )
+    rebuilt = pd.DataFrame({"model": ["a", "b"], "remark": ["worst", "so"], "accuracy": [0.5, 0.5], "seeds": [3, 3]})
+    both = report.compare(published, rebuilt)
+    assert list(both.columns) == [
+        ("model", ""),
+        ("remark", "published"),
+        ("remark", "rebuilt"),
+        ("recall", "published"),
+        ("accuracy", "published"),
+        ("accuracy", "rebuilt"),
+        ("accuracy", "difference"),
+        ("seeds", "rebuilt"),
+    ]
+    assert both["remark", "rebuilt"].tolist() == ["worst", "so"]
+
+
 def test_tables_without_a_common_row_are_not_compared():
     published = pd.DataFrame({"model": ["a"], "accuracy": [1.0]})
     assert report.compare(published, pd.DataFrame({"model": ["z"], "accuracy": [1.0]})) is None
@@ -547,11 +572,7 @@ def test_there_is_no_network_here_nor_in_children():
         plain.connect(("192.0.2.1", 80))
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "Tests use no network" in child.stderr
-    assert set(runs.map(_blocked, range(2), workers=2)) == {True}
-
-
-def _blocked(_):
-    return hasattr(socket, "without_network")
+    assert runs.map(lambda _: hasattr(socket, "without_network"), range(2), workers=2) == [True, True]
 
 
 def test_importing_is_cheap():

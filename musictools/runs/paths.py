@@ -51,9 +51,13 @@ def shared_data():
 
 
 def data_folders():
-    """Return the data sets' folders found in :func:`data_home` and :func:`shared_data`, by name, own ones first."""
-    places = [folder for folder in (shared_data(), data_home()) if folder and folder.is_dir()]
-    return {path.name: path for folder in places for path in sorted(folder.iterdir()) if path.is_dir()}
+    """Return the data sets' folders in :func:`data_home` and :func:`shared_data`, by name, own ones before shared.
+
+    Folders of ``*.zarr`` stores are left out.
+    """
+    places = [place for place in (shared_data(), data_home()) if place and place.is_dir()]
+    folders = [path for place in places for path in sorted(place.iterdir()) if path.is_dir()]
+    return {path.name: path for path in folders if not any(path.glob("*.zarr"))}
 
 
 def from_root(path):

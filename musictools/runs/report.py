@@ -87,8 +87,8 @@ def write(folder, *, outcome=None, published_dir=None):
 def compare(published, rebuilt):
     """Lay a published table and its rebuilt counterpart side by side.
 
-    Rows are matched by the shared columns that hold no numbers (by the first shared column when all do); the k-th row
-    with a key is matched with the k-th row with that key.
+    Rows are matched by the shared columns that hold no numbers, by the first of them where that matches more rows, and
+    by the first column where all hold numbers; the k-th row with a key is matched with the k-th row with that key.
 
     Parameters
     ----------
@@ -98,31 +98,42 @@ def compare(published, rebuilt):
     Returns
     -------
     table : pd.DataFrame or None
-        Columns (name, ``"published" | "rebuilt" | "difference"``); None when no row or no number is shared.
+        Columns (name, ``"published" | "rebuilt" | "difference"``), and (name, ``""``) for the keys; None when no number
+        or no row is shared.
     """
     import pandas as pd
 
     shared = [column for column in published.columns if column in rebuilt.columns]
     numbers = [column for column in shared if _is_number(published[column]) and _is_number(rebuilt[column])]
-    keys = [column for column in shared if not _is_number(published[column]) and not _is_number(rebuilt[column])]
-    if not keys and len(numbers) > 1:
-        keys, numbers = numbers[:1], numbers[1:]
-    if not keys or not numbers:
+    words = [column for column in shared if not _is_number(published[column]) and not _is_number(rebuilt[column])]
+    candidates = [words, words[:1]] if words else [numbers[:1]]
+    keys = max(candidates, key=lambda keys: _matches(published, rebuilt, keys))
+    if not set(numbers) - set(keys) or not _matches(published, rebuilt, keys):
         return None
-    sides = [table.assign(_nth=table.groupby(keys, dropna=False).cumcount()) for table in (published, rebuilt)]
-    if not published.empty and sides[0].merge(sides[1], on=[*keys, "_nth"]).empty:
-        return None
-    both = sides[0].merge(sides[1], on=[*keys, "_nth"], how="outer", suffixes=(" p", " r"), sort=False)
+    sides = [_counted(table, keys) for table in (published, rebuilt)]
     order = pd.concat([side[[*keys, "_nth"]] for side in sides]).drop_duplicates()
-    both = order.merge(both, on=[*keys, "_nth"], how="left")
-    columns = {(key, ""): both[key] for key in keys}
-    for column in numbers:
-        columns[column, "published"], columns[column, "rebuilt"] = both[f"{column} p"], both[f"{column} r"]
-        columns[column, "difference"] = both[f"{column} r"] - both[f"{column} p"]
-    for column in rebuilt.columns:
-        if column not in shared:
-            columns[column, "rebuilt"] = both[column]
+    left, right = (order.merge(side, on=[*keys, "_nth"], how="left") for side in sides)
+    columns = {(key, ""): left[key] for key in keys}
+    for column in [*published.columns, *rebuilt.columns.difference(published.columns, sort=False)]:
+        if column in keys:
+            continue
+        columns |= {(column, "published"): left[column]} if column in left else {}
+        columns |= {(column, "rebuilt"): right[column]} if column in right else {}
+        if column in numbers:
+            columns[column, "difference"] = right[column] - left[column]
     return pd.DataFrame(columns)
+
+
+def _counted(table, keys):
+    """Number the rows with equal keys."""
+    return table.assign(_nth=table.groupby(keys, dropna=False).cumcount())
+
+
+def _matches(published, rebuilt, keys):
+    """Return how many rows of the two tables share their keys."""
+    if not keys:
+        return 0
+    return len(_counted(published, keys).merge(_counted(rebuilt, keys), on=[*keys, "_nth"]))
 
 
 def _is_number(column):
@@ -156,7 +167,7 @@ def _notebook(folder, name, part, page, outcome):
     if outcome and outcome[0] in ("failed", "not run"):
         lines.append(f"<p class='failed'>{_text(outcome[0])}: {_text(outcome[1])}</p>")
     if part:
-        facts = [_data(part), f"{part['seconds']:.0f} s", part.get("device"), f"{len(part['outputs'])} files"]
+        facts = [_data(part), f"{part['seconds']:.0f} s", part.get("device"), f"files: {len(part['outputs'])}"]
         lines.append(f"<p class='note'>{_text(' · '.join(filter(None, facts)))}</p>")
         lines += [_markdown(sentence) for sentence in part["said"]]
         lines += [_media(output) for output in part["outputs"] if (folder / output).is_file()]
@@ -186,7 +197,7 @@ def _table(folder, name, notebook, parts, published):
         lines += [f"<p class='note'>{_text(_data(parts[notebook]))} ({link})</p>", _frame(rebuilt)]
         return "\n".join(lines)
     lines.append(
-        f"<p class='note'><b>Published:</b> {_text(source)}, measured on {_text(data)}. "
+        f"<p class='note'><b>Published:</b> {_text(source)}; its experiments use {_text(data)}. "
         f"<b>Rebuilt:</b> {_text(_data(parts[notebook]))}, profile {_text(folder.name)} ({link}).</p>"
     )
     original = pd.read_csv(published)
@@ -250,7 +261,7 @@ def _title(name):
 
 def _data(part):
     """Say in words what data a notebook's results stand for."""
-    names = list(part["data"]) or [part["parameters"]["dataset"]] if part["parameters"].get("dataset") else part["data"]
+    names = list(part["data"]) or [name for name in [part["parameters"].get("dataset")] if name]
     return f"data: {', '.join(names)}" if names else "no data set recorded"
 
 
