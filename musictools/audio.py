@@ -143,6 +143,8 @@ def write(path, y, *, sr, overwrite=True):
 
     path = Path(path)
     y = np.asarray(y, dtype=np.float32)
+    if not isinstance(sr, int | np.integer) or sr <= 0:
+        raise ValueError(f"sr must be a positive int. Got {sr!r}.")
     if y.ndim != 1 or y.size == 0:
         raise AudioError(f"{path}: a waveform has shape (n,) with n > 0. Got {y.shape}.")
     if not np.isfinite(y).all():
@@ -159,6 +161,8 @@ def write(path, y, *, sr, overwrite=True):
     try:
         soundfile.write(part, y, sr)
         os.replace(part, path)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path}: cannot be written at {sr} Hz ({_reason(error)}).") from None
     finally:
         part.unlink(missing_ok=True)
     return path
@@ -171,6 +175,10 @@ def _check_file(path):
         raise AudioError(f"{path}: is a folder, not an audio file.")
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes).")
+    if path.suffix.lower() in {".au", ".snd"}:  # without a header libsndfile takes anything for 8 kHz mu-law
+        with path.open("rb") as file:
+            if file.read(4) not in (b".snd", b"dns."):
+                raise AudioError(f"{path}: not an audio file (it has no AU header).")
 
 
 def _decode(path):
@@ -183,9 +191,7 @@ def _decode_soundfile(path):
     import soundfile
 
     try:
-        with soundfile.SoundFile(path) as file:
-            sr, expected = file.samplerate, file.frames
-            y = _read_as_far_as_possible(file)
+        y, sr, expected = _read_as_far_as_possible(path)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: not an audio file that libsndfile can read ({_reason(error)}).") from None
     if y.shape[0] == 0:
@@ -198,42 +204,79 @@ def _decode_soundfile(path):
 
 def _missing(path, decoded, expected, sr):
     """What the header promised and the file does not hold, in words; empty when all is there."""
-    if 0 < expected < 2**62 and decoded < expected:
+    suffix = path.suffix.lower()
+    if 0 < expected < 2**62 and decoded < expected and (suffix != ".mp3" or _mp3_tells_length(path)):
         return f"{decoded / sr:.2f} of {expected / sr:.2f} s could be decoded."
-    if path.suffix.lower() == ".wav":  # libsndfile shortens `frames` to what is there, the chunk size still tells
-        promised = _wav_data_bytes(path)
-        if promised is not None and promised[0] > promised[1]:
-            return f"{decoded / sr:.2f} s could be decoded, {promised[1] / promised[0]:.0%} of what the header promises."
+    # Of the following libsndfile reports the frames that are there, not those that were promised.
+    if suffix in {".ogg", ".oga", ".opus"} and not _ogg_ends(path):
+        return f"{decoded / sr:.2f} s could be decoded, the end of the stream is missing."
+    sizes = {".wav": _wav_data_bytes, ".au": _au_data_bytes, ".snd": _au_data_bytes}
+    promised, there = sizes[suffix](path) if suffix in sizes else (0, 0)
+    if promised > there:
+        return f"{decoded / sr:.2f} s could be decoded, {there / promised:.0%} of what the header promises."
     return ""
 
 
-def _wav_data_bytes(path):
-    """(bytes that the data chunk promises, bytes that follow), or None where there is no plain data chunk."""
+def _mp3_tells_length(path):
+    """Whether the first frame states the length; without that, libsndfile's number of frames is an estimate."""
     with path.open("rb") as file:
-        head = file.read(65536)
-    at = head.find(b"data", 12)
-    if head[:4] != b"RIFF" or at < 0:
-        return None
-    promised = int.from_bytes(head[at + 4 : at + 8], "little")
-    return (promised, path.stat().st_size - at - 8) if 0 < promised < 2**32 - 1 else None
+        head = file.read(10)
+        size = head[6:10] if head[:3] == b"ID3" else bytes(4)
+        file.seek(sum(byte << 7 * place for byte, place in zip(size, (3, 2, 1, 0))) + (10 if any(size) else 0))
+        frame = file.read(256)
+    return any(tag in frame for tag in (b"Xing", b"Info", b"VBRI"))
 
 
-def _read_as_far_as_possible(file):
-    """All frames at once; if that breaks, block by block up to the break."""
+def _wav_data_bytes(path):
+    """(bytes that the data chunk promises, bytes that follow); zeros where the header does not tell."""
+    with path.open("rb") as file:
+        if file.read(4) == b"RIFF":
+            file.seek(12)
+            while len(chunk := file.read(8)) == 8:
+                length = int.from_bytes(chunk[4:], "little")
+                if chunk[:4] == b"data":
+                    return (length, path.stat().st_size - file.tell()) if length < 2**32 - 1 else (0, 0)
+                file.seek(length + length % 2, os.SEEK_CUR)
+    return 0, 0
+
+
+def _au_data_bytes(path):
+    """The same of an AU file."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    order = "big" if head[:4] == b".snd" else "little"
+    start, length = (int.from_bytes(head[k : k + 4], order) for k in (4, 8))
+    return (length, path.stat().st_size - start) if length < 2**32 - 1 else (0, 0)
+
+
+def _ogg_ends(path):
+    """Whether the last page of an Ogg file is marked as the end of its stream."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2**17))  # a page has at most 64 KiB
+        tail = file.read()
+    last = tail.rfind(b"OggS")
+    return 0 <= last < len(tail) - 5 and bool(tail[last + 5] & 4)
+
+
+def _read_as_far_as_possible(path):
+    """(samples, sampling rate, frames that the header promises): all at once; if that breaks, up to the break."""
     import soundfile
 
-    try:
-        return file.read(dtype="float32")
-    except soundfile.LibsndfileError:
-        blocks = []
+    with soundfile.SoundFile(path) as file:
+        sr, expected = file.samplerate, file.frames
         try:
-            file.seek(0)
-            while len(block := file.read(16384, dtype="float32")):
+            return file.read(dtype="float32"), sr, expected
+        except soundfile.LibsndfileError:
+            pass  # the file cannot be rewound after this
+    blocks = []
+    with soundfile.SoundFile(path) as file:
+        try:
+            while len(block := file.read(4096, dtype="float32")):
                 blocks.append(block)
         except soundfile.LibsndfileError:
             if not blocks:
                 raise
-        return np.concatenate(blocks)
+    return np.concatenate(blocks), sr, expected
 
 
 def _decode_ffmpeg(path):
@@ -252,7 +295,8 @@ def _decode_ffmpeg(path):
     y = np.frombuffer(done.stdout[: len(done.stdout) // 4 * 4], dtype="<f4").astype(np.float32)
     complaint = done.stderr.decode(errors="replace").strip().splitlines()
     if y.size == 0:
-        raise AudioError(f"{path}: not an audio file that ffmpeg can read ({complaint[-1] if complaint else 'no audio'}).")
+        reason = complaint[-1] if complaint else "no audio"
+        raise AudioError(f"{path}: not an audio file that ffmpeg can read ({reason}).")
     if done.returncode or complaint:
         warnings.warn(f"{path}: truncated or damaged. {y.size / sr:.2f} s could be decoded.", stacklevel=4)
     return y, sr
@@ -271,4 +315,5 @@ def _ffmpeg_rate(path, *, default=44100):
 
 
 def _reason(error):
-    return str(getattr(error, "error_string", error)).rstrip(". ")
+    reason = str(getattr(error, "error_string", error)).rstrip(". ")
+    return "Format not recognised" if "does not exist" in reason else reason  # said of an MP3 without a valid frame

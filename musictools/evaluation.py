@@ -29,7 +29,7 @@ def predict(model, x, *, batch_size=64):
     -------
     scores : np.ndarray [shape=(n, n_outputs), float32]
     """
-    if batch_size < 1:
+    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive int. Got {batch_size}.")
     parts = []
     for start in range(0, len(x), batch_size):

@@ -16,7 +16,8 @@ import pandas as pd
 
 from musictools import published
 
-__all__ = ["Clips", "Vocabulary", "co_occurrence", "counts", "merge", "single_genre", "top", "vocabulary"]
+__all__ = ["Clips", "Vocabulary", "co_occurrence", "counts", "merge", "single_genre", "synonym_table", "top",
+           "vocabulary"]
 
 # In the order of table 3.1.
 GENRES = ("rock", "indian", "pop", "new age", "country", "metal", "electronic", "classic")
@@ -173,6 +174,28 @@ def counts(tags):
     return tags.sum().astype(int).sort_index().sort_values(ascending=False, kind="stable").rename("clips")
 
 
+def synonym_table(tags, vocabulary):
+    """What merging does to every group of equivalent tags.
+
+    Parameters
+    ----------
+    tags : pd.DataFrame [clips x raw tags, bool]
+    vocabulary : Vocabulary
+
+    Returns
+    -------
+    table : pd.DataFrame
+        A row a raw tag of a group: tag (merged), synonym (raw), clips with the raw tag, merged_clips with any of the
+        group. Raw tags that `tags` lacks have 0 clips.
+    """
+    rows = []
+    for tag, synonyms in vocabulary.synonyms.items():
+        known = [s for s in synonyms if s in tags]
+        merged = int(tags[known].any(axis=1).sum())
+        rows += [(tag, s, int(tags[s].sum()) if s in known else 0, merged) for s in synonyms]
+    return pd.DataFrame(rows, columns=["tag", "synonym", "clips", "merged_clips"])
+
+
 def top(tags, n):
     """The `n` most frequent tags.
 
@@ -191,8 +214,8 @@ def top(tags, n):
     ValueError
         If there are fewer than `n` tags.
     """
-    if not 0 < n <= tags.shape[1]:
-        raise ValueError(f"n must lie between 1 and the number of tags, {tags.shape[1]}. Got {n}.")
+    if not isinstance(n, int | np.integer) or not 0 < n <= tags.shape[1]:
+        raise ValueError(f"n must be an int and lie between 1 and the number of tags, {tags.shape[1]}. Got {n}.")
     return tags[counts(tags).index[:n]]
 
 
@@ -245,7 +268,7 @@ def single_genre(data, *, min_descriptors=0):
 
 
 def _check(tags):
-    wrong = [str(c) for c, t in tags.dtypes.items() if t != bool]
+    wrong = [str(c) for c, t in tags.dtypes.items() if t != np.dtype(bool)]
     if wrong:
         raise ValueError(f"A tag table holds True and False only. Not bool: {', '.join(wrong[:5])}.")
     if tags.columns.has_duplicates:

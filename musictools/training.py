@@ -59,6 +59,10 @@ def fit(model, x, y, *, validation=None, epochs=50, batch_size=64, learning_rate
         If x and y do not match, are empty, or `best_by` is no column of the history.
     """
     _check(x, y, validation, epochs=epochs, batch_size=batch_size)
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be positive. Got {learning_rate!r}.")
+    if validation is None and best_by is not None and best_by.startswith("val_"):
+        raise ValueError(f"best_by={best_by!r} needs validation data. Give some, or choose a column of the training.")
     deterministic(seed)
     model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss, metrics=list(metrics))
     source = _Source(x, y, batch_size=batch_size, seed=seed)
@@ -68,7 +72,7 @@ def fit(model, x, y, *, validation=None, epochs=50, batch_size=64, learning_rate
         callbacks.append(keras.callbacks.LearningRateScheduler(lambda epoch, _: schedule(epoch, learning_rate)))
     if folder is not None:
         # Last of all: whatever belongs to an epoch is on disk before the epoch counts as done.
-        callbacks.append(keras.callbacks.BackupAndRestore(Path(folder) / "backup", delete_checkpoint=False))
+        callbacks.append(_Backup(Path(folder) / "backup"))
     model.fit(source.dataset(), epochs=epochs, callbacks=callbacks, verbose=verbose, shuffle=False,
               validation_data=_fixed(validation, batch_size))
     history = journal.finish(model)
@@ -109,11 +113,19 @@ def split_by_group(groups, *, share, seed):
     Returns
     -------
     chosen : np.ndarray [shape=(n,), bool]
+        At least one group is chosen, and at least one is not.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two groups.
     """
     if not 0 < share < 1:
         raise ValueError(f"share must lie between 0 and 1. Got {share}.")
     names = np.random.default_rng(seed).permutation(np.unique(groups))
-    return np.isin(groups, names[: max(1, round(share * len(names)))])
+    if len(names) < 2:
+        raise ValueError(f"To divide groups there must be at least two. Got {len(names)}.")
+    return np.isin(groups, names[: min(max(1, round(share * len(names))), len(names) - 1)])
 
 
 def use_threads(n):
@@ -211,10 +223,38 @@ class _Epoch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.source.epoch = epoch
-        generators = [layer.seed_generator for layer in self.model._flatten_layers() if hasattr(layer, "seed_generator")]
+        generators = [getattr(layer, "seed_generator", None) for layer in self.model._flatten_layers()]
+        generators = [generator for generator in generators if generator is not None]
         states = np.random.SeedSequence([self.seed, epoch]).generate_state(2 * max(1, len(generators)), np.uint32)
-        for k, generator in enumerate(g for g in generators if g is not None):
+        for k, generator in enumerate(generators):
             generator.state.assign(states[2 * k : 2 * k + 2].astype("uint32"))
+
+
+class _Backup(keras.callbacks.BackupAndRestore):
+    """Keras's backup, made whole: written beside and renamed, so that a kill while it writes costs one epoch."""
+
+    def __init__(self, folder):
+        self.folder, self.part = folder, folder / "part"
+        super().__init__(self.part, delete_checkpoint=False)
+
+    def on_train_begin(self, logs=None):
+        shutil.rmtree(self.part, ignore_errors=True)
+        if whole := self._whole():
+            shutil.copytree(whole[-1], self.part)
+        super().on_train_begin(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        earlier = self._whole()
+        self.part.rename(self.folder / f"epoch-{epoch:06d}")
+        for folder in earlier:
+            shutil.rmtree(folder)
+
+    def on_train_end(self, logs=None):
+        self.model._initial_epoch = None  # else Keras starts the model's next fit there too
+
+    def _whole(self):
+        return sorted(self.folder.glob("epoch-*"))
 
 
 class _Journal(keras.callbacks.Callback):

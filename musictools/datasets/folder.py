@@ -47,7 +47,8 @@ def _from_folders(folder):
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder.")
     suffixes = audio.SOUNDFILE_SUFFIXES | OTHER_SUFFIXES
-    files = [p for p in sorted(folder.glob("*/**/*")) if p.suffix.lower() in suffixes and p.is_file()]
+    files = [p for p in sorted(folder.glob("*/**/*")) if p.suffix.lower() in suffixes and p.is_file()
+             and not any(part.startswith(".") for part in p.relative_to(folder).parts)]
     if not files:
         raise ValueError(f"{folder}: no audio in sub-folders. Expected <genre>/<song>.mp3, or a labels.csv.")
     rows = []
@@ -68,6 +69,8 @@ def _from_csv(folder):
     missing = {"path", "genre"} - set(table.columns)
     if missing:
         raise ValueError(f"{path}: lacks the column {', '.join(sorted(missing))}. It has {', '.join(table.columns)}.")
+    if table.empty:
+        raise ValueError(f"{path}: lists no songs.")
     if table["path"].duplicated().any():
         raise ValueError(f"{path}: {table['path'][table['path'].duplicated()].iloc[0]} stands there twice.")
     for column in ("artist", "album", "title", "tags"):

@@ -15,6 +15,7 @@ Where
 
 import re
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -80,7 +81,7 @@ class Gtzan(Dataset):
 
 
 class GtzanSpectrograms(Dataset):
-    """Songs that come as stored spectrograms: an ``.npz`` with ``spec`` (n, n_bins, n_frames) uint8, ``name``, ``genre``.
+    """Stored spectrograms of songs: an ``.npz`` with ``spec`` (n, n_bins, n_frames) uint8, ``name`` and ``genre``.
 
     Other arrays of length n become columns of `tracks`. There is no audio.
 
@@ -131,16 +132,22 @@ def _read_npz(path):
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {k: file[k] for k in file.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, BadZipFile) as error:
         raise ValueError(f"{path}: not an .npz file ({error}).") from None
     missing = {"spec", "name", "genre"} - set(arrays)
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(sorted(missing))}. It has {', '.join(sorted(arrays))}.")
-    n = len(arrays["spec"])
-    if arrays["spec"].ndim != 3 or arrays["spec"].dtype != np.uint8:
-        raise ValueError(f"{path}: spec must be uint8 of shape (n, n_bins, n_frames). Got {arrays['spec'].dtype} "
-                         f"{arrays['spec'].shape}.")
-    return {k: a for k, a in arrays.items() if k == "spec" or a.shape == (n,)}
+    spec = arrays["spec"]
+    if spec.ndim != 3 or spec.dtype != np.uint8:
+        raise ValueError(f"{path}: spec must be uint8 of shape (n, n_bins, n_frames). Got {spec.dtype} {spec.shape}.")
+    for column in ("name", "genre"):
+        if arrays[column].shape != (len(spec),):
+            raise ValueError(f"{path}: {column} must have shape ({len(spec)},), as spec has {len(spec)} songs. "
+                             f"Got {arrays[column].shape}.")
+    twice = pd.Series(arrays["name"].astype(str)).loc[lambda names: names.duplicated()]
+    if len(twice):
+        raise ValueError(f"{path}: the name {twice.iloc[0]} stands there twice.")
+    return {k: a for k, a in arrays.items() if k == "spec" or a.shape == (len(spec),)}
 
 
 def _tables(ids, paths, genres=None):

@@ -117,6 +117,9 @@ def read_tables(folder):
     if not values.isin((0, 1)).to_numpy().all():
         wrong = values.columns[~values.isin((0, 1)).all()]
         raise ValueError(f"{folder}/annotations_final.csv: tags must be 0 or 1. Not so: {', '.join(wrong[:5])}.")
+    if annotations["mp3_path"].isna().any():
+        raise ValueError(f"{folder}/annotations_final.csv: clip {annotations.index[annotations['mp3_path'].isna()][0]} "
+                         "has no mp3_path.")
     unknown = annotations.index.difference(info.index)
     if len(unknown):
         raise ValueError(f"{folder}/clip_info_final.csv: says nothing of {len(unknown)} annotated clips, "
@@ -138,7 +141,8 @@ def _read(path, *, needed):
         raise ValueError(f"{path}: not a tab separated table ({error}).") from None
     missing = needed - set(table.columns)
     if missing:
-        raise ValueError(f"{path}: lacks the columns {', '.join(sorted(missing))}. Is it tab separated, as the original?")
+        raise ValueError(f"{path}: lacks the columns {', '.join(sorted(missing))}. Is it tab separated, as the "
+                         "original?")
     if table["clip_id"].duplicated().any():
         raise ValueError(f"{path}: clip {table['clip_id'][table['clip_id'].duplicated()].iloc[0]} stands there twice.")
     for column in table.columns:

@@ -100,7 +100,8 @@ def leakage(split, tracks, *, train="train", columns=("track", "album", "artist"
     ----------
     split : pd.Series [clip id -> part]
     tracks : pd.DataFrame
-        With the named columns; albums are told apart by artist and album.
+        With the named columns; albums are told apart by artist and album. A missing or empty artist, album or
+        track is shared with nobody.
     train : str
         Name of the training part.
     columns : sequence of str
@@ -109,22 +110,31 @@ def leakage(split, tracks, *, train="train", columns=("track", "album", "artist"
     -------
     leakage : pd.DataFrame
         A row a part: clips, and for every column the share in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If no clip is in the part `train`.
     """
-    keys = {c: tracks.loc[split.index, c].astype(str) for c in columns if c in tracks}
-    if "album" in keys and "artist" in tracks:
-        keys["album"] = tracks.loc[split.index, "artist"].astype(str) + " / " + keys["album"]
+    if not (split == train).any():
+        raise ValueError(f"No clip is in the part {train!r}. Parts: {', '.join(map(str, split.unique()))}.")
+    tracks = tracks.loc[split.index].astype(object)
+    known = {c: tracks[c].where(tracks[c].notna() & (tracks[c].astype(str) != "")) for c in tracks.columns}
+    keys = {c: known[c] for c in columns if c in known}
+    if "album" in keys and "artist" in known:
+        keys["album"] = known["artist"].astype(str).where(known["album"].notna()) + " / " + known["album"].astype(str)
     rows = []
     for part in [p for p in split.unique() if p != train]:
         inside = split == part
         row = {"part": part, "clips": int(inside.sum())}
-        row |= {c: float(k[inside].isin(set(k[split == train])).mean()) for c, k in keys.items()}
+        row |= {c: float(k[inside].isin(set(k[split == train].dropna())).mean()) for c, k in keys.items()}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def _check(parts):
     shares = np.array(list(parts.values()), dtype=float)
-    if len(parts) < 2 or (shares <= 0).any() or abs(shares.sum() - 1) > 1e-9:
+    if len(parts) < 2 or not (shares > 0).all() or not abs(shares.sum() - 1) <= 1e-9:
         raise ValueError(f"parts must be at least two positive shares that add up to 1. Got {parts}.")
     return list(parts), shares
 

@@ -5,13 +5,16 @@ The logits are the input of the layer named ``softmax``. Padding is "same" throu
 after the ReLU of its convolution ("composed of a convolutional layer, followed by a batch normalization").
 """
 
+import math
+
 import keras
+import numpy as np
 from keras import layers
 
 __all__ = ["build"]
 
 
-def build(name, *, n_classes, input_shape=(128, 128, 1), width=1.0, seed=None):
+def build(name, *, n_classes, input_shape=(128, 128, 1), width=1.0, norm_momentum=0.99, seed=None):
     """Build ckn19 or pg20.
 
     Parameters
@@ -22,6 +25,9 @@ def build(name, *, n_classes, input_shape=(128, 128, 1), width=1.0, seed=None):
         (n_mels, length, 1); each side at least 8 (ckn19) or 64 (pg20) because of the poolings.
     width : float > 0
         Multiplier for filters and units; 1.0 gives 33,930,504 and 44,769,480 parameters at 8 classes.
+    norm_momentum : float in [0, 1)
+        Momentum of ckn19's batch normalisation; Keras's 0.99 needs some hundred steps before the moving averages
+        mean anything, small runs take 0.9.
     seed : int or None
         Seed of initial weights and dropout.
 
@@ -44,33 +50,35 @@ def build(name, *, n_classes, input_shape=(128, 128, 1), width=1.0, seed=None):
     if name not in builders:
         raise ValueError(f"No genre model is called {name!r}. Known: {', '.join(builders)}.")
     body, smallest = builders[name]
-    if not isinstance(n_classes, int) or n_classes < 2:
+    if not isinstance(n_classes, int | np.integer) or n_classes < 2:
         raise ValueError(f"n_classes must be an int of at least 2. Got {n_classes!r}.")
-    if not width > 0:
+    if not isinstance(width, int | float) or not 0 < width < math.inf:
         raise ValueError(f"width must be positive. Got {width!r}.")
     if len(input_shape) != 3 or input_shape[2] != 1 or min(input_shape[:2]) < smallest:
         raise ValueError(
             f"input_shape must be (n_mels, length, 1) with sides of at least {smallest} for {name}. Got {input_shape}."
         )
+    if not 0 <= norm_momentum < 1:
+        raise ValueError(f"norm_momentum must lie in [0, 1). Got {norm_momentum!r}.")
     seeds = _Seeds(seed)
     inputs = layers.Input(input_shape, name="spectrogram")
-    x = body(inputs, lambda n: max(1, round(n * width)), seeds)
-    x = layers.Dense(n_classes, name="logits", kernel_initializer=seeds.glorot())(x)
+    x = body(inputs, lambda n: max(1, round(n * width)), seeds, norm_momentum)
+    x = layers.Dense(int(n_classes), name="logits", kernel_initializer=seeds.glorot())(x)
     return keras.Model(inputs, layers.Softmax(name="softmax")(x), name=name)
 
 
-def _ckn19(x, wide, seeds):
+def _ckn19(x, wide, seeds, norm_momentum):
     for block, filters in enumerate((64, 128, 256), start=1):
         x = layers.Conv2D(wide(filters), 3, padding="same", activation="relu", name=f"conv{block}",
                           kernel_initializer=seeds.glorot())(x)
-        x = layers.BatchNormalization(name=f"norm{block}")(x)
+        x = layers.BatchNormalization(momentum=norm_momentum, name=f"norm{block}")(x)
         x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(wide(512), activation="relu", name="dense", kernel_initializer=seeds.glorot())(x)
     return layers.Dropout(0.2, name="dropout", seed=seeds.next())(x)
 
 
-def _pg20(x, wide, seeds):
+def _pg20(x, wide, seeds, _):
     for block, filters in enumerate((64, 128, 256, 512, 1024, 2048), start=1):
         # Table 3.3 lists from its fourth row on the parameters of the layer below; its total is that of 2x2 kernels.
         x = layers.Conv2D(wide(filters), 2, padding="same", activation="relu", name=f"conv{block}",

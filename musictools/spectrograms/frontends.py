@@ -31,7 +31,7 @@ class FrontEnd:
     ----------
     sr : int > 0
         Sampling rate in Hz that waveforms are resampled to before.
-    n_fft : int > 1
+    n_fft : int > 0, even
         Samples of one analysis window (not used by the CQT).
     hop_length : int > 0
         Samples from one frame to the next.
@@ -58,12 +58,20 @@ class FrontEnd:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value <= 0:
                 raise ValueError(f"{name} must be a positive int. Got {value!r}.")
+            object.__setattr__(self, name, int(value))
+        if self.n_fft % 2:
+            raise ValueError(f"n_fft must be even. Got {self.n_fft}.")
         if self.kind not in ("mel", "stft", "cqt"):
             raise ValueError(f"kind must be 'mel', 'stft' or 'cqt'. Got {self.kind!r}.")
-        if self.ref != "max" and not (isinstance(self.ref, int | float) and self.ref > 0):
+        if self.ref != "max" and not (_is_finite(self.ref) and self.ref > 0):
             raise ValueError(f"ref must be a positive number or 'max'. Got {self.ref!r}.")
-        if not self.floor < self.ceiling:
+        if not (_is_finite(self.floor) and _is_finite(self.ceiling) and self.floor < self.ceiling):
             raise ValueError(f"floor must lie below ceiling. Got floor={self.floor}, ceiling={self.ceiling}.")
+        for name in {"ref", "floor", "ceiling"} - ({"ref"} if self.ref == "max" else set()):
+            object.__setattr__(self, name, float(getattr(self, name)))  # equal front ends have equal keys
+        if self.kind == "cqt" and self.frequencies()[-1] * 2 ** (1 / 24) > self.sr / 2:
+            raise ValueError(f"{self.n_mels} bins of the CQT reach {self.frequencies()[-1]:.0f} Hz, beyond half of "
+                             f"sr={self.sr}. Take fewer.")
 
     @property
     def n_bins(self):
@@ -154,8 +162,11 @@ class FrontEnd:
     def _cqt_power(self, y):
         import librosa
 
-        C = librosa.cqt(y, sr=self.sr, hop_length=self.hop_length, n_bins=self.n_mels, fmin=librosa.note_to_hz("C1"))
-        return np.square(np.abs(C)).astype(np.float32)
+        try:
+            C = librosa.cqt(y, sr=self.sr, hop_length=self.hop_length, n_bins=self.n_mels)  # from C1
+        except librosa.util.exceptions.ParameterError as error:
+            raise ValueError(f"y has {y.size} samples and cannot be transformed ({error}).") from None
+        return np.square(np.abs(librosa.util.fix_length(C, size=self.n_frames(y.size), axis=1))).astype(np.float32)
 
     def _decibel(self, power):
         lowest = 10.0 ** (self.floor / 10.0)
@@ -167,6 +178,10 @@ class FrontEnd:
         np.log10(S, out=S)
         S *= np.float32(10.0)
         return np.ascontiguousarray(np.maximum(S, np.float32(self.floor), out=S))
+
+
+def _is_finite(value):
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 @lru_cache(maxsize=32)
@@ -277,7 +292,7 @@ def frames(S, *, length, step, pad_to=None):
     Returns
     -------
     inputs : np.ndarray [shape=(n_inputs, n_bins, length)]
-        A read-only view where possible; the tail shorter than `step` + `length` is left out.
+        A read-only view where possible; frames after the last whole input are left out.
 
     Raises
     ------

@@ -47,9 +47,10 @@ class SpectrogramStore:
         group = zarr.open_group(self.folder, mode="r")
         self.front_end = FrontEnd.from_json(group.attrs["front_end"])
         self.all_ids = group.attrs["ids"]
-        self.failed = {self.all_ids[int(row)]: why for row, why in _read_failures(self.folder).items()}
         self._S = group["S"]
         self._n_frames = group["n_frames"][:]
+        failures = {int(row): why for row, why in _read_failures(self.folder).items()}
+        self.failed = {self.all_ids[row]: why for row, why in failures.items() if not self._n_frames[row]}
         self._row = {clip_id: row for row, clip_id in enumerate(self.all_ids)}
 
     @classmethod
@@ -224,6 +225,24 @@ class Frames:
             x[k, :, :, 0] = self.store.scale(S)
         return x[0] if np.isscalar(index) or isinstance(index, np.integer) else x
 
+    def take(self, index):
+        """Some of the inputs, as Frames over the same store and cache.
+
+        Parameters
+        ----------
+        index : np.ndarray [int or bool]
+            As in indexing; ascending.
+
+        Returns
+        -------
+        frames : Frames
+            `clip` still points into the same `ids`.
+        """
+        part = object.__new__(Frames)
+        part.__dict__.update(self.__dict__)
+        part.clip, part.start = self.clip[index], self.start[index]
+        return part
+
     def order(self, rng, *, window=512):
         """A random order of all inputs that reads every clip once: clips are shuffled, then inputs inside windows.
 
@@ -343,7 +362,7 @@ def _make_rows(task):
             continue
         try:
             values = compute_file(path, front_end, seconds=seconds)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             failures[row] = str(error)
             continue
         n_frames[row - first] = values.shape[1]
