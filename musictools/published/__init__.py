@@ -7,7 +7,7 @@ Nothing here is computed; whatever the suite computes goes to ``outputs/``.
 
 from importlib import resources
 
-__all__ = ["names", "table"]
+__all__ = ["names", "overview", "table"]
 
 
 def names():
@@ -45,3 +45,18 @@ def table(name):
         raise ValueError(f"No published table is called {name!r}. Known: {', '.join(names())}.")
     with (resources.files(__name__) / f"{name}.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file)
+
+
+def overview():
+    """All published tables with their source and size.
+
+    Returns
+    -------
+    overview : pd.DataFrame
+        source, table, rows, columns.
+    """
+    import pandas as pd
+
+    tables = [(name.split("_")[0] if not name.startswith(("ren_", "tagger_")) else "_".join(name.split("_")[:2]),
+               name, *table(name).shape) for name in names()]
+    return pd.DataFrame(tables, columns=["source", "table", "rows", "columns"])

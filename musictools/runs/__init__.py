@@ -6,6 +6,8 @@ beside their place and moved into it when complete; every output is recorded wit
 Importing this room is cheap and touches nothing else of the package.
 """
 
+from .contents import index
+from .manifests import package_digest
 from .parallel import map, progress
 from .paths import atomic, data_folders, data_home, root, shared_data
 from .settings import parameters, resolve
@@ -17,7 +19,9 @@ __all__ = [
     "atomic",
     "data_folders",
     "data_home",
+    "index",
     "map",
+    "package_digest",
     "parameters",
     "progress",
     "rebuild",

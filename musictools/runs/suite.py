@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import sys
 import time
 from contextlib import contextmanager
@@ -310,7 +311,10 @@ def _alone(folder):
 def _kernel_environment(folder):
     """Set up what kernels inherit: this interpreter, nobody's own configuration, equal bytes for equal results."""
     home = folder / ".jupyter"
-    command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    home.mkdir(parents=True, exist_ok=True)
+    # Whatever libraries write past Python goes into a file; what cells print is in the executed notebook.
+    command = ["/bin/sh", "-c", f'exec "$0" "$@" 2>>{shlex.quote(str(home / "kernel.log"))}']
+    command += [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     command += ["--log-level=50"]
     kernel = {"argv": command, "display_name": "Python 3 (ipykernel)", "language": "python"}
     manifests.write_json(home / "kernels" / "python3" / "kernel.json", kernel)

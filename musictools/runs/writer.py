@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from . import manifests, settings
 from .parallel import kernel_shell
 from .paths import atomic, from_root, root
 
-_FOLDERS = {"tables": ".csv", "figures": ".png", "audio": ".mp3", "models": ".keras", "files": ""}
+_FOLDERS = {"tables": ".csv", "figures": ".png", "audio": ".mp3", "models": ".keras", "cards": ".json", "files": ""}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -75,7 +76,7 @@ class Run:
         Parameters
         ----------
         kind : str
-            ``tables``, ``figures``, ``audio``, ``models`` or ``files``.
+            ``tables``, ``figures``, ``audio``, ``models``, ``cards`` or ``files``.
         name : str
             Letters, digits, ``_``, ``-`` and ``.``; the kind's usual suffix is added when there is none
             (``files`` keep the name as it is).
@@ -187,6 +188,20 @@ class Run:
             model.save(temporary)
         self._record(path)
 
+    def card(self, name, card):
+        """Write what is to be known of a model (data, split, front end, scores) as ``cards/<name>.json``.
+
+        Parameters
+        ----------
+        name : str
+            The model's name.
+        card : dict
+            Plain values; NaN becomes null.
+        """
+        path = self.path("cards", name)
+        manifests.write_json(path, card)
+        self._record(path)
+
     def model_path(self, name):
         """Return ``models/<name>.keras``, expected to be there when the run finishes."""
         return self.path("models", name)
@@ -250,8 +265,15 @@ class Run:
         self._upstream[notebook] = manifests.digest(part["outputs"])
         return Upstream(self.output_dir, notebook, part)
 
+    @property
+    def scratch(self):
+        """A folder for progress that a killed run takes up again (Path); `finish` removes it."""
+        folder = self.output_dir / "work" / self.notebook
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def finish(self):
-        """Hash every output and write this notebook's part of the manifest; call it last.
+        """Hash every output, write this notebook's part of the manifest, remove the scratch folder; call it last.
 
         Raises
         ------
@@ -264,6 +286,7 @@ class Run:
             if known is None:
                 self._outputs[name] = manifests.file_digest(self.output_dir / name)
         self._write(finished=True)
+        shutil.rmtree(self.output_dir / "work" / self.notebook, ignore_errors=True)
 
     def _record(self, path):
         self._outputs[path.relative_to(self.output_dir).as_posix()] = manifests.file_digest(path)

@@ -1,0 +1,58 @@
+# make demo and make test are all you need; each builds .venv from requirements.lock when it is missing or outdated.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROFILE ?= demo
+UV := $(shell command -v uv 2>/dev/null)
+
+.PHONY: demo test lint lab rebuild bench lock clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo      rebuild every notebook on the composed corpus (outputs/demo/report/index.html)"
+	@echo "make test      run the tests"
+	@echo "make lint      check style, notebooks too"
+	@echo "make lab       open JupyterLab in notebooks/"
+	@echo "make rebuild PROFILE=thesis   rebuild another profile (see params/)"
+	@echo "make bench     measure speed (tests/benchmarks)"
+	@echo "make lock      write requirements.lock anew (needs uv)"
+
+# The stamp is written last: an installation that broke off is begun again.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 ...")'
+ifneq ($(UV),)
+	test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV)
+	uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+else
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+endif
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/musictools rebuild --profile demo
+
+rebuild: $(VENV)/.installed
+	$(BIN)/musictools rebuild --profile $(PROFILE)
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -q tests/test_repository.py
+
+lab: $(VENV)/.installed
+	$(BIN)/jupyter lab notebooks
+
+bench: $(VENV)/.installed
+	for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
+	    --extra dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,65 @@
+"""The composed corpus as a data set: MagnaTagATune's loader plus what only a composer knows.
+
+It is built on the first load and completed if a build was interrupted.
+"""
+
+import json
+from pathlib import Path
+
+from musictools import runs
+from musictools.datasets.magnatagatune import MagnaTagATune
+
+from . import annotating, rendering, writer
+
+__all__ = ["Composed"]
+
+
+class Composed(MagnaTagATune):
+    """Music composed and rendered by the suite itself.
+
+    Parameters
+    ----------
+    folder : str, Path or None
+        Where it is, or shall be built; None: ``composed-<n_clips>-<seed>`` in `musictools.runs.data_home()`.
+    n_clips : int > 0
+    seed : int >= 0
+    workers : int > 0 or None
+        Processes that build it.
+    """
+
+    name = "composed"
+    description = "music composed and rendered here, with stems and complete tags (built on first use)"
+    licence = "MIT (the composer); the sounds come from the General MIDI bank TimGM6mb (GPL-2), which pretty_midi installs"
+    where = "musictools data build composed"
+    bibtex = ""
+
+    def __init__(self, folder=None, *, n_clips=400, seed=0, workers=None):
+        if folder is None:
+            folder = runs.data_home() / f"composed-v{writer.VERSION}-{n_clips}-{seed}"
+        folder = writer.build(folder, n_clips=n_clips, seed=seed, workers=workers)
+        self._plans = writer.load_plans(folder)
+        super().__init__(folder)
+        self.corpus = json.loads((Path(folder) / "corpus.json").read_text())
+
+    def stems(self, clip_id):
+        """Render a clip's instruments apart.
+
+        Parameters
+        ----------
+        clip_id : int
+
+        Returns
+        -------
+        stems : dict of str to np.ndarray [shape=(465984,), float32]
+            At 16 kHz; their sum is the clip before MP3 coding.
+        """
+        return rendering.stems(self._plan(clip_id))
+
+    def truth(self, clip_id):
+        """What the composer knows of a clip: tempo (bpm), key, chords, meter, genre, instruments, complete tags (dict)."""
+        return annotating.truth(self._plan(clip_id))
+
+    def _plan(self, clip_id):
+        if clip_id not in self._plans:
+            raise ValueError(f"{self.name} has no clip {clip_id!r}.")
+        return self._plans[int(clip_id)]

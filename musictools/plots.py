@@ -1,0 +1,262 @@
+"""Drawing: arrays in, Axes out.
+
+Every function takes ``ax=None`` (the current Axes) and returns the Axes. None of them saves, shows, or changes
+settings. Maps are perceptual: ``magma`` for levels, ``Blues`` for shares, a diverging one centred at 0 for signed
+values. Axes and colour bars carry units.
+"""
+
+import numpy as np
+
+__all__ = ["bars", "confusion", "figure", "history", "intervals", "layers", "spectrogram", "table_heatmap", "waveform"]
+
+
+def figure(*, width=7.0, height=None, rows=1, columns=1, **options):
+    """Make a figure with a constrained layout.
+
+    Parameters
+    ----------
+    width : float > 0
+        Inches.
+    height : float > 0 or None
+        Inches; None: 0.62 of the width a row and column.
+    rows, columns : int > 0
+    **options
+        Passed to `matplotlib.pyplot.subplots`.
+
+    Returns
+    -------
+    fig : matplotlib.figure.Figure
+    axes : Axes or np.ndarray of Axes
+    """
+    import matplotlib.pyplot as plt
+
+    height = height or 0.62 * width * rows / columns
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
+
+
+def spectrogram(S, *, front_end, ax=None, title="", colorbar=True, vmin=None, vmax=None):
+    """A spectrogram over seconds and Hz.
+
+    Parameters
+    ----------
+    S : np.ndarray [shape=(n_bins, n_frames)]
+        dB.
+    front_end : musictools.spectrograms.FrontEnd
+    ax : Axes or None
+    title : str
+    colorbar : bool
+    vmin, vmax : float or None
+        Ends of the colour scale in dB.
+
+    Returns
+    -------
+    ax : Axes
+    """
+    ax = _axes(ax)
+    seconds = S.shape[1] * front_end.hop_length / front_end.sr
+    image = ax.imshow(S, origin="lower", aspect="auto", cmap="magma", interpolation="nearest", vmin=vmin, vmax=vmax,
+                      extent=(0, seconds, -0.5, S.shape[0] - 0.5))
+    frequencies = front_end.frequencies()
+    wanted = [f for f in (500, 1000, 2000, 4000, 8000, 16000) if frequencies[0] <= f <= frequencies[-1]]
+    ax.set_yticks(np.interp(wanted, frequencies, np.arange(len(frequencies))), [f"{f:,}" for f in wanted])
+    ax.set(xlabel="time (s)", ylabel="frequency (Hz)", title=title)
+    if colorbar:
+        ax.figure.colorbar(image, ax=ax, label="power (dB)")
+    return ax
+
+
+def waveform(y, *, sr, ax=None, title=""):
+    """A waveform as its envelope.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)]
+    sr : int > 0
+        Hz.
+    ax : Axes or None
+    title : str
+
+    Returns
+    -------
+    ax : Axes
+    """
+    ax = _axes(ax)
+    block = max(1, len(y) // 2000)
+    parts = y[: len(y) // block * block].reshape(-1, block)
+    time = np.arange(len(parts)) * block / sr
+    ax.fill_between(time, parts.min(axis=1), parts.max(axis=1), linewidth=0, color="tab:blue")
+    ax.set(xlabel="time (s)", ylabel="amplitude", ylim=(-1, 1), xlim=(0, len(y) / sr), title=title)
+    return ax
+
+
+def bars(counts, *, ax=None, horizontal=False, xlabel="", ylabel="", title="", log=False):
+    """Bars of a Series, or groups of bars of a DataFrame.
+
+    Parameters
+    ----------
+    counts : pd.Series or pd.DataFrame
+    ax : Axes or None
+    horizontal : bool
+        The first row on top.
+    xlabel, ylabel, title : str
+    log : bool
+        Logarithmic values.
+
+    Returns
+    -------
+    ax : Axes
+    """
+    ax = _axes(ax)
+    counts.plot.barh(ax=ax, width=0.8, logx=log) if horizontal else counts.plot.bar(ax=ax, width=0.8, logy=log)
+    if horizontal:
+        ax.invert_yaxis()
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    return ax
+
+
+def confusion(table, *, ax=None, title=""):
+    """A confusion matrix: shares of every true class, counts written in.
+
+    Parameters
+    ----------
+    table : pd.DataFrame [true x predicted, int]
+    ax : Axes or None
+    title : str
+
+    Returns
+    -------
+    ax : Axes
+    """
+    share = table.div(table.sum(axis=1).replace(0, np.nan), axis=0)
+    ax = table_heatmap(share, ax=ax, text=table, title=title, label="share of the true class", vmin=0.0, vmax=1.0)
+    ax.set(xlabel="predicted", ylabel="true")
+    return ax
+
+
+def table_heatmap(table, *, ax=None, text=None, title="", label="", vmin=None, vmax=None, diverging=False):
+    """A table as colours, with the values written in.
+
+    Parameters
+    ----------
+    table : pd.DataFrame [float]
+        NaN stays white.
+    ax : Axes or None
+    text : pd.DataFrame or None
+        What to write into the cells instead of the values.
+    title, label : str
+        Above the table; at the colour bar.
+    vmin, vmax : float or None
+    diverging : bool
+        Signed values: a diverging map centred at 0.
+
+    Returns
+    -------
+    ax : Axes
+    """
+    import seaborn
+
+    if diverging:
+        vmax = float(np.nanmax(np.abs(table.to_numpy()))) if vmax is None else vmax
+        vmin = -vmax
+    text = table.round(2) if text is None else text
+    ax = seaborn.heatmap(table, ax=_axes(ax), annot=text.to_numpy(), fmt="", cmap="RdBu_r" if diverging else "Blues",
+                         vmin=vmin, vmax=vmax, annot_kws={"fontsize": 8}, cbar_kws={"label": label})
+    ax.set_title(title)
+    ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
+def history(histories, *, column="val_loss", ax=None, title="", ylabel=None):
+    """Training histories as lines over epochs.
+
+    Parameters
+    ----------
+    histories : dict of str to pd.DataFrame
+        Label -> history of `training.fit`.
+    column : str
+    ax : Axes or None
+    title : str
+    ylabel : str or None
+        None: the column's name.
+
+    Returns
+    -------
+    ax : Axes
+    """
+    ax = _axes(ax)
+    for label, table in histories.items():
+        ax.plot(table["epoch"] + 1, table[column], marker=".", label=label)
+    ax.set(xlabel="epoch", ylabel=ylabel or column.replace("val_", "validation ").replace("_", " "), title=title)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(frameon=False)
+    return ax
+
+
+def intervals(table, *, value, low, high, ax=None, xlabel="", title=""):
+    """Values with their intervals, one row each, the first on top.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        Its index gives the labels.
+    value, low, high : str
+        Columns.
+    ax : Axes or None
+    xlabel, title : str
+
+    Returns
+    -------
+    ax : Axes
+    """
+    ax = _axes(ax)
+    rows = np.arange(len(table))
+    error = np.abs(np.stack([table[value] - table[low], table[high] - table[value]]).astype(float))
+    ax.errorbar(table[value], rows, xerr=error, fmt="o", capsize=3)
+    ax.set_yticks(rows, [str(i) if not isinstance(i, tuple) else ", ".join(map(str, i)) for i in table.index])
+    ax.invert_yaxis()
+    ax.set(xlabel=xlabel, title=title)
+    ax.grid(axis="x", alpha=0.3)
+    return ax
+
+
+def layers(model, *, ax=None, title=""):
+    """A network as stacked volumes, drawn by visualkeras.
+
+    Parameters
+    ----------
+    model : keras.Model
+    ax : Axes or None
+    title : str
+
+    Returns
+    -------
+    ax : Axes
+    """
+    import keras
+    import visualkeras
+    from matplotlib import font_manager
+    from PIL import ImageFont
+
+    ax = _axes(ax)
+    copy = keras.models.clone_model(model)
+    for layer in copy.layers:  # visualkeras still asks for an attribute that Keras 3 has given up
+        layer.output_shape = layer.output.shape
+    hidden = [keras.layers.InputLayer, keras.layers.Dropout, keras.layers.Softmax, keras.layers.Flatten]
+    image = visualkeras.layered_view(copy, legend=True, type_ignore=hidden, scale_xy=2, scale_z=1, max_z=200,
+                                     max_xy=300, spacing=24,
+                                     font=ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 28))
+    ax.imshow(image)
+    ax.set_axis_off()
+    ax.set_title(title)
+    return ax
+
+
+def _axes(ax):
+    import matplotlib.pyplot as plt
+    from matplotlib.axes import Axes
+
+    if ax is None:
+        return plt.gca()
+    if not isinstance(ax, Axes):
+        raise ValueError(f"ax must be a matplotlib Axes or None. Got {type(ax).__name__}.")
+    return ax

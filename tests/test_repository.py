@@ -1,0 +1,161 @@
+"""What the repository promises about itself: notebooks, parameter files, dependencies, sizes."""
+
+import ast
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from musictools import runs
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PARAMETERS = sorted(p for p in (ROOT / "params").glob("*/*.yaml") if p.name != "common.yaml")
+
+
+def code_cells(path):
+    return [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+
+
+def test_there_are_notebooks_and_parameters():
+    assert len(NOTEBOOKS) >= 3
+    assert len(PARAMETERS) >= 6
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+class TestNotebook:
+    def test_is_stripped(self, path):
+        notebook = json.loads(path.read_text())
+        assert not any(c["outputs"] or c["execution_count"] is not None for c in code_cells(path))
+        assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+        assert set(notebook["metadata"]) <= {"kernelspec", "language_info"}
+
+    def test_is_a_story_and_no_program(self, path):
+        sizes, functions = [], 0
+        for cell in code_cells(path):
+            source = "".join(cell["source"])
+            assert not re.search(r"^\s*[!%]", source, re.MULTILINE), "shell and magic do not travel"
+            tree = ast.parse(source)
+            functions += sum(isinstance(n, ast.FunctionDef) for n in ast.walk(tree))
+            assert not any(isinstance(n, ast.ClassDef) for n in ast.walk(tree))
+            sizes.append(sum(bool(line.strip()) for line in source.splitlines()))
+        assert max(sizes) <= 25
+        assert sum(sizes) <= 250
+        assert functions <= 2
+
+    def test_opens_and_closes_as_all_do(self, path):
+        head = runs.contents.describe(path)
+        assert head["question"].endswith("?")
+        last = "".join(code_cells(path)[-1]["source"])
+        assert "run.say(" in last
+        assert last.rstrip().endswith("run.finish()")
+
+    def test_has_literal_commented_parameters(self, path):
+        assert runs.parameters(path)
+        cell = next(c for c in code_cells(path) if "parameters" in c["metadata"].get("tags", []))
+        for line in "".join(cell["source"]).splitlines():
+            assert re.fullmatch(r"\w+ = .+  # .+", line), line
+
+
+@pytest.mark.parametrize("path", PARAMETERS, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_parameter_files_fit_their_notebooks(path):
+    common = path.parent / "common.yaml"
+    values = runs.resolve(ROOT / "notebooks" / f"{path.stem}.ipynb", common, path)
+    assert values["output_dir"] == f"outputs/{path.parent.name}"
+
+
+def pinned():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return {re.split(r"[=\[ ;]", line)[0].lower().replace("_", "-"): line for line in lines if line and line[0].isalnum()}
+
+
+def test_lock_pins_every_direct_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    lock = pinned()
+    for requirement in wanted:
+        name = re.match(r"[A-Za-z0-9_-]+", requirement)[0].lower().replace("_", "-")
+        assert name in lock, f"{name} is not in requirements.lock: run make lock"
+        assert "==" in lock[name]
+
+
+def test_lock_names_no_index():
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text
+    assert "index-url" not in text
+
+
+def test_conda_environment_installs_the_lock():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
+    assert "-r requirements.lock" in pip
+    python = next(d for d in environment["dependencies"] if isinstance(d, str) and d.startswith("python="))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    low, high = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project["requires-python"]).groups()
+    assert int(low) <= int(python.split("=")[1].split(".")[1]) < int(high)
+
+
+def tracked():
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("this is no git checkout")
+    return [ROOT / name for name in done.stdout.split("\0") if name]
+
+
+def test_no_big_files_are_tracked():
+    big = [p.name for p in tracked() if p.is_file() and p.stat().st_size > 2**20]
+    assert big == []
+
+
+def test_plots_neither_save_nor_show():
+    source = (ROOT / "musictools" / "plots.py").read_text()
+    for word in ("savefig(", ".show(", "rcParams", "jet"):
+        assert word not in source
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "musictools").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_modules_stay_small(path):
+    source = path.read_text()
+    assert source.count("\n") <= 500
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            docstring = ast.get_docstring(node, clean=False)
+            lines = node.end_lineno - node.body[0].lineno + 1 - (docstring.count("\n") + 1 if docstring else 0)
+            assert lines <= 40, f"{node.name} has {lines} lines"
+
+
+ROOMS = {  # who may import whom: every room may use those before the bar, none may reach upwards
+    "audio": set(), "published": set(), "runs": set(), "tags": {"published"}, "plots": set(),
+    "spectrograms": {"audio", "runs"}, "datasets": {"audio", "tags", "runs"}, "models": set(),
+    "training": {"models", "spectrograms", "datasets"}, "evaluation": {"models", "spectrograms", "datasets"},
+    "genres": {"runs", "datasets", "models", "spectrograms", "training", "evaluation"},
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_nothing_imports_upwards(room):
+    place = ROOT / "musictools" / room
+    files = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    assert files
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == "musictools":
+                inner = node.module.split(".")[1:]
+                names = inner[:1] or [a.name for a in node.names]
+            elif isinstance(node, ast.Import):
+                names = [a.name.split(".")[1] for a in node.names if a.name.startswith("musictools.")]
+            assert set(names) <= ROOMS[room] | {room}, f"{path.name} imports {names}"
+
+
+def test_import_is_light():
+    code = ("import sys, musictools, musictools.runs, musictools.tags, musictools.datasets, musictools.spectrograms; "
+            "bad = {'tensorflow', 'keras', 'matplotlib', 'librosa'} & set(sys.modules); sys.exit(str(bad) if bad else 0)")
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,417 @@
+"""Front ends against librosa and against what a tone must give; the store against kills, failures and worker counts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+
+from musictools import audio, datasets
+from musictools.spectrograms import FRONT_ENDS, MODEL_INPUTS, ArrayStore, FrontEnd, Frames, SpectrogramStore
+from musictools.spectrograms import compute_file, frames, open_store
+
+SMALL = FrontEnd(8000, 256, 128, 32)
+
+
+def tone(frequency, *, sr, seconds=1.0, amplitude=0.5):
+    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(round(sr * seconds)) / sr)).astype(np.float32)
+
+
+def music(sr, *, seconds=3.0, seed=0):
+    """Decaying harmonic tones over noise, with a pause of digital silence."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(sr * seconds)) / sr
+    y = 0.01 * rng.normal(size=len(t))
+    for start, pitch in zip(np.arange(0, seconds, 0.25), rng.choice([110, 196, 262, 330, 440, 587], 100)):
+        envelope = np.exp(-4 * np.maximum(t - start, 0)) * (t >= start)
+        y += envelope * sum(0.1 / k * np.sin(2 * np.pi * k * pitch * t) for k in range(1, 8))
+    y[len(y) // 2 : len(y) // 2 + sr // 4] = 0
+    return np.clip(y, -1, 1).astype(np.float32)
+
+
+def by_librosa(front_end, y):
+    """The same by librosa, in double precision from the transform's power on."""
+    options = {"n_fft": front_end.n_fft, "hop_length": front_end.hop_length}
+    if front_end.kind == "mel":
+        power = librosa.feature.melspectrogram(y=y, sr=front_end.sr, n_mels=front_end.n_mels, **options)
+    elif front_end.kind == "stft":
+        power = np.abs(librosa.stft(y, **options)) ** 2
+    else:
+        power = np.abs(librosa.cqt(y, sr=front_end.sr, hop_length=front_end.hop_length, n_bins=front_end.n_mels)) ** 2
+    ref = power.max() if front_end.ref == "max" else front_end.ref
+    S = librosa.power_to_db(power.astype(np.float64), ref=ref, amin=1e-30, top_db=None)
+    return np.maximum(S, front_end.floor)
+
+
+# --- front ends -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["mel", "stft", "cqt"])
+@pytest.mark.parametrize("frequency", [220.0, 1000.0, 2500.0])
+def test_a_tones_energy_is_where_the_tone_is(kind, frequency):
+    front_end = FrontEnd(16000, 1024, 512, 84 if kind == "cqt" else 64, kind=kind)
+    S = front_end.compute(tone(frequency, sr=16000))
+    loudest = S[:, 5:-5].mean(axis=1).argmax()
+    centres = front_end.frequencies()
+    assert abs(np.log(centres / frequency)).argmin() == pytest.approx(loudest, abs=1 if kind == "mel" else 0)
+    spacing = np.diff(centres)[max(0, loudest - 1)]
+    assert abs(centres[loudest] - frequency) <= spacing
+    power = 10 ** (S[:, 5:-5].astype(float) / 10)
+    assert power[max(0, loudest - 2) : loudest + 3].sum() / power.sum() > 0.9
+
+
+def test_six_decibels_more_amplitude_are_six_decibels():
+    y = music(16000)
+    quiet, loud = FRONT_ENDS["ckn19"].compute(y / 2), FRONT_ENDS["ckn19"].compute(y)
+    above = quiet > -79
+    np.testing.assert_allclose((loud - quiet)[above], 20 * np.log10(2), atol=1e-4)
+
+
+@pytest.mark.parametrize("ref", [1.0, "max"])
+@pytest.mark.parametrize("name", sorted(FRONT_ENDS))
+@pytest.mark.filterwarnings("ignore:Empty filters detected")
+def test_parity_with_librosa(name, ref):
+    known = FRONT_ENDS[name]
+    front_end = FrontEnd(known.sr, known.n_fft, known.hop_length, known.n_mels, ref=ref)
+    y = music(known.sr)
+    for signal_ in (y, y * 1e-4, tone(440, sr=known.sr)):
+        S, expected = front_end.compute(signal_), by_librosa(front_end, signal_)
+        assert S.shape == expected.shape
+        np.testing.assert_allclose(S, expected, atol=1e-4, rtol=0)
+        assert (S > front_end.floor).mean() > 0.2 or ref == 1.0
+
+
+@pytest.mark.parametrize("kind", ["stft", "cqt"])
+@pytest.mark.parametrize("ref", [1.0, "max"])
+def test_parity_of_the_other_kinds(kind, ref):
+    front_end = FrontEnd(22050, 1024, 256, 84, kind=kind, ref=ref)
+    y = music(22050)
+    np.testing.assert_allclose(front_end.compute(y), by_librosa(front_end, y), atol=1e-4, rtol=0)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("ref", [1.0, "max"])
+def test_parity_on_real_music(shared_data, ref):
+    y, _ = audio.load(shared_data / "songs" / "joram-moments_of_clarity-08-solipsism-59-88.mp3", sr=16000)
+    for kind in ("mel", "stft"):
+        front_end = FrontEnd(16000, 1024, 512, 128, kind=kind, ref=ref)
+        np.testing.assert_allclose(front_end.compute(y), by_librosa(front_end, y), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["mel", "stft", "cqt"])
+@pytest.mark.parametrize("ref", [1.0, "max"])
+def test_silence_gives_the_floor(kind, ref):
+    S = FrontEnd(16000, 1024, 512, 60, kind=kind, ref=ref, floor=-70.0).compute(np.zeros(16000, np.float32))
+    assert S.dtype == np.float32
+    assert (S == -70).all()
+
+
+def test_ref_max_forgets_loudness_and_peaks_at_zero():
+    front_end = FrontEnd(16000, 1024, 512, 128, ref="max")
+    y = music(16000)
+    S = front_end.compute(y)
+    assert S.max() == pytest.approx(0, abs=1e-5)
+    np.testing.assert_allclose(front_end.compute(y / 8), S, atol=1e-4)
+
+
+def test_frames_of_a_clip_are_those_of_the_design():
+    y = np.zeros(465_984, np.float32)
+    assert FrontEnd(16000, 512, 512, 8).compute(y).shape == (8, 911)
+    assert FrontEnd(16000, 512, 256, 8).compute(y).shape == (8, 1821)
+    counts = {}
+    for name, model_input in MODEL_INPUTS.items():
+        n = model_input.front_end.n_frames(round(465_984 * model_input.front_end.sr / 16000))
+        counts[name] = model_input.count(n)
+        S = np.zeros((1, n))
+        assert len(frames(S, length=model_input.length, step=model_input.step)) == counts[name]
+    assert counts == {"ckn19": 13, "pg20": 13, "se_cnn": 4, "short_chunk": 14, "fcn4": 1, "vgg_cnn": 9, "musicnn": 18,
+                      "stacked_cnn": 1, "compact_convnet": 1}
+
+
+@pytest.mark.parametrize("n", [1, 100, 511, 512, 513, 16000, 16384])
+@pytest.mark.parametrize("kind", ["mel", "stft", "cqt"])
+@pytest.mark.filterwarnings("ignore:n_fft=")
+def test_n_frames_tells_the_truth(n, kind):
+    front_end = FrontEnd(16000, 1024, 512, 40, kind=kind)
+    assert front_end.compute(np.ones(n, np.float32)).shape == (front_end.n_bins, front_end.n_frames(n))
+
+
+def test_scale_maps_floor_and_ceiling_to_zero_and_one():
+    front_end = FrontEnd(16000, 1024, 512, 128, floor=-60.0, ceiling=20.0)
+    np.testing.assert_allclose(front_end.scale(np.array([-90, -60, -20, 20, 30])), [0, 0, 0.5, 1, 1])
+
+
+def test_front_ends_survive_json_and_equal_ones_have_equal_keys():
+    for front_end in FRONT_ENDS.values():
+        again = FrontEnd.from_json(front_end.to_json())
+        assert again == front_end
+        assert hash(again) == hash(front_end)
+        assert again.key == front_end.key
+    numpy_made = FrontEnd(np.int64(16000), np.int32(1024), 512, 128, ref=1, floor=-80, ceiling=np.float32(40))
+    assert numpy_made == FRONT_ENDS["ckn19"]
+    assert numpy_made.key == FRONT_ENDS["ckn19"].key
+    assert len({f.key for f in FRONT_ENDS.values()}) == len(set(FRONT_ENDS.values()))
+    changed = [FrontEnd(16000, 1024, 512, 128, **{k: v}) for k, v in
+               {"kind": "stft", "ref": "max", "floor": -70, "ceiling": 30}.items()]
+    assert len({f.key for f in (*changed, FRONT_ENDS["ckn19"])}) == 5
+
+
+def test_front_ends_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        SMALL.sr = 1
+
+
+# --- frames ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "length", "step"), [(20, 5, 5), (20, 5, 3), (20, 5, 7), (5, 5, 1), (20, 1, 1), (21, 6, 20)])
+def test_frames_equal_a_slow_loop(n, length, step):
+    S = np.random.default_rng(0).normal(size=(3, n))
+    slow = []
+    start = 0
+    while start + length <= n:
+        slow.append(S[:, start : start + length])
+        start += step
+    np.testing.assert_array_equal(frames(S, length=length, step=step), np.stack(slow))
+
+
+def test_short_spectrograms_can_be_padded_with_their_last_frame():
+    S = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(frames(S, length=5, step=1, pad_to=5)[0], [[0, 1, 2, 2, 2], [3, 4, 5, 5, 5]])
+    np.testing.assert_array_equal(frames(S, length=2, step=1, pad_to=2), frames(S, length=2, step=1))
+
+
+# --- store ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Forty short songs of different lengths; number 7 is no audio, number 9 is not there."""
+    folder = tmp_path_factory.mktemp("clips")
+    paths = {}
+    for number in range(40):
+        paths[number] = folder / f"{number}.wav"
+        if number == 7:
+            paths[number].write_bytes(b"not audio at all" * 10)
+        elif number != 9:
+            soundfile.write(paths[number], music(8000, seconds=1 + number % 3, seed=number), 8000)
+    return paths
+
+
+GOOD = [n for n in range(40) if n not in (7, 9)]
+
+
+@pytest.fixture(scope="module")
+def store(clips, tmp_path_factory):
+    return SpectrogramStore.build(tmp_path_factory.mktemp("store") / "a.zarr", clips, front_end=SMALL, seconds=3, workers=1)
+
+
+def files_of(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_store_holds_what_the_front_end_computes(store, clips):
+    assert store.ids == GOOD
+    assert len(store) == 38
+    assert store.n_bins == 32
+    for number in (0, 1, 20, 39):
+        S = compute_file(clips[number], SMALL)
+        assert store.n_frames(number) == S.shape[1]
+        assert np.abs(store[number] - S).max() <= 2.0**-5  # half a step of float16 between 64 and 128
+        assert np.abs(store[number] - S)[np.abs(S) < 32].max() <= 2.0**-7
+        assert store.raw(number).dtype == np.float16
+
+
+def test_longer_clips_are_cut(clips, tmp_path):
+    short = SpectrogramStore.build(tmp_path / "a.zarr", {2: clips[2]}, front_end=SMALL, seconds=1.5, workers=1)
+    assert short.n_frames(2) == SMALL.n_frames(12000)
+    y, _ = audio.load(clips[2])
+    np.testing.assert_allclose(short[2], SMALL.compute(y[:12000]), atol=2.0**-5)
+
+
+def test_failed_files_are_named_with_their_reason(store):
+    assert set(store.failed) == {7, 9}
+    assert "7.wav: not an audio file" in store.failed[7]
+    assert "9.wav: no such file" in store.failed[9]
+    with pytest.raises(KeyError, match=r"7: no spectrogram .*not an audio file"):
+        store[7]
+    with pytest.raises(KeyError, match="99 is no clip of this store"):
+        store[99]
+
+
+def test_failed_files_are_tried_again_and_nothing_else(store, clips, tmp_path, monkeypatch):
+    folder = tmp_path / "a.zarr"
+    mended = tmp_path / "7.wav"
+    paths = clips | {7: mended}
+    first = SpectrogramStore.build(folder, paths, front_end=SMALL, seconds=3, workers=1)
+    assert set(first.failed) == {7, 9}
+    soundfile.write(mended, music(8000), 8000)
+    from musictools.spectrograms import store as module
+
+    tried = []
+    compute = module.compute_file
+    monkeypatch.setattr(module, "compute_file", lambda path, *a, **k: tried.append(path) or compute(path, *a, **k))
+    second = SpectrogramStore.build(folder, paths, front_end=SMALL, seconds=3, workers=1)
+    assert set(tried) == {str(mended), str(clips[9])}
+    assert set(second.failed) == {9}
+    np.testing.assert_array_equal(second.raw(3), store.raw(3))
+    assert second.n_frames(7) == SMALL.n_frames(24000)
+
+
+def test_worker_counts_give_equal_bytes(store, clips, tmp_path):
+    two = SpectrogramStore.build(tmp_path / "b.zarr", clips, front_end=SMALL, seconds=3, workers=2)
+    assert files_of(two.folder) == files_of(store.folder)
+
+
+KILLED = """
+import json, sys, time
+from musictools.spectrograms import FrontEnd, SpectrogramStore, store
+folder, clips = sys.argv[1], {int(k): v for k, v in json.loads(sys.argv[2]).items()}
+compute = store.compute_file
+
+def slow(path, *a, **k):
+    time.sleep(0.02)
+    print(path, flush=True)
+    return compute(path, *a, **k)
+
+store.compute_file = slow
+SpectrogramStore.build(folder, clips, front_end=FrontEnd(8000, 256, 128, 32), seconds=3, workers=1)
+"""
+
+
+def test_a_killed_build_leaves_whole_rows_and_goes_on(store, clips, tmp_path):
+    folder = tmp_path / "a.zarr"
+    arguments = [sys.executable, "-c", KILLED, str(folder), json.dumps({k: str(v) for k, v in clips.items()})]
+    child = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    for _ in range(25):  # in the middle of the second block
+        assert child.stdout.readline()
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    left = SpectrogramStore(folder)
+    assert 0 < len(left) < 38
+    for number in left.ids:
+        np.testing.assert_array_equal(left.raw(number), store.raw(number))
+    whole = SpectrogramStore.build(folder, clips, front_end=SMALL, seconds=3, workers=1)
+    assert files_of(whole.folder) == files_of(store.folder)
+
+
+def test_a_store_of_something_else_is_refused(store, clips):
+    with pytest.raises(ValueError, match="holds spectrograms of other clips or another front end"):
+        SpectrogramStore.build(store.folder, {1: clips[1]}, front_end=SMALL, seconds=3)
+    with pytest.raises(ValueError, match="holds spectrograms of other clips or another front end"):
+        SpectrogramStore.build(store.folder, clips, front_end=FRONT_ENDS["ckn19"], seconds=3)
+
+
+def test_data_front_end_and_folder_make_the_key(tmp_path):
+    songs = tmp_path / "songs"
+    (songs / "rock").mkdir(parents=True)
+    y = music(8000)
+    y[:] *= np.linspace(1, 0, len(y)) ** 2
+    y[-6000:] = 0  # a silent end
+    soundfile.write(songs / "rock" / "a.wav", y, 8000)
+    (songs / "rock" / "broken.wav").write_bytes(b"no audio")
+
+    def opened(front_end):
+        return open_store(datasets.load("folder", data_dir=songs), front_end, folder=tmp_path / "stores", workers=1)
+
+    first = opened(SMALL)
+    assert first.ids == ["rock/a.wav"]
+    assert set(first.failed) == {"rock/broken.wav"}
+    assert opened(SMALL).folder == first.folder
+    assert opened(FrontEnd(8000, 256, 128, 32, ref="max")).folder != first.folder
+    soundfile.write(songs / "rock" / "a.wav", y / 2, 8000)  # as long as before, with the same end
+    second = opened(SMALL)
+    assert second.folder != first.folder
+    assert second["rock/a.wav"].max() == pytest.approx(first["rock/a.wav"].max() - 20 * np.log10(2), abs=0.05)
+
+
+# --- model inputs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 2**30])
+def test_inputs_equal_frames_of_the_stored_spectrograms(store, cache_bytes):
+    ids = [5, 2, 30, 1]
+    x = Frames(store, ids, length=40, step=15, cache_bytes=cache_bytes)
+    expected = np.concatenate([frames(SMALL.scale(store[i]), length=40, step=15) for i in ids])[..., None]
+    assert x.shape == expected.shape
+    assert len(x) == len(expected)
+    np.testing.assert_array_equal(x[:], expected)
+    np.testing.assert_array_equal(x[3], expected[3])
+    np.testing.assert_array_equal(x[-1], expected[-1])
+    np.testing.assert_array_equal(x[2:9:3], expected[2:9:3])
+    some = np.array([7, 0, 7, 3])
+    np.testing.assert_array_equal(x[some], expected[some])
+    np.testing.assert_array_equal(x[x.clip == 2], expected[x.clip == 2])
+    np.testing.assert_array_equal(np.bincount(x.clip), [len(frames(store[i], length=40, step=15)) for i in ids])
+
+
+def test_clips_too_short_are_listed_and_give_no_input(store):
+    x = Frames(store, [0, 1, 2], length=100, step=50)  # 63, 126 and 188 frames
+    assert x.short == [0]
+    assert set(x.clip) == {1, 2}
+    assert len(Frames(store, [0], length=100, step=50)[:]) == 0
+    assert Frames(store, [0], length=100, step=50).order(np.random.default_rng(0)).shape == (0,)
+
+
+@pytest.mark.parametrize("window", [1, 4, 10, 512])
+def test_an_order_is_a_permutation_that_reads_every_clip_in_one_window(store, window):
+    x = Frames(store, GOOD, length=20, step=10)
+    order = x.order(np.random.default_rng(0), window=window)
+    np.testing.assert_array_equal(np.sort(order), np.arange(len(x)))
+    clips_in_order = x.clip[order]
+    start = 0
+    seen = set()
+    while start < len(order):  # the first clips of a window tell which clips it holds
+        inside = set()
+        while start < len(order) and (clips_in_order[start] in inside or len(inside) < window):
+            inside.add(clips_in_order[start])
+            start += 1
+        assert not inside & seen
+        seen |= inside
+    assert not np.array_equal(order, x.order(np.random.default_rng(1), window=window))
+    np.testing.assert_array_equal(order, x.order(np.random.default_rng(0), window=window))
+    if window == 512:
+        assert np.mean(np.diff(clips_in_order) != 0) > 0.9  # inputs of a clip do not stand together
+
+
+def test_inputs_can_be_read_by_several_threads(store):
+    x = Frames(store, GOOD, length=20, step=10, cache_bytes=20_000)
+    expected = x[:]
+    orders = [np.random.default_rng(k).permutation(len(x)) for k in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for order, got in zip(orders, pool.map(x.__getitem__, orders)):
+            np.testing.assert_array_equal(got, expected[order])
+
+
+def test_the_cache_keeps_to_its_budget_and_saves_reading(store):
+    class Counting(ArrayStore):
+        reads = 0
+
+        def raw(self, clip_id):
+            self.reads += 1
+            return super().raw(clip_id)
+
+    S = np.random.default_rng(0).integers(0, 256, (10, 4, 50), dtype=np.uint8)
+    array = Counting(S, list("abcdefghij"))
+    x = Frames(array, list("abcdefghij"), length=10, step=10, cache_bytes=10**6)
+    array.reads = 0
+    np.testing.assert_allclose(x[:], np.stack([s for clip in S for s in frames(clip / 255, length=10, step=10)])[..., None])
+    x[:]
+    assert array.reads == 10
+    small = Frames(array, list("abcdefghij"), length=10, step=10, cache_bytes=450)
+    small[:]
+    assert small._cache._bytes <= 450
+
+
+def test_opening_takes_no_time_to_speak_of(store):
+    """Memory and time of opening do not grow with the spectrograms: nothing but the list of rows is read."""
+    start = time.perf_counter()
+    SpectrogramStore(store.folder)
+    assert time.perf_counter() - start < 1
