@@ -235,10 +235,10 @@ def _sound_rules(plan, score, facts):
         "foreign": plan.style.mode in ("bhairav", "todi") or 104 in programs,
         "spanish": 24 in programs and plan.style.mode == "phrygian",
         "tribal": "hand drums" in score.stems and facts["density"] > 6,
-        "trance": bool(facts["patterns"] & {"four", "techno"}) and "sixteenths" in styles and score.tempo > 108,
+        "trance": bool(facts["patterns"] & {"four", "techno"}) and "sixteenths" in styles and score.tempo > 112,
         "funky": bool(facts["patterns"] & {"break", "electro"}),
         "repetitive": bool({"sixteenths", "drone"} & styles),
-        "echo": plan.style.room[0] > 0.9 and plan.style.room[1] > 0.2,
+        "echo": plan.style.room[0] > 0.8 and plan.style.room[1] > 0.1,
         "no_drums": not drummed,
     }
 

@@ -335,7 +335,7 @@ def _line(bar, centre, *, lengths, reach, snap, rests=0.0):
 def melody(bar, centre):
     """A melody of quarters, eighths and some sixteenths; the fourth bar of a phrase rests on a long note."""
     lengths = (8, 4, 6) if bar.index % 4 == 3 else (2, 2, 4, 4, 3, 1, 2)
-    return _line(bar, centre, lengths=lengths, reach=9, snap=8, rests=0.06)
+    return _line(bar, centre, lengths=lengths, reach=9, snap=8, rests=0.04)
 
 
 def counter(bar, centre):
@@ -357,7 +357,7 @@ def aria(bar, centre):
 
 def raga(bar, centre):
     """A line close to the scale's neighbours, long notes with quick turns before them."""
-    notes = _line(bar, centre, lengths=(2, 4, 4, 8, 1, 1, 6), reach=9, snap=8, rests=0.05)
+    notes = _line(bar, centre, lengths=(2, 4, 4, 8, 1, 1, 6), reach=9, snap=8, rests=0.03)
     scale = scale_pitches(bar.key, bar.mode, centre, reach=12)
     turns = []
     for step, length, pitch, velocity in notes:

@@ -9,13 +9,12 @@ import re
 import numpy as np
 
 from .genres import GENRES, GUESTS, NEIGHBOURS, RECIPES, SHARES
-from .instruments import DRUM_PATTERNS
 
 CLIP_SECONDS = 29.124
 FOLDERS = {"train": "0123456789ab", "validation": "c", "test": "def"}
 TEST_SHARE, VALIDATION_SHARE, SHARED_ARTISTS = 0.22, 0.1, 0.6
-CROSSOVER = 0.3  # share of tracks with parts of a second genre
-BOTH_GENRES = 0.45  # a track with more than this of a second genre counts for both
+CROSSOVER = 0.25  # share of tracks with parts of a second genre
+BOTH_GENRES = 0.5  # a track with more than this of a second genre counts for both
 
 KINDS = {
     "melody": ("melody", "counter", "song", "aria", "raga", "riff"),
@@ -244,13 +243,14 @@ def _style(genre, artist, seed, track):
     habit = np.random.default_rng([seed, 4, artist])
     rng = np.random.default_rng([seed, 5, track])
     other = str(habit.choice(NEIGHBOURS[genre]))
-    blend = float(rng.uniform(0.15, 0.7)) if habit.random() < 0.6 and rng.random() < CROSSOVER / 0.6 else 0.0
+    blend = float(rng.uniform(0.15, 0.65)) if habit.random() < 0.6 and rng.random() < CROSSOVER / 0.6 else 0.0
     own, guest = RECIPES[genre], RECIPES[other]
     ensembles = habit.permutation(len(own.ensembles))[:2]
     source = guest if rng.random() < blend else own
     beats = 3 if rng.random() < own.waltz else 4
     parts = _parts(own, guest, ensembles, blend, habit, rng)
     parts += _drums(source, habit, rng)
+    low_room, high_room, low_send, high_send = own.room
     progressions = tuple(source.progressions[k] for k in rng.integers(len(source.progressions), size=3))
     centre = habit.uniform(0.2, 0.8)
     low, high = source.tempo
@@ -260,8 +260,8 @@ def _style(genre, artist, seed, track):
         tempo=tempo, key=int(rng.integers(12)), mode=str(rng.choice(source.modes)), beats=beats,
         changes=2 if rng.random() < 0.25 and tempo < 120 else 1, progressions=progressions, parts=parts,
         looseness=own.looseness, swing=float(rng.uniform(0.1, 0.3)) if rng.random() < 0.2 else 0.0, level=level,
-        tone=tuple(habit.uniform(-6, 6, size=4).tolist()),
-        room=(float(habit.uniform(0.2, 1.4)), float(habit.uniform(0.02, 0.4))),
+        tone=tuple((own.tone + habit.uniform(-3, 3, size=4)).tolist()),
+        room=(float(habit.uniform(low_room, high_room)), float(habit.uniform(low_send, high_send))),
         seed=(seed, artist, track),
     )  # fmt: skip
     return style, (genre, other) if blend > BOTH_GENRES else (genre,)
@@ -280,9 +280,9 @@ def _parts(own, guest, ensembles, blend, habit, rng):
         if same_kind and rng.random() < blend:
             style, programs, centre, _ = same_kind[rng.integers(len(same_kind))]
         program = int(programs[habit.integers(len(programs))] if rng.random() < 0.6 else rng.choice(programs))
-        if style not in ("song", "aria", "choral", "drone") and rng.random() < 0.12:
+        if style not in ("song", "aria", "choral", "drone") and rng.random() < 0.06:
             program = favourite[KIND_OF[style]]
-        gain = float(habit.uniform(-4, 4) + {"bass": -1, "melody": 2, "chords": -2}[KIND_OF[style]])
+        gain = float(habit.uniform(-2.5, 2.5) + {"bass": -1, "melody": 2, "chords": -2}[KIND_OF[style]])
         parts.append(Part(style, program, int(centre + rng.integers(-3, 4)), gain))
     return tuple(parts)
 
@@ -293,5 +293,5 @@ def _drums(recipe, habit, rng):
         return ()
     own = str(habit.choice(recipe.drums))
     pattern = own if rng.random() < 0.6 else str(rng.choice(recipe.drums))
-    assert pattern in DRUM_PATTERNS
-    return (Part("drums", int(habit.choice([0, 8, 16, 25])), 0, float(habit.uniform(-4, 3)), pattern),)
+    gain = float(recipe.drum_gain + habit.uniform(-3, 3))
+    return (Part("drums", int(habit.choice(recipe.kits)), 0, gain, pattern),)

@@ -20,6 +20,7 @@ N_SAMPLES = 465_984  # 29.124 s, as MagnaTagATune's clips
 NOTE_SECONDS = 3
 LOOP = (1.0, 2.8)  # seconds between which a sustained note goes to and fro when it is longer than the sample
 PEAK = 0.92
+RUMBLE = 35.0  # Hz; some of the bank's samples have an offset
 SUNG = (40, 42, 110, 73, 75, 77, 111, 104, 68, 66, 65, *VOICES)  # programs whose long notes have vibrato
 
 
@@ -43,14 +44,21 @@ def _level(program, is_drum):
     """Return the level of a program, to make all programs equally loud."""
     if is_drum:
         return 0.12
-    return float(np.mean([np.sqrt(np.mean(_sample(program, pitch, False)[: SR // 2] ** 2)) for pitch in (50, 62, 72)]))
+    return float(np.mean([np.std(_sample(program, pitch, False)[: SR // 2]) for pitch in (50, 62, 72)]))
+
+
+@functools.lru_cache(maxsize=256)
+def _drum_gain(program, pitch):
+    """Return the gain that brings the drums of a kit half-way to equal loudness: its snares and cymbals are faint."""
+    level = float(np.std(_sample(program, pitch, True)[: SR // 5]))
+    return float(np.clip((0.06 / max(level, 1e-4)) ** 0.6, 0.5, 4.0))
 
 
 def _note(stem, seconds, pitch, velocity):
     """Return one note as it is played, release included."""
     y = _sample(stem.program, pitch, stem.is_drum)
     if stem.is_drum:
-        return y * np.float32((velocity / 100) ** 1.8)
+        return y * np.float32(_drum_gain(stem.program, pitch) * (velocity / 100) ** 1.8)
     instrument = INSTRUMENTS[stem.program]
     n = int((seconds + instrument.release) * SR)
     at = np.arange(n, dtype=np.float32)
@@ -101,7 +109,7 @@ def _room(style, n):
     length = int(1.2 * seconds * SR)
     impulse = rng.standard_normal(length) * np.exp(-6.9 * np.arange(length) / (seconds * SR))
     impulse /= np.sqrt(np.sum(impulse**2))
-    tone = (10 ** (gain / 20)).astype(np.float32)
+    tone = (10 ** (gain / 20) * frequencies**4 / (frequencies**4 + RUMBLE**4)).astype(np.float32)
     return tone, scipy.fft.rfft(impulse.astype(np.float32), n)
 
 
@@ -121,7 +129,7 @@ def stems(plan):
     """
     score = compose(plan)
     style = plan.style
-    n = scipy.fft.next_fast_len(N_SAMPLES + int(1.7 * SR), real=True)
+    n = scipy.fft.next_fast_len(N_SAMPLES + int(2.4 * SR), real=True)
     tone, room = _room(style, n)
     wet = {}
     for name, stem in score.stems.items():

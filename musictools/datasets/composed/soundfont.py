@@ -1,10 +1,12 @@
 """The General MIDI bank, repaired for symusic's synthesizer.
 
 symusic 0.5.9 ignores the SoundFont generator *overridingRootKey*: in a bank that relies on it (as TimGM6mb does) most
-instruments then sound at a wrong pitch, up to two octaves off. Here the bank that pretty_midi installs is read, each
-zone's root key is moved to a sample header of its own, which the synthesizer does obey, and its low-pass filters, which
-can become unstable, are opened. The sound samples themselves are not touched. The synthesizer knows neither velocity
-nor release; `rendering` sees to these.
+instruments then sound at a wrong pitch, up to two octaves off. It remembers what it read from a sample, so that programs
+with a sample in common sound like whichever came first, and it reads beyond the end of samples that loop to their end;
+both make two runs differ. Here the bank that pretty_midi installs is read; root keys move to sample headers, which the
+synthesizer does obey; loops are kept off the end of their sample; low-pass filters, which can become unstable, are
+opened; and every program has a synthesizer of its own. The sound samples themselves are not touched. The synthesizer
+knows neither velocity nor release; `rendering` sees to these.
 """
 
 import functools
@@ -18,6 +20,7 @@ import numpy as np
 ROOT_KEY, SAMPLE, FILTER_CUTOFF = 58, 53, 8  # generator numbers of the SoundFont 2.01 standard
 RENDER_SR = 32000  # twice the corpus rate: the synthesizer rounds loops to whole samples, which detunes high notes
 OPEN_CUTOFF = 13500  # the SoundFont standard's value for "no filter", in absolute cents
+LOOP_MARGIN = 4  # samples
 HEADER = np.dtype(
     [("name", "S20"), ("points", "<u4", 4), ("rate", "<u4"), ("root", "u1"), ("cents", "i1"), ("link", "<u4")]
 )
@@ -76,6 +79,14 @@ def _own_headers(zones, generators, headers):
     return np.array([*new, headers[-1]], dtype=HEADER)
 
 
+def _safe_loops(headers):
+    """Move loops that reach their sample's end to the left, in place: the synthesizer reads beyond them."""
+    points = headers["points"].astype(np.int64)  # start, end, start of the loop, end of the loop
+    over = np.clip(points[:, 3] + LOOP_MARGIN - points[:, 1], 0, np.maximum(points[:, 2] - points[:, 0], 0))
+    points[:, 2:] -= over[:, None]
+    headers["points"] = points.astype(np.uint32)
+
+
 def repaired(data):
     """Return a SoundFont whose zones' root keys stand in the sample headers.
 
@@ -94,6 +105,7 @@ def repaired(data):
     read = {name: np.frombuffer(data[at : at + n], kinds[name]) for name, (at, n) in tables.items() if name in kinds}
     generators = read[b"igen"].copy()
     headers = _own_headers(read[b"ibag"], generators, read[b"shdr"])
+    _safe_loops(headers)
     generators["value"][generators["code"] == FILTER_CUTOFF] = OPEN_CUTOFF
     at, size = tables[b"shdr"]
     out = bytearray(data[: at - 4]) + struct.pack("<I", headers.nbytes) + headers.tobytes()
@@ -105,13 +117,19 @@ def repaired(data):
 
 
 @functools.lru_cache(maxsize=1)
-def synthesizer():
-    """Return symusic's synthesizer with the repaired bank at `RENDER_SR`, loaded once a process."""
+def _bank():
+    """Return the repaired bank's bytes."""
+    return repaired(bank_path().read_bytes())
+
+
+@functools.lru_cache(maxsize=8)
+def synthesizer(program, is_drum):
+    """Return symusic's synthesizer at `RENDER_SR` for one program alone: it mixes up programs that share a sample."""
     import symusic
 
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "bank.sf2"
-        path.write_bytes(repaired(bank_path().read_bytes()))
+        path.write_bytes(_bank())
         return symusic.Synthesizer(sf_path=str(path), sample_rate=RENDER_SR, quality=0)
 
 
@@ -140,4 +158,4 @@ def play(program, pitch, seconds, *, is_drum=False):
     track.notes.append(symusic.Note(0.0, seconds, pitch, 100, ttype="second"))
     score = symusic.Score(ttype="second")
     score.tracks.append(track)
-    return np.asarray(synthesizer().render(score, stereo=True)).mean(axis=0, dtype=np.float32)
+    return np.asarray(synthesizer(program, is_drum).render(score, stereo=True)).mean(axis=0, dtype=np.float32)

@@ -48,9 +48,10 @@ def build(folder, *, n_clips=400, seed=0, workers=None):
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise ValueError(f"workers must be a positive int or None. Got {workers!r}.")
     parameters = {"composer": "musictools", "version": VERSION, "n_clips": len(plans), "seed": int(seed)}
-    folder = _claim(folder, parameters)
+    folder = _checked(folder, parameters)
     if (folder / "corpus.json").is_file() and all((folder / p.mp3_path).is_file() for p in plans):
         return folder
+    _write(folder / "building.json", json.dumps(parameters, indent=2).encode() + b"\n")
     from musictools import runs
 
     tags = runs.map(_Writer(str(folder)), plans, workers=workers, description="composing")
@@ -125,8 +126,8 @@ def encode(y):
     return buffer.getvalue()
 
 
-def _claim(folder, parameters):
-    """Make the folder ours: note what is being built, or refuse if something else is there."""
+def _checked(folder, parameters):
+    """Return the folder, or refuse it if something else is there."""
     folder = pathlib.Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"folder must be a folder or not exist yet. {folder} is a file.")
@@ -137,11 +138,9 @@ def _claim(folder, parameters):
             if wrong:
                 raise ValueError(f"{folder} holds another composed corpus: {wrong} instead of {parameters}. Choose "
                                  "another folder or delete this one.")  # fmt: skip
-            if name == "building.json":
-                return folder
-    if not (folder / "corpus.json").is_file() and any((folder / name).exists() for name in TABLES):
+            return folder
+    if any((folder / name).exists() for name in TABLES):
         raise ValueError(f"{folder} holds other data in MagnaTagATune's layout. Choose another folder.")
-    _write(folder / "building.json", json.dumps(parameters, indent=2).encode() + b"\n")
     return folder
 
 
