@@ -17,7 +17,8 @@ def sine(frequency, *, sr=SR, seconds=2.0, amplitude=0.5):
 
 def noisy(seconds=4.0, *, sr=SR):
     """Noise and a tone: nothing that a lossy coder stores in a handful of bytes."""
-    return np.clip(sine(440, sr=sr, seconds=seconds) + np.random.default_rng(0).normal(0, 0.05, round(sr * seconds)), -1, 1)
+    y = sine(440, sr=sr, seconds=seconds)
+    return np.clip(y + np.random.default_rng(0).normal(0, 0.05, len(y)), -1, 1)
 
 
 def peak_frequency(y, sr):
@@ -99,8 +100,7 @@ def test_truncated_files_say_how_much_could_be_decoded(tmp_path, suffix):
 def test_a_wav_may_name_its_data_chunk_elsewhere(tmp_path):
     """The word "data" in a comment before the samples is no promise of four gigabytes."""
     content = put(tmp_path / "a.wav", sine(440)).read_bytes()
-    comment = b"LIST" + (16).to_bytes(4, "little") + b"data\xff\xff\xff\x7fnotreal!"
-    assert len(comment) == 24
+    comment = b"note" + (16).to_bytes(4, "little") + b"data\xff\xff\xff\x7fnotreal!"
     (tmp_path / "b.wav").write_bytes(content[:36] + comment + content[36:])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -109,9 +109,9 @@ def test_a_wav_may_name_its_data_chunk_elsewhere(tmp_path):
 
 def test_an_mp3_without_a_length_in_its_header_is_not_called_truncated(tmp_path):
     content = put(tmp_path / "a.mp3", noisy()).read_bytes()
-    assert content.find(b"Xing") > 0 or content.find(b"Info") > 0
-    second = content.find(content[:2], 4)  # the frame after the one that states the length
-    (tmp_path / "b.mp3").write_bytes(content[second:] + b"\0" * 5000)
+    assert b"Xing" in content[:200]
+    (tmp_path / "b.mp3").write_bytes(content.replace(b"Xing", b"\0\0\0\0", 1) + b"\0" * 20000)
+    assert audio.duration(tmp_path / "b.mp3") > 4.5  # libsndfile estimates by size
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(audio.load(tmp_path / "b.mp3")[0]) / SR == pytest.approx(4, abs=0.2)
@@ -131,7 +131,7 @@ def test_a_flac_damaged_in_the_middle_is_decoded_up_to_there(tmp_path):
 def test_ffmpeg_is_asked_for_other_formats_only_and_named_when_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(audio.shutil, "which", lambda name: None)
     (tmp_path / "a.m4a").write_bytes(b"something")
-    with pytest.raises(audio.AudioError, match=r"a\.m4a: \.m4a needs ffmpeg, which is not installed\. Without it: .*\.wav"):
+    with pytest.raises(audio.AudioError, match=r"a\.m4a: \.m4a needs ffmpeg, which is not installed\. Without.*wav"):
         audio.load(tmp_path / "a.m4a")
     assert len(audio.load(put(tmp_path / "a.wav", sine(440)))[0]) == 2 * SR
 
@@ -153,7 +153,7 @@ def test_what_ffmpeg_decodes_arrives(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match=r"a\.m4a: truncated or damaged\. 0\.05 s could be decoded"):
         audio.load(tmp_path / "a.m4a")
     (tmp_path / "samples").write_bytes(b"")
-    with pytest.raises(audio.AudioError, match=r"a\.m4a: not an audio file that ffmpeg can read \(moov atom not found\)"):
+    with pytest.raises(audio.AudioError, match=r"a\.m4a: not an audio file that ffmpeg can read \(moov atom not"):
         audio.load(tmp_path / "a.m4a")
 
 

@@ -14,8 +14,17 @@ import pytest
 import soundfile
 
 from musictools import audio, datasets
-from musictools.spectrograms import FRONT_ENDS, MODEL_INPUTS, ArrayStore, FrontEnd, Frames, SpectrogramStore
-from musictools.spectrograms import compute_file, frames, open_store
+from musictools.spectrograms import (
+    FRONT_ENDS,
+    MODEL_INPUTS,
+    ArrayStore,
+    Frames,
+    FrontEnd,
+    SpectrogramStore,
+    compute_file,
+    frames,
+    open_store,
+)
 
 SMALL = FrontEnd(8000, 256, 128, 32)
 
@@ -60,7 +69,7 @@ def test_a_tones_energy_is_where_the_tone_is(kind, frequency):
     S = front_end.compute(tone(frequency, sr=16000))
     loudest = S[:, 5:-5].mean(axis=1).argmax()
     centres = front_end.frequencies()
-    assert abs(np.log(centres / frequency)).argmin() == pytest.approx(loudest, abs=1 if kind == "mel" else 0)
+    assert abs(np.log((centres + 1e-9) / frequency)).argmin() == pytest.approx(loudest, abs=1 if kind == "mel" else 0)
     spacing = np.diff(centres)[max(0, loudest - 1)]
     assert abs(centres[loudest] - frequency) <= spacing
     power = 10 ** (S[:, 5:-5].astype(float) / 10)
@@ -85,7 +94,26 @@ def test_parity_with_librosa(name, ref):
         S, expected = front_end.compute(signal_), by_librosa(front_end, signal_)
         assert S.shape == expected.shape
         np.testing.assert_allclose(S, expected, atol=1e-4, rtol=0)
-        assert (S > front_end.floor).mean() > 0.2 or ref == 1.0
+        assert (front_end.floor < S).mean() > (0.5 if signal_ is y else 0)
+
+
+@pytest.mark.parametrize(("sr", "n_fft", "n_mels"), [(16000, 1024, 128), (12000, 256, 96), (44100, 8192, 229),
+                                                     (1600, 256, 20), (2000, 64, 5)])
+@pytest.mark.filterwarnings("ignore:Empty filters detected")
+def test_mel_bands_are_librosas(sr, n_fft, n_mels):
+    from musictools.spectrograms import frontends
+
+    expected = librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels)
+    np.testing.assert_allclose(frontends._mel_bands(sr, n_fft, n_mels).toarray(), expected, rtol=1e-5, atol=1e-9)
+    centres = librosa.mel_frequencies(n_mels=n_mels + 2, fmin=0, fmax=sr / 2)[1:-1]
+    np.testing.assert_allclose(FrontEnd(sr, n_fft, 64, n_mels).frequencies(), centres, rtol=1e-9)
+
+
+def test_a_mel_spectrogram_needs_no_librosa():
+    """Every worker of the store would pay for its import, two seconds and more."""
+    code = "import sys, numpy; from musictools.spectrograms import FRONT_ENDS; " \
+           "FRONT_ENDS['ckn19'].compute(numpy.zeros(9000)); sys.exit('librosa' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("kind", ["stft", "cqt"])
@@ -135,7 +163,7 @@ def test_frames_of_a_clip_are_those_of_the_design():
                       "stacked_cnn": 1, "compact_convnet": 1}
 
 
-@pytest.mark.parametrize("n", [1, 100, 511, 512, 513, 16000, 16384])
+@pytest.mark.parametrize("n", [8, 100, 511, 512, 513, 16000, 16384])
 @pytest.mark.parametrize("kind", ["mel", "stft", "cqt"])
 @pytest.mark.filterwarnings("ignore:n_fft=")
 def test_n_frames_tells_the_truth(n, kind):
@@ -171,7 +199,7 @@ def test_front_ends_cannot_be_changed():
 # --- frames ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n", "length", "step"), [(20, 5, 5), (20, 5, 3), (20, 5, 7), (5, 5, 1), (20, 1, 1), (21, 6, 20)])
+@pytest.mark.parametrize(("n", "length", "step"), [(20, 5, 5), (20, 5, 3), (20, 5, 7), (5, 5, 1), (9, 1, 1), (9, 6, 9)])
 def test_frames_equal_a_slow_loop(n, length, step):
     S = np.random.default_rng(0).normal(size=(3, n))
     slow = []
@@ -210,7 +238,8 @@ GOOD = [n for n in range(40) if n not in (7, 9)]
 
 @pytest.fixture(scope="module")
 def store(clips, tmp_path_factory):
-    return SpectrogramStore.build(tmp_path_factory.mktemp("store") / "a.zarr", clips, front_end=SMALL, seconds=3, workers=1)
+    folder = tmp_path_factory.mktemp("store") / "a.zarr"
+    return SpectrogramStore.build(folder, clips, front_end=SMALL, seconds=3, workers=1)
 
 
 def files_of(folder):
@@ -402,7 +431,8 @@ def test_the_cache_keeps_to_its_budget_and_saves_reading(store):
     array = Counting(S, list("abcdefghij"))
     x = Frames(array, list("abcdefghij"), length=10, step=10, cache_bytes=10**6)
     array.reads = 0
-    np.testing.assert_allclose(x[:], np.stack([s for clip in S for s in frames(clip / 255, length=10, step=10)])[..., None])
+    expected = np.stack([s for clip in S for s in frames(clip / 255, length=10, step=10)])[..., None]
+    np.testing.assert_allclose(x[:], expected, rtol=1e-6)
     x[:]
     assert array.reads == 10
     small = Frames(array, list("abcdefghij"), length=10, step=10, cache_bytes=450)

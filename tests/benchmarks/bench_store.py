@@ -1,0 +1,153 @@
+"""How fast the spectrogram store is against librosa, file by file, and whether its memory stays flat.
+
+    python tests/benchmarks/bench_store.py [--clips 400] [--librosa-clips 100] [--workers 2]
+
+Decode mp3 -> mel -> decibel -> Zarr with worker processes, against `librosa.load`, `melspectrogram` and
+`power_to_db` one clip after the other in this process. The two take turns in rounds, so that a machine whose speed
+drifts treats both alike. The start of the workers counts for the store; librosa's imports do not count for librosa.
+Exit status 1 when the store is less than 2.2 times as fast.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from joblib.externals.loky import get_reusable_executor
+
+WANTED = 2.2
+SAMPLES, SR = 465_984, 16_000
+CHILD = """
+import os, sys
+from pathlib import Path
+from musictools.spectrograms import FRONT_ENDS, SpectrogramStore
+
+def peak(pid):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next((line.split()[1] for line in lines if line.startswith("VmHWM")), 0))
+
+folder, workers = Path(sys.argv[1]), int(sys.argv[2])
+SpectrogramStore.build(folder, {p: p for p in sys.argv[3:]}, front_end=FRONT_ENDS["ckn19"], seconds=29.124,
+                       workers=workers)
+task = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+print(peak("self"), max(peak(child) for file in task for child in file.read_text().split()))
+"""
+
+
+def make_clips(folder, n):
+    """Composed clips; where there is no composed corpus, tones and noise as mp3."""
+    try:
+        from musictools import datasets
+
+        data = datasets.load("composed", data_dir=folder, n_clips=n)
+        return [str(data.path(i)) for i in data.tracks.index][:n], "composed"
+    except (ImportError, AttributeError, TypeError):
+        import soundfile
+
+        t, paths = np.arange(SAMPLES) / SR, []
+        for k in range(n):
+            rng = np.random.default_rng(k)
+            y = 0.02 * rng.normal(size=SAMPLES) + sum(0.1 * np.sin(2 * np.pi * f * t) for f in rng.uniform(80, 4000, 6))
+            paths.append(str(folder / f"{k}.mp3"))
+            soundfile.write(paths[-1], np.clip(y, -1, 1), SR)
+        return paths, "synthetic"
+
+
+def by_librosa(paths):
+    """librosa's own way, one clip after the other."""
+    import librosa
+
+    for path in paths:
+        y, sr = librosa.load(path, sr=SR)
+        S = librosa.feature.melspectrogram(y=y, sr=sr, n_fft=1024, hop_length=512, n_mels=128)
+        librosa.power_to_db(S)
+
+
+def by_store(paths, folder, *, workers):
+    """The store, in worker processes that stay alive from round to round, as in a notebook."""
+    from musictools.spectrograms import FRONT_ENDS, SpectrogramStore
+
+    store = SpectrogramStore.build(folder, {p: p for p in paths}, front_end=FRONT_ENDS["ckn19"], seconds=SAMPLES / SR,
+                                   workers=workers)
+    assert len(store) == len(paths), store.failed
+
+
+def timed(function, *arguments, **options):
+    """Wall seconds of a call, and CPU seconds of this process (not of workers that live on)."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    function(*arguments, **options)
+    return np.array([time.perf_counter() - wall, time.process_time() - cpu])
+
+
+def worker_cpu():
+    """CPU seconds so far of all processes that this one started and that still run (Linux)."""
+    total, ticks = 0.0, os.sysconf("SC_CLK_TCK")
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid():
+            total += (int(fields[11]) + int(fields[12])) / ticks
+    return total
+
+
+def speed(paths, folder, *, librosa_clips, workers, rounds=4):
+    """Rounds of librosa and store in turn; returns the ratio of clips a second, the start of the workers included."""
+    by_librosa(paths[:2])  # its imports and caches are not counted
+    librosa_time, store_time = np.zeros((rounds, 2)), np.zeros((rounds, 2))
+    for k in range(rounds):
+        librosa_time[k] = timed(by_librosa, paths[:librosa_clips][k::rounds])
+        before = worker_cpu()
+        store_time[k] = timed(by_store, paths[k::rounds], folder / f"round{k}.zarr", workers=workers)
+        store_time[k, 1] += worker_cpu() - before
+    clips = np.array([len(paths[k::rounds]) for k in range(rounds)])
+    rate = librosa_clips / librosa_time[:, 0].sum(), clips.sum() / store_time[:, 0].sum()
+    print(f"librosa: {librosa_clips} clips in {librosa_time[:, 0].sum():.1f} s = {rate[0]:.1f} clips/s, "
+          f"{1000 * librosa_time[:, 1].sum() / librosa_clips:.0f} ms CPU a clip")
+    print(f"store:   {clips.sum()} clips in {store_time[:, 0].sum():.1f} s = {rate[1]:.1f} clips/s with {workers} "
+          f"workers, {1000 * store_time[:, 1].sum() / clips.sum():.0f} ms CPU a clip")
+    print(f"         first round, in which the workers start, {clips[0] / store_time[0, 0]:.1f} clips/s, later ones "
+          f"{clips[1:].sum() / store_time[1:, 0].sum():.1f} clips/s")
+    print(f"ratio:   {rate[1] / rate[0]:.2f} (wanted: at least {WANTED}); load of the machine {os.getloadavg()[0]:.1f} "
+          f"on {os.cpu_count()} cores")
+    return rate[1] / rate[0]
+
+
+def memory(paths, folder, *, workers):
+    """Peak resident memory of a fresh process and of its largest worker, for a quarter of the clips and for all."""
+    for chosen in (paths[: len(paths) // 4], paths):
+        command = [sys.executable, "-c", CHILD, str(folder / f"memory{len(chosen)}.zarr"), str(workers), *chosen]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        parent, worker = (int(kib) / 1024 for kib in printed[-2:])
+        print(f"memory:  {len(chosen)} clips: parent {parent:.0f} MiB, largest worker {worker:.0f} MiB")
+
+
+def main():
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=400)
+    parser.add_argument("--librosa-clips", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--corpus", type=Path, help="folder of the composed clips; kept (default: a temporary one)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths, kind = make_clips(options.corpus or folder, options.clips)
+        size = np.mean([os.path.getsize(p) for p in paths]) / 1e3
+        print(f"{len(paths)} {kind} clips of {SAMPLES / SR:.3f} s, mp3, {size:.0f} kB each")
+        get_reusable_executor().shutdown(wait=True)  # the workers that composed
+        ratio = speed(paths, folder, librosa_clips=min(options.librosa_clips, len(paths)), workers=options.workers)
+        memory(paths, folder, workers=options.workers)
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"this process peaked at {own:.0f} MiB")
+    sys.exit(int(ratio < WANTED))
+
+
+if __name__ == "__main__":
+    main()
