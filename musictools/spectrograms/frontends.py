@@ -186,9 +186,7 @@ def _is_finite(value):
 
 @lru_cache(maxsize=32)
 def _window(n_fft):
-    from scipy.signal import get_window
-
-    return get_window("hann", n_fft, fftbins=True)
+    return np.hanning(n_fft + 1)[:-1]  # periodic; scipy.signal's would cost a second of import in every worker
 
 
 @lru_cache(maxsize=32)
