@@ -112,7 +112,8 @@ def test_mel_bands_are_librosas(sr, n_fft, n_mels):
 def test_a_mel_spectrogram_needs_no_slow_imports():
     """Every worker of the store would pay for them, three seconds and more."""
     code = "import sys, numpy; from musictools.spectrograms import FRONT_ENDS; " \
-           "FRONT_ENDS['ckn19'].compute(numpy.zeros(9000)); sys.exit(bool({'librosa', 'scipy.signal'} & set(sys.modules)))"
+           "FRONT_ENDS['ckn19'].compute(numpy.zeros(9000)); " \
+           "sys.exit(bool({'librosa', 'scipy.signal'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -155,7 +155,9 @@ class FrontEnd:
         power = np.empty((len(windows), self.n_bins), dtype=np.float32)
         for start in range(0, len(windows), _BLOCK):
             spectrum = rfft(windows[start : start + _BLOCK] * window, axis=1, overwrite_x=True).astype(np.complex64)
-            block = np.square(spectrum.real) + np.square(spectrum.imag)
+            parts = spectrum.view(np.float32)
+            np.multiply(parts, parts, out=parts)
+            block = parts[:, ::2] + parts[:, 1::2]
             power[start : start + _BLOCK] = block if mel is None else (mel @ block.T).T
         return power.T
 
