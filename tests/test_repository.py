@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -70,7 +71,8 @@ def test_parameter_files_fit_their_notebooks(path):
 
 def pinned():
     lines = (ROOT / "requirements.lock").read_text().splitlines()
-    return {re.split(r"[=\[ ;]", line)[0].lower().replace("_", "-"): line for line in lines if line and line[0].isalnum()}
+    packages = [line for line in lines if line and line[0].isalnum()]
+    return {re.split(r"[=\[ ;]", line)[0].lower().replace("_", "-"): line for line in packages}
 
 
 def test_lock_pins_every_direct_dependency():
@@ -144,7 +146,7 @@ def test_nothing_imports_upwards(room):
     for path in files:
         for node in ast.walk(ast.parse(path.read_text())):
             names = []
-            if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == "musictools":
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module.split(".")[0] == "musictools":
                 inner = node.module.split(".")[1:]
                 names = inner[:1] or [a.name for a in node.names]
             elif isinstance(node, ast.Import):
@@ -153,9 +155,7 @@ def test_nothing_imports_upwards(room):
 
 
 def test_import_is_light():
-    code = ("import sys, musictools, musictools.runs, musictools.tags, musictools.datasets, musictools.spectrograms; "
-            "bad = {'tensorflow', 'keras', 'matplotlib', 'librosa'} & set(sys.modules); sys.exit(str(bad) if bad else 0)")
-    import sys
-
+    code = ("import sys, musictools, musictools.runs, musictools.tags, musictools.datasets, musictools.spectrograms\n"
+            "bad = {'tensorflow', 'keras', 'matplotlib', 'librosa'} & set(sys.modules)\nsys.exit(str(bad) if bad else 0)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

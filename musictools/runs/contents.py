@@ -7,6 +7,7 @@ from . import manifests
 from .paths import root
 
 _ROW = re.compile(r"^\|\s*\*\*(\w+)\*\*\s*\|\s*(.*?)\s*\|\s*$", re.MULTILINE)
+_HEAD = ("Source", "Reads", "Produces", "Minutes")
 _TITLE = re.compile(r"^#\s*(?:\d+\s*·\s*)?(.*)$", re.MULTILINE)
 
 
@@ -54,8 +55,8 @@ def describe(path):
     """
     text = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
     title, rows = _TITLE.search(text), dict(_ROW.findall(text))
-    missing = [name for name in ("Source", "Reads", "Produces", "Minutes") if name not in rows]
+    missing = [name for name in _HEAD if name not in rows]
     if title is None or missing:
-        raise ValueError(f"{path.name}: its first cell must hold a title and the rows Source, Reads, Produces, Minutes. "
+        raise ValueError(f"{path.name}: its first cell must hold a title and the rows {', '.join(_HEAD)}. "
                          f"Missing: {', '.join(missing) or 'title'}.")
-    return {"question": title.group(1).strip()} | {k.lower(): rows[k] for k in ("Source", "Reads", "Produces", "Minutes")}
+    return {"question": title.group(1).strip()} | {name.lower(): rows[name] for name in _HEAD}

@@ -29,7 +29,7 @@ class Composed(MagnaTagATune):
 
     name = "composed"
     description = "music composed and rendered here, with stems and complete tags (built on first use)"
-    licence = "MIT (the composer); the sounds come from the General MIDI bank TimGM6mb (GPL-2), which pretty_midi installs"
+    licence = "MIT (the composer); its sounds come from the bank TimGM6mb (GPL-2), which pretty_midi installs"
     where = "musictools data build composed"
     bibtex = ""
 
@@ -56,7 +56,7 @@ class Composed(MagnaTagATune):
         return rendering.stems(self._plan(clip_id))
 
     def truth(self, clip_id):
-        """What the composer knows of a clip: tempo (bpm), key, chords, meter, genre, instruments, complete tags (dict)."""
+        """What the composer knows of a clip (dict): tempo in bpm, key, chords, meter, genre, instruments, complete tags."""
         return annotating.truth(self._plan(clip_id))
 
     def _plan(self, clip_id):
