@@ -220,7 +220,7 @@ def _sound_rules(plan, score, facts):
     return {
         "drums": bool(drummed),
         "percussion": "hand drums" in score.stems or 70 in drummed,
-        "bongos": bool(drummed & {60, 61}),
+        "bongos": bool(drummed & {60, 61, 62, 63}),
         "clapping": 39 in drummed,
         "beat": bool(drummed) and facts["density"] > 4.5,
         "solo": len(score.stems) == 1,
@@ -284,17 +284,17 @@ def _mood_rules(plan, score, facts, found):
         "calm": slow and level < -19 and not drummed,
         "light": quiet and facts["pitch"] > 64,
         "heavy": distorted and drummed and level > -18.5,
-        "hard": distorted and drummed and fast,
+        "hard": drummed and level > -17.5 and (distorted or tempo > 130),
         "upbeat": tempo > 105 and drummed and not facts["minor"],
         "happy": tempo > 105 and plan.style.mode in ("major", "mixolydian"),
         "sad": slow and facts["minor"],
-        "dark": facts["minor"] and (distorted or facts["pitch"] < 55),
+        "dark": facts["minor"] and (distorted or facts["pitch"] < 58),
         "ambient": pads and density < 5.5 and not fast,
-        "spacey": bool(facts["programs"] & {88, 92, 94, 95, 99}),
+        "spacey": bool(facts["programs"] & {88, 89, 91, 92, 94, 95, 99}),
         "airy": bool(facts["programs"] & {73, 75, 77}) and pads,
         "modern": "synth" in found and drummed,
-        "deep": plan.style.tone[0] > 3.5 and "bass" in found,
-        "low": facts["pitch"] < 52,
+        "deep": plan.style.tone[0] > 1 and "bass" in found,
+        "low": facts["pitch"] < 54,
     }
 
 

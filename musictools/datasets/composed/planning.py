@@ -9,11 +9,12 @@ import re
 import numpy as np
 
 from .genres import GENRES, GUESTS, NEIGHBOURS, RECIPES, SHARES
+from .instruments import PADS
 
 CLIP_SECONDS = 29.124
 FOLDERS = {"train": "0123456789ab", "validation": "c", "test": "def"}
 TEST_SHARE, VALIDATION_SHARE, SHARED_ARTISTS = 0.22, 0.1, 0.6
-CROSSOVER = 0.25  # share of tracks with parts of a second genre
+CROSSOVER = 0.15  # share of tracks with parts of a second genre
 BOTH_GENRES = 0.5  # a track with more than this of a second genre counts for both
 
 KINDS = {
@@ -183,7 +184,7 @@ def _albums(n_clips, seed):
             "validation": max(round(VALIDATION_SHARE * quota), int(quota >= 3)),
         }
         n["train"] = quota - sum(n.values())
-        known = range(n_artists, n_artists + max(1, round(n["train"] / 5)))
+        known = range(n_artists, n_artists + max(1, round(n["train"] / 4)))
         n_artists = known.stop
         for k, size in enumerate(_cut(n["train"], (2, 3, 4), rng)):
             albums.append((genre, "train", known[k % len(known)], size))
@@ -209,7 +210,7 @@ def _cut(total, sizes, rng):
 
 def _tracks(size, rng):
     """Cut an album into tracks of one to three clips."""
-    return _cut(size, (1, 2, 2, 3), rng)
+    return _cut(size, (1, 1, 2, 3), rng)
 
 
 def _slug(text):
@@ -243,9 +244,9 @@ def _style(genre, artist, seed, track):
     habit = np.random.default_rng([seed, 4, artist])
     rng = np.random.default_rng([seed, 5, track])
     other = str(habit.choice(NEIGHBOURS[genre]))
-    blend = float(rng.uniform(0.15, 0.65)) if habit.random() < 0.6 and rng.random() < CROSSOVER / 0.6 else 0.0
+    blend = float(rng.uniform(0.2, 0.7)) if habit.random() < 0.6 and rng.random() < CROSSOVER / 0.6 else 0.0
     own, guest = RECIPES[genre], RECIPES[other]
-    ensembles = habit.permutation(len(own.ensembles))[:2]
+    ensembles = habit.permutation(len(own.ensembles))[:3]
     source = guest if rng.random() < blend else own
     beats = 3 if rng.random() < own.waltz else 4
     parts = _parts(own, guest, ensembles, blend, habit, rng)
@@ -260,7 +261,7 @@ def _style(genre, artist, seed, track):
         tempo=tempo, key=int(rng.integers(12)), mode=str(rng.choice(source.modes)), beats=beats,
         changes=2 if rng.random() < 0.25 and tempo < 120 else 1, progressions=progressions, parts=parts,
         looseness=own.looseness, swing=float(rng.uniform(0.1, 0.3)) if rng.random() < 0.2 else 0.0, level=level,
-        tone=tuple((own.tone + habit.uniform(-3, 3, size=4)).tolist()),
+        tone=tuple((own.tone + habit.uniform(-2, 2, size=4)).tolist()),
         room=(float(habit.uniform(low_room, high_room)), float(habit.uniform(low_send, high_send))),
         seed=(seed, artist, track),
     )  # fmt: skip
@@ -280,9 +281,10 @@ def _parts(own, guest, ensembles, blend, habit, rng):
         if same_kind and rng.random() < blend:
             style, programs, centre, _ = same_kind[rng.integers(len(same_kind))]
         program = int(programs[habit.integers(len(programs))] if rng.random() < 0.6 else rng.choice(programs))
-        if style not in ("song", "aria", "choral", "drone") and rng.random() < 0.06:
+        if style not in ("song", "aria", "choral", "drone") and rng.random() < 0.04:
             program = favourite[KIND_OF[style]]
         gain = float(habit.uniform(-2.5, 2.5) + {"bass": -1, "melody": 2, "chords": -2}[KIND_OF[style]])
+        gain += 3 * (style == "song" or program in PADS)
         parts.append(Part(style, program, int(centre + rng.integers(-3, 4)), gain))
     return tuple(parts)
 

@@ -1,12 +1,12 @@
 """The General MIDI bank, repaired for symusic's synthesizer.
 
 symusic 0.5.9 ignores the SoundFont generator *overridingRootKey*: in a bank that relies on it (as TimGM6mb does) most
-instruments then sound at a wrong pitch, up to two octaves off. It remembers what it read from a sample, so that programs
-with a sample in common sound like whichever came first, and it reads beyond the end of samples that loop to their end;
-both make two runs differ. Here the bank that pretty_midi installs is read; root keys move to sample headers, which the
-synthesizer does obey; loops are kept off the end of their sample; low-pass filters, which can become unstable, are
-opened; and every program has a synthesizer of its own. The sound samples themselves are not touched. The synthesizer
-knows neither velocity nor release; `rendering` sees to these.
+instruments then sound at a wrong pitch, up to two octaves off. It remembers what it read from a sample, so that
+programs with a sample in common sound like whichever came first, and it reads beyond the end of samples that loop to
+their end; both make two runs differ. Here the bank that pretty_midi installs is read; root keys move to sample headers,
+which the synthesizer does obey; loops are kept off the end of their sample; low-pass filters, which can become
+unstable, are opened; and every program has a synthesizer of its own. The sound samples themselves are not touched. The
+synthesizer knows neither velocity nor release; `rendering` sees to these.
 """
 
 import functools
