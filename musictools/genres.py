@@ -16,7 +16,7 @@ import pandas as pd
 from musictools import runs
 from musictools.datasets import splits
 
-__all__ = ["Job", "Result", "choose", "clip_decisions", "grid", "limit", "model_file", "run_job", "table", "tasks"]
+__all__ = ["Job", "Result", "choose", "clip_decisions", "grid", "limit", "run_job", "table", "tasks"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class Result:
         Of training.
     frames : int
         Training frames.
+    model_file : Path or None
+        The trained model, where the task has a folder.
     """
 
     job: Job
@@ -74,6 +76,7 @@ class Result:
     labels: np.ndarray
     seconds: float
     frames: int
+    model_file: Path | None
 
 
 def limit(genres, *, per_genre, seed):
@@ -220,11 +223,6 @@ def run_job(task):
     return result
 
 
-def model_file(task):
-    """Where `run_job` keeps the trained model of a task, Path."""
-    return Path(task["folder"]) / f"{task['job'].name}-{_key(task)}" / "model.keras"
-
-
 def _key(task):
     """Short hash over everything that the result depends on."""
     parts = ("train", "validation", "test")
@@ -264,7 +262,8 @@ def _train(task, folder):
         with runs.atomic(folder / "model.keras") as part:
             model.save(part)
     scores = evaluation.predict(model, test, batch_size=task["batch_size"])
-    return Result(job, history, scores, test.clip, _codes(task["test"], genres), seconds, len(frames["train"]))
+    return Result(job, history, scores, test.clip, _codes(task["test"], genres), seconds, len(frames["train"]),
+                  None if folder is None else folder / "model.keras")
 
 
 def table(results, *, repeats, seed=0):

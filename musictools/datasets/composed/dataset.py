@@ -56,7 +56,7 @@ class Composed(MagnaTagATune):
         return rendering.stems(self._plan(clip_id))
 
     def truth(self, clip_id):
-        """What the composer knows of a clip (dict): tempo in bpm, key, chords, meter, genre, instruments, complete tags."""
+        """What the composer knows of a clip: tempo in bpm, key, chords, meter, genre, instruments, complete tags."""
         return annotating.truth(self._plan(clip_id))
 
     def _plan(self, clip_id):
