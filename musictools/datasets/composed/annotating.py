@@ -294,7 +294,7 @@ def _mood_rules(plan, score, facts, found):
         "airy": bool(facts["programs"] & {73, 75, 77}) and pads,
         "modern": "synth" in found and drummed,
         "deep": plan.style.tone[0] > 1 and "bass" in found,
-        "low": facts["pitch"] < 54,
+        "low": facts["pitch"] < 56,
     }
 
 

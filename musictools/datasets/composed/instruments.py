@@ -140,4 +140,7 @@ DRUM_PATTERNS = {
     "congas": {62: "x..x..x.x..x..x.", 63: "..x...x...x...xx", 70: "oooooooooooooooo"},
     "march": {47: "x...o...x...o...", 38: "x.ooo.oox.ooo.oo"},
 }
+# Time constants in seconds; the synthesizer lets cymbals hiss for ever.
+DRUM_DECAY = {36: 0.18, 38: 0.12, 42: 0.05, 44: 0.05, 46: 0.22, 49: 0.6, 51: 0.35, 70: 0.06, 43: 0.3, 45: 0.3, 47: 0.3,
+              48: 0.3, 62: 0.1}  # fmt: skip
 HAND_DRUMS = ("tabla", "tintal", "congas")

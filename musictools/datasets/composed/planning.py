@@ -4,6 +4,7 @@ A plan is cheap and complete: with it a clip can be composed and rendered again 
 """
 
 import dataclasses
+import itertools
 import re
 
 import numpy as np
@@ -129,8 +130,7 @@ def plan(n_clips, *, seed=0):
     Returns
     -------
     plans : list of ClipPlan
-        By clip id, 1 to `n_clips`. The official split of their folders shares no track or album between parts, but
-        about 60 % of the test clips have an artist of the training part.
+        By clip id from 1. Folders share no track or album; about 60 % of test clips have an artist of training.
 
     Raises
     ------
@@ -142,26 +142,28 @@ def plan(n_clips, *, seed=0):
     >>> plan(2)[0].mp3_path.endswith("-0-29.mp3")
     True
     """
-    for name, value, least, kind in (("n_clips", n_clips, 1, "positive"), ("seed", seed, 0, "non-negative")):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name} must be a {kind} int. Got {value!r}.")
-    clips, n_tracks = [], 0
+    _check(n_clips, seed)
+    clips, tracks = [], itertools.count()
     for number, (genre, part, artist, size) in enumerate(_albums(int(n_clips), int(seed))):
         rng = np.random.default_rng([int(seed), 1, number])
         folder = FOLDERS[part][rng.integers(len(FOLDERS[part]))]
         album = _title(rng)
         for track_number, n in enumerate(_tracks(size, rng), start=1):
-            style, genres = _style(genre, artist, int(seed), n_tracks)
+            style, genres = _style(genre, artist, int(seed), next(tracks))
             tags = {"artist": _name(artist, genre, int(seed)), "album": album, "title": _title(rng)}
-            for k in range(n):
-                segment = (0, 29) if k == 0 else (1 + 29 * k, 30 + 29 * k)
-                path = _mp3_path(folder, **tags, track_number=track_number, segment=segment)
-                clips.append(
-                    ClipPlan(len(clips) + 1, track_number, **tags, genre=genre, genres=genres, part=part,
-                             start=segment[0], end=segment[1], mp3_path=path, style=style)
-                )  # fmt: skip
-            n_tracks += 1
+            common = {**tags, "track_number": track_number}
+            for start, end in [(0, 29), (30, 59), (59, 88)][:n]:
+                path = _mp3_path(folder, **common, segment=(start, end))
+                place = {"part": part, "start": start, "end": end, "mp3_path": path}
+                clips.append(ClipPlan(len(clips) + 1, **common, genre=genre, genres=genres, **place, style=style))
     return clips
+
+
+def _check(n_clips, seed):
+    """Complain about impossible parameters."""
+    for name, value, least, kind in (("n_clips", n_clips, 1, "positive"), ("seed", seed, 0, "non-negative")):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name} must be a {kind} int. Got {value!r}.")
 
 
 def _quotas(n_clips):
@@ -275,7 +277,7 @@ def _parts(own, guest, ensembles, blend, habit, rng):
     favourite = {kind: int(habit.choice(programs)) for kind, programs in GUESTS.items()}
     parts = []
     for k, (style, programs, centre, chance) in enumerate(ensemble):
-        if k and rng.random() > chance:
+        if k > 1 and rng.random() > chance:  # two parts at least, where there are two
             continue
         same_kind = [row for row in other if KIND_OF[row[0]] == KIND_OF[style]]
         if same_kind and rng.random() < blend:

@@ -13,7 +13,7 @@ import scipy.signal
 
 from . import soundfont
 from .composing import compose
-from .instruments import INSTRUMENTS, PADS, VOICES
+from .instruments import DRUM_DECAY, INSTRUMENTS, PADS, VOICES
 
 SR = 16_000
 N_SAMPLES = 465_984  # 29.124 s, as MagnaTagATune's clips
@@ -48,17 +48,20 @@ def _level(program, is_drum):
 
 
 @functools.lru_cache(maxsize=256)
-def _drum_gain(program, pitch):
-    """Return the gain that brings the drums of a kit half-way to equal loudness: its snares and cymbals are faint."""
-    level = float(np.std(_sample(program, pitch, True)[: SR // 5]))
-    return float(np.clip((0.06 / max(level, 1e-4)) ** 0.6, 0.5, 4.0))
+def _stroke(kit, drum):
+    """Return one drum stroke, dying away; drums of a kit are brought half-way to equal loudness: snares are faint."""
+    seconds = DRUM_DECAY.get(drum, 0.2)
+    y = _sample(kit, drum, True)[: int(5 * seconds * SR)]
+    y = y * np.exp(-np.arange(len(y)) / (seconds * SR))
+    level = np.sqrt(np.sum(y[: SR // 5] ** 2) / (SR // 5))
+    return (y * np.clip((0.05 / max(level, 1e-4)) ** 0.6, 0.5, 4.0)).astype(np.float32)
 
 
 def _note(stem, seconds, pitch, velocity):
     """Return one note as it is played, release included."""
-    y = _sample(stem.program, pitch, stem.is_drum)
     if stem.is_drum:
-        return y * np.float32(_drum_gain(stem.program, pitch) * (velocity / 100) ** 1.8)
+        return _stroke(stem.program, pitch) * np.float32((velocity / 100) ** 1.8)
+    y = _sample(stem.program, pitch, False)
     instrument = INSTRUMENTS[stem.program]
     n = int((seconds + instrument.release) * SR)
     at = np.arange(n, dtype=np.float32)

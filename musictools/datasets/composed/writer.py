@@ -14,7 +14,7 @@ from .genres import GENRES
 from .planning import plan
 from .rendering import N_SAMPLES, SR, mix
 
-VERSION = 1  # raise it whenever a note, a sound or a tag changes
+VERSION = 2  # raise it whenever a note, a sound or a tag changes
 INFO_COLUMNS = ("clip_id", "track_number", "title", "artist", "album", "url", "segmentStart", "segmentEnd",
                 "original_url", "mp3_path")  # fmt: skip
 TABLES = ("annotations_final.csv", "clip_info_final.csv")
@@ -26,7 +26,7 @@ def build(folder, *, n_clips=400, seed=0, workers=None):
     Parameters
     ----------
     folder : str or os.PathLike
-        Where it shall lie; made if missing. An interrupted build of the same corpus goes on where it stopped.
+        Where it shall lie. An interrupted build of the same corpus goes on where it stopped.
     n_clips : int > 0
         Number of clips.
     seed : int >= 0
@@ -58,10 +58,15 @@ def build(folder, *, n_clips=400, seed=0, workers=None):
     _write(folder / TABLES[0], _annotations(plans, tags))
     _write(folder / TABLES[1], _clip_info(plans))
     _write(folder / "corpus.json", json.dumps({**parameters, **_counts(plans)}, indent=2).encode() + b"\n")
+    _tidy(folder)
+    return folder
+
+
+def _tidy(folder):
+    """Remove what a build, or one that was killed, leaves behind."""
     (folder / "building.json").unlink()
     for leftover in folder.glob("**/.*.part"):
         leftover.unlink()
-    return folder
 
 
 def _counts(plans):
