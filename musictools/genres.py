@@ -154,7 +154,8 @@ def grid(*, models, limits, callbacks, splits, seeds):
     jobs : list of Job
     """
     first = [Job(m, n, c, splits[0], s) for m in models for n in limits for c in callbacks for s in seeds]
-    return first + [Job(models[0], limits[-1], callbacks[0], k, s) for k in splits[1:] for s in seeds]
+    others = [Job(models[0], limits[-1], callbacks[0], k, s) for k in splits[1:] for s in seeds]
+    return others + first  # the others are long ones: begun first, no core waits for them at the end
 
 
 def tasks(data, genres, jobs, *, limits, hold_out, test_share, leave_out="", seed=0):
