@@ -5,6 +5,8 @@ settings. Maps are perceptual: ``magma`` for levels, ``Blues`` for shares, a div
 values. Axes and colour bars carry units.
 """
 
+import warnings
+
 import numpy as np
 
 __all__ = ["bars", "confusion", "figure", "history", "intervals", "layers", "spectrogram", "table_heatmap", "waveform"]
@@ -242,9 +244,11 @@ def layers(model, *, ax=None, title=""):
     for layer in copy.layers:  # visualkeras still asks for an attribute that Keras 3 has given up
         layer.output_shape = layer.output.shape
     hidden = [keras.layers.InputLayer, keras.layers.Dropout, keras.layers.Softmax, keras.layers.Flatten]
-    image = visualkeras.layered_view(copy, legend=True, type_ignore=hidden, scale_xy=2, scale_z=1, max_z=200,
-                                     max_xy=300, spacing=24,
-                                     font=ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 28))
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 28)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # visualkeras warns of its own defaults
+        image = visualkeras.layered_view(copy, legend=True, type_ignore=hidden, scale_xy=2, scale_z=1, max_z=200,
+                                         max_xy=300, spacing=24, font=font)
     ax.imshow(image)
     ax.set_axis_off()
     ax.set_title(title)

@@ -51,15 +51,15 @@ def test_grid_is_full_on_the_first_split_only():
 
 def test_leaving_out_keeps_the_test_clips_comparable(data):
     jobs = [genres.Job("m", "all", True, "random", 0)]
-    both = genres.tasks(data.data, data.genres, jobs, limits={"all": 1000}, hold_out=0, test_share=0.25, leave_out="odd")
-    full, without = both
+    settings = {"limits": {"all": 1000}, "hold_out": 0, "test_share": 0.25}
+    full, without = genres.tasks(data.data, data.genres, jobs, **settings, leave_out="odd")
     assert without["job"].data == "all_without_odd"
     assert not data.data.tracks.loc[without["train"].index, "odd"].any()
     assert data.data.tracks.loc[full["train"].index, "odd"].any()
     assert set(without["test"].index) <= set(full["test"].index)
     assert not set(full["train"].index) & set(full["test"].index)
     with pytest.raises(ValueError, match="is no column of the tracks"):
-        genres.tasks(data.data, data.genres, jobs, limits={"all": 9}, hold_out=0, test_share=0.25, leave_out="shading")
+        genres.tasks(data.data, data.genres, jobs, **settings, leave_out="shading")
 
 
 def test_table_counts_frames_and_clips_apart():

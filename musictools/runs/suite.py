@@ -315,7 +315,7 @@ def _kernel_environment(folder):
     # Whatever libraries write past Python goes into a file; what cells print is in the executed notebook.
     command = ["/bin/sh", "-c", f'exec "$0" "$@" 2>>{shlex.quote(str(home / "kernel.log"))}']
     command += [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    command += ["--log-level=50"]
+    command += ["--log-level=50", "--IPKernelApp.capture_fd_output=False"]
     kernel = {"argv": command, "display_name": "Python 3 (ipykernel)", "language": "python"}
     manifests.write_json(home / "kernels" / "python3" / "kernel.json", kernel)
     with atomic(home / "matplotlibrc") as temporary:
