@@ -4,6 +4,7 @@ import functools
 import os
 import reprlib
 import sys
+import warnings
 import threading
 import time
 from contextlib import contextmanager
@@ -96,7 +97,10 @@ def _results(function, items, workers, scheduler):
             yield call(*arguments)
     else:
         calls = (joblib.delayed(_call_beside)(*arguments, os.getpid()) for _, arguments, _ in calls)
-        yield from joblib.Parallel(n_jobs=workers, return_as="generator")(calls)
+        with warnings.catch_warnings():
+            # loky replaces workers whose memory grew and repeats nothing; its warning would land in notebooks
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
+            yield from joblib.Parallel(n_jobs=workers, return_as="generator")(calls)
 
 
 @contextmanager
