@@ -141,7 +141,10 @@ def test_kernels_run_on_this_python_whatever_the_user_has_set_up(tmp_path, monke
     assert KernelSpecManager().get_kernel_spec("python3").argv[0] == "/usr/bin/false"
     before = dict(os.environ)
     with suite._kernel_environment(tmp_path / "demo"):
-        assert KernelSpecManager().get_kernel_spec("python3").argv[0] == sys.executable
+        argv = KernelSpecManager().get_kernel_spec("python3").argv
+        assert argv[:2] == ["/bin/sh", "-c"]  # sends what libraries write past Python into a file …
+        assert argv[2].startswith('exec "$0" "$@"')
+        assert argv[3] == sys.executable  # … and becomes this interpreter
         assert os.environ["PYTHONHASHSEED"] == "0"
         assert "MPLBACKEND" not in os.environ
     assert dict(os.environ) == before

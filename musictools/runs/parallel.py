@@ -4,9 +4,9 @@ import functools
 import os
 import reprlib
 import sys
-import warnings
 import threading
 import time
+import warnings
 from contextlib import contextmanager
 
 PATIENCE = "10s"  # for a scheduler to answer
