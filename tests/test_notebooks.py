@@ -81,8 +81,8 @@ def test_killed_rebuild_ends_with_the_tables_of_an_undisturbed_one(smoke, tmp_pa
     places = {
         "store": lambda: any(home.glob("spectrograms/*.zarr/zarr.json")),
         "notebook": lambda: (output / "smoke" / "tables" / "genre_counts.csv").exists(),
-        "fit": lambda: any(output.glob("smoke/work/02_*/*/fit/history.json")),
-        "grid": lambda: any(output.glob("smoke/work/02_*/*/result.joblib")),
+        "fit": lambda: any(output.glob("smoke/*/02_*/*/fit/history.json")),
+        "grid": lambda: any(output.glob("smoke/*/02_*/*/result.joblib")),
     }
     for reached in places.values():
         process = subprocess.Popen(command(output), env=environment, stdout=subprocess.DEVNULL, cwd=tmp_path,
