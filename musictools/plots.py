@@ -132,6 +132,7 @@ def confusion(table, *, ax=None, title=""):
     share = table.div(table.sum(axis=1).replace(0, np.nan), axis=0)
     ax = table_heatmap(share, ax=ax, text=table, title=title, label="share of the true class", vmin=0.0, vmax=1.0)
     ax.set(xlabel="predicted", ylabel="true")
+    ax.tick_params(axis="x", rotation=45)
     return ax
 
 
