@@ -315,3 +315,21 @@ def test_render_survives_what_the_synthesizer_cannot_play():
     y = rendering._sample(67, 84, False)  # the bank is silent there
     assert np.isfinite(y).all()
     assert np.abs(y).max() > 1e-3
+
+
+@pytest.mark.parametrize("n", [465_984, 100_000, 577, 1])
+def test_an_encoded_clip_decodes_to_the_same_length_and_place(n):
+    import scipy.signal
+
+    from musictools.datasets.composed import mp3
+
+    noise = np.random.default_rng(n).normal(size=n)
+    y = scipy.signal.lfilter([1], [1, -0.95], noise).astype(np.float32)
+    y /= 1.2 * np.abs(y).max()
+    decoded, sr = soundfile.read(io.BytesIO(mp3.encode(y)), dtype="float32")
+    assert (len(decoded), sr) == (n, 16_000)
+    if n > 1000:  # no shift, at either end: one sample off gives 0.95 of this noise, and coding noise comes on top
+        for part in (slice(0, 20_000), slice(n - 20_000, n)):
+            shifts = [np.corrcoef(y[part][5:-5], np.roll(decoded[part], k)[5:-5])[0, 1] for k in range(-3, 4)]
+            assert np.argmax(shifts) == 3
+            assert max(shifts) > 0.97

@@ -152,14 +152,12 @@ class FrontEnd:
         windows = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)[:: self.hop_length]
         window = _window(self.n_fft)
         mel = _mel_bands(self.sr, self.n_fft, self.n_mels) if self.kind == "mel" else None
-        power = np.empty((len(windows), self.n_bins), dtype=np.float32)
+        power = np.empty((self.n_bins, len(windows)), dtype=np.float32)
         for start in range(0, len(windows), _BLOCK):
-            spectrum = rfft(windows[start : start + _BLOCK] * window, axis=1, overwrite_x=True).astype(np.complex64)
-            parts = spectrum.view(np.float32)
-            np.multiply(parts, parts, out=parts)
-            block = parts[:, ::2] + parts[:, 1::2]
-            power[start : start + _BLOCK] = block if mel is None else (mel @ block.T).T
-        return power.T
+            spectrum = rfft(windows[start : start + _BLOCK] * window, axis=1, overwrite_x=True)
+            block = np.ascontiguousarray((spectrum.real**2 + spectrum.imag**2).T, dtype=np.float32)
+            power[:, start : start + _BLOCK] = block if mel is None else mel @ block
+        return power
 
     def _cqt_power(self, y):
         import librosa

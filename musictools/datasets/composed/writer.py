@@ -11,10 +11,11 @@ import numpy as np
 
 from .annotating import annotate, tag_names
 from .genres import GENRES
+from .mp3 import encode
 from .planning import plan
 from .rendering import N_SAMPLES, SR, mix
 
-VERSION = 2  # raise it whenever a note, a sound or a tag changes
+VERSION = 3  # raise it whenever a note, a sound or a tag changes
 INFO_COLUMNS = ("clip_id", "track_number", "title", "artist", "album", "url", "segmentStart", "segmentEnd",
                 "original_url", "mp3_path")  # fmt: skip
 TABLES = ("annotations_final.csv", "clip_info_final.csv")
@@ -119,16 +120,6 @@ class _Writer:
         if not path.is_file():
             _write(path, encode(mix(clip)))
         return annotate(clip)
-
-
-def encode(y):
-    """Return a waveform as MP3: 16 kHz, mono, variable bit rate around 32 kbit/s, decoded to the same length."""
-    import soundfile
-
-    buffer = io.BytesIO()
-    how = {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": 0.3, "bitrate_mode": "VARIABLE"}
-    soundfile.write(buffer, y, SR, **how)
-    return buffer.getvalue()
 
 
 def _checked(folder, parameters):
