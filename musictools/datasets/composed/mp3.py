@@ -44,6 +44,7 @@ def _information(stream, n_samples):
     n_frames = len(stream) // FRAME_BYTES
     padding = n_frames * FRAME_SAMPLES - DELAY - n_samples
     filling = (DELAY << 12 | padding).to_bytes(3, "big")
-    tag = b"Info" + (3).to_bytes(4, "big") + n_frames.to_bytes(4, "big") + (len(stream) + FRAME_BYTES).to_bytes(4, "big")
+    counts = [3, n_frames, len(stream) + FRAME_BYTES]  # the first: which of the others follow
+    tag = b"Info" + b"".join(n.to_bytes(4, "big") for n in counts)
     lame = b"LAME3.100" + bytes([1, 0]) + bytes(4 + 2 + 2 + 1) + bytes([KBIT]) + filling + bytes(12)
     return (stream[:4] + bytes(9) + tag + lame).ljust(FRAME_BYTES, b"\0")  # 9: side information of mono
