@@ -4,27 +4,44 @@ Every builder takes ``width``, a multiplier for the number of filters and units,
 train a narrow copy of the same network. ``width=1.0`` is the source's own network, parameter by parameter.
 """
 
-__all__ = ["build", "layer_table", "names"]
+from importlib import import_module
+from pathlib import Path
+
+__all__ = ["build", "layer_table", "load", "names"]
 
 GENRE = ("ckn19", "pg20")
 
 
-def names():
-    """Names that `build` knows, as a tuple of str."""
-    return GENRE
+def names(kind=None):
+    """Names that `build` knows.
+
+    Parameters
+    ----------
+    kind : {None, "genre", "tagger"}
+        All, the genre classifiers, or the taggers.
+
+    Returns
+    -------
+    names : tuple of str
+    """
+    from musictools.models import taggers
+
+    known = {None: GENRE + taggers.names(), "genre": GENRE, "tagger": taggers.names()}
+    if kind not in known:
+        raise ValueError(f"kind must be None, 'genre' or 'tagger'. Got {kind!r}.")
+    return known[kind]
 
 
-def build(name, *, n_classes, **options):
+def build(name, **options):
     """Build an untrained model by name.
 
     Parameters
     ----------
     name : str
         One of `names()`.
-    n_classes : int > 0
-        Genres of a genre model, tags of a tagger.
     **options
-        Passed to the family's builder: `input_shape`, `width`, `seed`.
+        Passed to the family's builder: ``n_classes`` of a genre classifier, ``n_tags`` of a tagger, ``input_shape``,
+        ``width``, ``norm_momentum``, ``seed``.
 
     Returns
     -------
@@ -37,9 +54,41 @@ def build(name, *, n_classes, **options):
     """
     if name not in names():
         raise ValueError(f"No model is called {name!r}. Known: {', '.join(names())}.")
-    from musictools.models import genre
+    from musictools.models import genre, taggers
 
-    return genre.build(name, n_classes=n_classes, **options)
+    return (genre if name in GENRE else taggers).build(name, **options)
+
+
+def load(path):
+    """Read a saved model of the suite, its own layers included.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.keras`` file.
+
+    Returns
+    -------
+    model : keras.Model
+
+    Raises
+    ------
+    ValueError
+        If there is no such file or it is no Keras model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file. A trained model ends in .keras.")
+    import keras
+
+    from musictools.models import taggers
+
+    for family in taggers.FAMILIES:
+        import_module(f"musictools.models.taggers.{family}")  # registers its layers with Keras
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: no Keras model, or one with layers unknown here ({error}).") from error
 
 
 def layer_table(model):

@@ -5,11 +5,10 @@ The logits are the input of the layer named ``softmax``. Padding is "same" throu
 after the ReLU of its convolution ("composed of a convolutional layer, followed by a batch normalization").
 """
 
-import math
-
 import keras
-import numpy as np
 from keras import layers
+
+from musictools.models.blocks import Seeds, check_build
 
 __all__ = ["build"]
 
@@ -50,17 +49,13 @@ def build(name, *, n_classes, input_shape=(128, 128, 1), width=1.0, norm_momentu
     if name not in builders:
         raise ValueError(f"No genre model is called {name!r}. Known: {', '.join(builders)}.")
     body, smallest = builders[name]
-    if not isinstance(n_classes, int | np.integer) or n_classes < 2:
-        raise ValueError(f"n_classes must be an int of at least 2. Got {n_classes!r}.")
-    if not isinstance(width, int | float) or not 0 < width < math.inf:
-        raise ValueError(f"width must be positive. Got {width!r}.")
+    check_build(name, n_outputs=n_classes, outputs_name="n_classes", smallest=2, width=width,
+                norm_momentum=norm_momentum)
     if len(input_shape) != 3 or input_shape[2] != 1 or min(input_shape[:2]) < smallest:
         raise ValueError(
             f"input_shape must be (n_mels, length, 1) with sides of at least {smallest} for {name}. Got {input_shape}."
         )
-    if not 0 <= norm_momentum < 1:
-        raise ValueError(f"norm_momentum must lie in [0, 1). Got {norm_momentum!r}.")
-    seeds = _Seeds(seed)
+    seeds = Seeds(seed)
     inputs = layers.Input(input_shape, name="spectrogram")
     x = body(inputs, lambda n: max(1, round(n * width)), seeds, norm_momentum)
     x = layers.Dense(int(n_classes), name="logits", kernel_initializer=seeds.glorot())(x)
@@ -87,19 +82,3 @@ def _pg20(x, wide, seeds, _):
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(wide(4096), activation="relu", name="dense", kernel_initializer=seeds.glorot())(x)
     return layers.Dropout(0.5, name="dropout", seed=seeds.next())(x)
-
-
-class _Seeds:
-    """A stream of seeds for initialisers and dropout; all None when the first is."""
-
-    def __init__(self, seed):
-        self._next = seed
-
-    def next(self):
-        if self._next is None:
-            return None
-        self._next += 1
-        return self._next
-
-    def glorot(self):
-        return keras.initializers.GlorotUniform(seed=self.next())
