@@ -7,12 +7,17 @@ frame's clip, shape (n_frames,), ascending. Frame-level measures count every fra
 clip once. Precision, recall and ROC-AUC are macro averages: the plain mean over classes. A class without examples has
 no ROC-AUC (NaN) and is left out of the mean. Intervals resample clips, never frames, since frames of one clip are no
 independent observations.
+
+Of taggers, `labels` are bool, shape (n, n_tags), and a tag is predicted where its score exceeds its threshold. A tag
+that all examples have, or none, is left out of every macro average and counted as undefined; micro averages, binary
+accuracy and tags an example count all cells. A tag that is never predicted has precision 0.
 """
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["bootstrap", "confusion", "genre_metrics", "mean_by_clip", "predict", "vote"]
+__all__ = ["bootstrap", "choose_thresholds", "confusion", "genre_metrics", "max_by_clip", "mean_by_clip", "predict",
+           "roc_auc", "tag_metrics", "tag_table", "vote"]
 
 
 def predict(model, x, *, batch_size=64):
@@ -61,6 +66,27 @@ def mean_by_clip(scores, clip):
     total = np.zeros((len(clips), scores.shape[1]))
     np.add.at(total, position, scores)
     return clips, total / count[:, None]
+
+
+def max_by_clip(scores, clip):
+    """Highest of every clip's frame scores: what exceeds a threshold is the union of the frames' tags.
+
+    Parameters
+    ----------
+    scores : np.ndarray [shape=(n_frames, n_tags)]
+    clip : np.ndarray [shape=(n_frames,), int]
+
+    Returns
+    -------
+    clips : np.ndarray [shape=(n_clips,)]
+        The clips that have frames, ascending.
+    highest : np.ndarray [shape=(n_clips, n_tags)]
+    """
+    scores, clip = _check_frames(scores, clip)
+    clips, position = np.unique(clip, return_inverse=True)
+    highest = np.full((len(clips), scores.shape[1]), -np.inf)
+    np.maximum.at(highest, position, scores)
+    return clips, highest
 
 
 def vote(scores, clip):
@@ -116,6 +142,149 @@ def genre_metrics(labels, scores, *, predicted=None):
     }
 
 
+def tag_metrics(labels, scores, *, thresholds=0.5):
+    """Scores of a tagger over all tags (`rotheneder2023` tables 5.6-5.16, `tagger_slides` tables I-III).
+
+    Parameters
+    ----------
+    labels : np.ndarray [shape=(n, n_tags), bool]
+    scores : np.ndarray [shape=(n, n_tags)]
+    thresholds : float or np.ndarray [shape=(n_tags,)]
+        A tag is predicted where its score is greater.
+
+    Returns
+    -------
+    metrics : dict of str to float
+        roc_auc, pr_auc (trapezoids under the curve), average_precision, mcc, macro_precision, macro_recall, macro_f1:
+        means over the tags that have both classes, NaN if none has; accuracy (binary), micro_precision, micro_recall,
+        average_tags (predicted, an example), undefined (tags left out of the means).
+    """
+    table = tag_table(labels, scores, thresholds=thresholds)
+    predicted = np.asarray(scores) > thresholds
+    right = int((predicted & labels).sum())
+    means = table[["roc_auc", "pr_auc", "average_precision", "mcc", "precision", "recall", "f1"]].mean()
+    return {
+        **{f"macro_{name}" if name in ("precision", "recall", "f1") else name: float(v) for name, v in means.items()},
+        "accuracy": float((predicted == labels).mean()),
+        "micro_precision": right / max(1, int(predicted.sum())),
+        "micro_recall": right / max(1, int(np.sum(labels))),
+        "average_tags": float(predicted.sum(axis=1).mean()),
+        "undefined": int(table["roc_auc"].isna().sum()),
+    }
+
+
+def tag_table(labels, scores, *, names=None, thresholds=0.5):
+    """Scores of a tagger, tag by tag (`rotheneder2023` tables 5.7-5.17).
+
+    Parameters
+    ----------
+    labels : np.ndarray [shape=(n, n_tags), bool]
+    scores : np.ndarray [shape=(n, n_tags)]
+    names : sequence of str or None
+        Of the tags; None: their numbers.
+    thresholds : float or np.ndarray [shape=(n_tags,)]
+
+    Returns
+    -------
+    table : pd.DataFrame
+        A row a tag: tag, presence (examples with it), predicted (examples), recall, precision, f1, mcc, roc_auc,
+        pr_auc, average_precision; all but the first three are NaN where only one class occurs.
+    """
+    labels, scores = _check_tags(labels, scores)
+    predicted = scores > thresholds
+    presence, positive, hits = labels.sum(axis=0), predicted.sum(axis=0), (predicted & labels).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.where(positive > 0, hits / positive, 0.0)
+        recall = hits / presence
+        f1 = 2 * hits / (positive + presence)
+        n = float(len(labels))
+        spread = np.sqrt(positive * (n - positive) * presence * (n - presence) * 1.0)
+        mcc = np.where(spread > 0, (n * hits - positive * presence) / spread, 0.0)
+    table = pd.DataFrame({
+        "tag": np.arange(labels.shape[1]) if names is None else list(names),
+        "presence": presence, "predicted": positive, "recall": recall, "precision": precision, "f1": f1, "mcc": mcc,
+        "roc_auc": roc_auc(labels, scores), **_precision_recall_areas(labels, scores),
+    })
+    table.loc[(presence == 0) | (presence == len(labels)), table.columns[3:]] = np.nan
+    return table
+
+
+def roc_auc(labels, scores):
+    """Area under every tag's ROC curve, by ranks (ties count half).
+
+    Parameters
+    ----------
+    labels : np.ndarray [shape=(n, n_tags), bool]
+    scores : np.ndarray [shape=(n, n_tags)]
+
+    Returns
+    -------
+    areas : np.ndarray [shape=(n_tags,)]
+        NaN where only one class occurs.
+    """
+    from scipy.stats import rankdata
+
+    labels, scores = _check_tags(labels, scores)
+    positive = labels.sum(axis=0).astype(float)
+    pairs = positive * (len(labels) - positive)
+    ranks = np.where(labels, rankdata(scores, axis=0), 0.0).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(pairs > 0, (ranks - positive * (positive + 1) / 2) / pairs, np.nan)
+
+
+def choose_thresholds(labels, scores, *, rule="f1", precision=0.5, default=0.5):
+    """A threshold for every tag, chosen on validation data.
+
+    Parameters
+    ----------
+    labels : np.ndarray [shape=(n, n_tags), bool]
+    scores : np.ndarray [shape=(n, n_tags)]
+        On the level at which the thresholds will be used.
+    rule : {"f1", "precision"}
+        The highest F1 of a tag, or the highest recall at which its precision is at least `precision`.
+    precision : float in (0, 1]
+    default : float
+        For tags without positive examples here, and for those that never reach the wanted precision.
+
+    Returns
+    -------
+    thresholds : np.ndarray [shape=(n_tags,)]
+        Half-way between the scores of the last example that is in and the first that is out.
+    """
+    labels, scores = _check_tags(labels, scores)
+    if rule not in ("f1", "precision") or not 0 < precision <= 1:
+        raise ValueError(f"rule must be 'f1' or 'precision', and precision lie in (0, 1]. Got {rule!r}, {precision!r}.")
+    return np.array([_threshold(y, s, rule, precision, default) for y, s in zip(labels.T, scores.T)])
+
+
+def _threshold(labels, scores, rule, precision, default):
+    if not labels.any():
+        return default
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], np.cumsum(labels[order])
+    last = np.flatnonzero(np.r_[ranked[:-1] != ranked[1:], True])  # a threshold cannot part equal scores
+    share, recall = hits[last] / (last + 1), hits[last] / labels.sum()
+    if rule == "f1":
+        best = int(np.argmax(2 * share * recall / np.maximum(share + recall, 1e-12)))
+    else:
+        good = np.flatnonzero(share >= precision)
+        if not len(good):
+            return default
+        best = int(good[-1])
+    below = ranked[last[best] + 1] if last[best] + 1 < len(ranked) else 0.0
+    return float((ranked[last[best]] + below) / 2)
+
+
+def _precision_recall_areas(labels, scores):
+    from sklearn.metrics import auc, average_precision_score, precision_recall_curve
+
+    areas = np.full((2, labels.shape[1]), np.nan)
+    for k in np.flatnonzero(labels.any(axis=0)):
+        share, recall, _ = precision_recall_curve(labels[:, k], scores[:, k])
+        areas[:, k] = auc(recall, share), average_precision_score(labels[:, k], scores[:, k])
+    return {"pr_auc": areas[0], "average_precision": areas[1]}
+
+
 def bootstrap(metric, clip, *, repeats=500, seed=0, level=0.95):
     """Percentile interval of a measure by resampling clips.
 
@@ -169,6 +338,16 @@ def _quantiles(values, tails):
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
     return tuple(float(v) for v in np.quantile(values, tails)) if len(values) else (float("nan"), float("nan"))
+
+
+def _check_tags(labels, scores):
+    labels, scores = np.asarray(labels, dtype=bool), np.asarray(scores)
+    if labels.ndim != 2 or labels.shape != scores.shape or not len(labels):
+        raise ValueError(f"labels and scores must have one shape (n, n_tags), n > 0. Got {labels.shape} and "
+                         f"{scores.shape}.")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores hold NaN or Inf.")
+    return labels, scores
 
 
 def _check_frames(scores, clip):

@@ -4,12 +4,11 @@ The procedure is that of `rotheneder2023` 3.1 and 3.4: keep clips aside, limit e
 only afterwards. The keys of a `Job` are plain values, so that a grid of jobs can go through `runs.map`.
 """
 
-import hashlib
+import functools
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 
@@ -212,25 +211,11 @@ def run_job(task):
     -------
     result : Result
     """
-    if task.get("folder") is None:
-        return _train(task, None)
-    folder = Path(task["folder"]) / f"{task['job'].name}-{_key(task)}"
-    done = folder / "result.joblib"
-    if done.is_file():
-        return joblib.load(done)
-    result = _train(task, folder)
-    with runs.atomic(done) as part:
-        joblib.dump(result, part)
-    return result
-
-
-def _key(task):
-    """Short hash over everything that the result depends on."""
     parts = ("train", "validation", "test")
     settings = {k: task[k] for k in sorted(task) if k not in ("store", "folder", "threads", *parts)}
     clips = [None if task.get(k) is None else task[k].to_dict() for k in parts]
-    text = repr((settings, clips, getattr(task["store"], "folder", None), runs.package_digest()))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return runs.cached(functools.partial(_train, task), folder=task.get("folder"), name=task["job"].name,
+                       depends_on=(settings, clips, getattr(task["store"], "folder", None)))
 
 
 def _train(task, folder):

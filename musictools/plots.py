@@ -9,7 +9,8 @@ import warnings
 
 import numpy as np
 
-__all__ = ["bars", "confusion", "figure", "history", "intervals", "layers", "spectrogram", "table_heatmap", "waveform"]
+__all__ = ["bars", "confusion", "figure", "history", "intervals", "layers", "spectrogram", "table_heatmap",
+           "taggram", "waveform"]
 
 
 def figure(*, width=7.0, height=None, rows=1, columns=1, **options):
@@ -219,6 +220,38 @@ def intervals(table, *, value, low, high, ax=None, xlabel="", title=""):
     ax.invert_yaxis()
     ax.set(xlabel=xlabel, title=title)
     ax.grid(axis="x", alpha=0.3)
+    return ax
+
+
+def taggram(scores, *, start, seconds, tags, ax=None, title=""):
+    """Tag scores over time (`tagger_slides`, figure 1).
+
+    Parameters
+    ----------
+    scores : np.ndarray [shape=(n_inputs, n_tags)], in [0, 1]
+    start : np.ndarray [shape=(n_inputs,)]
+        Start of every input in s. Where inputs overlap, a column reaches from the middle between its centre and the
+        one before to the middle between its centre and the next.
+    seconds : float > 0
+        Length of one input.
+    tags : sequence of str
+        From top to bottom.
+    ax : Axes or None
+    title : str
+
+    Returns
+    -------
+    ax : Axes
+    """
+    ax = _axes(ax)
+    start, end = np.asarray(start, float), float(np.max(start)) + seconds
+    middle = start + seconds / 2
+    edges = np.r_[0.0, (middle[1:] + middle[:-1]) / 2, end]
+    mesh = ax.pcolormesh(edges, np.arange(len(tags) + 1), np.asarray(scores).T, cmap="magma", vmin=0, vmax=1)
+    ax.set_yticks(np.arange(len(tags)) + 0.5, tags, fontsize=8)
+    ax.invert_yaxis()
+    ax.set(xlabel="time (s)", title=title)
+    ax.figure.colorbar(mesh, ax=ax, label="score")
     return ax
 
 

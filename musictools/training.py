@@ -16,11 +16,17 @@ import keras
 import numpy as np
 import pandas as pd
 
-__all__ = ["constant_then_exponential", "fit", "split_by_group", "use_threads"]
+__all__ = ["constant_then_exponential", "fit", "fit_phases", "split_by_group", "tag_loss", "use_threads"]
+
+HEAVIEST = 20.0  # weight of a positive example at most
+
+OPTIMIZERS = {"adam": keras.optimizers.Adam,
+              "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)}
 
 
-def fit(model, x, y, *, validation=None, epochs=50, batch_size=64, learning_rate=1e-3, loss="categorical_crossentropy",
-        metrics=("accuracy",), best_by="val_accuracy", schedule=None, seed=0, folder=None, verbose=0):
+def fit(model, x, y, *, validation=None, epochs=50, batch_size=64, optimizer="adam", learning_rate=1e-3,
+        loss="categorical_crossentropy", metrics=("accuracy",), best_by="val_accuracy", schedule=None, patience=None,
+        per_clip=0, seed=0, folder=None, verbose=0):
     """Train a model; `rotheneder2023` 3.4 by default.
 
     Parameters
@@ -32,8 +38,9 @@ def fit(model, x, y, *, validation=None, epochs=50, batch_size=64, learning_rate
     validation : (x, y) or None
         Scored after every epoch.
     epochs, batch_size : int > 0
+    optimizer : {"adam", "sgd"}
+        "sgd" has Nesterov's momentum, 0.9.
     learning_rate : float > 0
-        Of Adam.
     loss : str or keras.losses.Loss
     metrics : sequence of str or keras.metrics.Metric
     best_by : str or None
@@ -41,6 +48,10 @@ def fit(model, x, y, *, validation=None, epochs=50, batch_size=64, learning_rate
         ``loss``. None keeps the last epoch.
     schedule : callable or None
         ``schedule(epoch, learning_rate)`` -> learning rate, for example `constant_then_exponential()`. None: constant.
+    patience : int > 0 or None
+        Stop when the validation loss has not been better for so many epochs; None: never.
+    per_clip : int >= 0
+        An epoch takes so many inputs of every clip, at random; 0: all. Needs `Frames`.
     seed : int >= 0
     folder : str, Path or None
         Progress is kept here after every epoch, and removed when the fit is done. A fit of the same model on the same
@@ -56,29 +67,107 @@ def fit(model, x, y, *, validation=None, epochs=50, batch_size=64, learning_rate
     Raises
     ------
     ValueError
-        If x and y do not match, are empty, or `best_by` is no column of the history.
+        If x and y do not match, are empty, `best_by` is no column of the history, or an argument is out of range.
     """
     _check(x, y, validation, epochs=epochs, batch_size=batch_size)
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}. Got {optimizer!r}.")
+    if per_clip and not hasattr(x, "order"):
+        raise ValueError("per_clip needs Frames, which know their clips. Got an array.")
+    if patience is not None and (validation is None or best_by is None or patience < 1):
+        raise ValueError(f"patience must be positive and needs validation data and best_by. Got {patience!r}.")
     if not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate must be positive. Got {learning_rate!r}.")
     if validation is None and best_by is not None and best_by.startswith("val_"):
         raise ValueError(f"best_by={best_by!r} needs validation data. Give some, or choose a column of the training.")
     deterministic(seed)
-    model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss=loss, metrics=list(metrics))
-    source = _Source(x, y, batch_size=batch_size, seed=seed)
-    journal = _Journal(folder, best_by=best_by)
+    model.compile(optimizer=OPTIMIZERS[optimizer](learning_rate), loss=loss, metrics=list(metrics))
+    source = _Source(x, y, batch_size=batch_size, seed=seed, per_clip=per_clip)
+    journal = _Journal(folder, best_by=best_by, patience=patience)
     callbacks = [_Epoch(source, seed), journal]
     if schedule is not None:
         callbacks.append(keras.callbacks.LearningRateScheduler(lambda epoch, _: schedule(epoch, learning_rate)))
     if folder is not None:
         # Last of all: whatever belongs to an epoch is on disk before the epoch counts as done.
         callbacks.append(_Backup(Path(folder) / "backup"))
-    model.fit(source.dataset(), epochs=epochs, callbacks=callbacks, verbose=verbose, shuffle=False,
-              validation_data=_fixed(validation, batch_size))
+    if not journal.over():  # a run that was killed may have been just that far
+        model.fit(source.dataset(), epochs=epochs, callbacks=callbacks, verbose=verbose, shuffle=False,
+                  validation_data=_fixed(validation, batch_size))
     history = journal.finish(model)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
     return history
+
+
+def fit_phases(model, x, y, phases, *, folder=None, **options):
+    """Several fits one after the other, each from the best weights of the one before.
+
+    Parameters
+    ----------
+    model, x, y
+        As in `fit`.
+    phases : sequence of dict
+        Arguments of `fit` that differ from phase to phase.
+    folder : str, Path or None
+        Progress is kept here, as in `fit`; a phase that is done is not done again.
+    **options
+        Arguments of `fit` common to all phases.
+
+    Returns
+    -------
+    history : pd.DataFrame
+        As of `fit`, with the column phase (from 0) and epochs counted through.
+    """
+    histories, epoch = [], 0
+    for number, phase in enumerate(phases):
+        part = None if folder is None else Path(folder) / f"phase-{number}"
+        done = None if folder is None else Path(folder) / f"phase-{number}.weights.h5"
+        if done is not None and done.is_file():
+            model.load_weights(done)
+            history = pd.read_json(done.with_suffix(".json"), orient="records", precise_float=True)
+        else:
+            history = fit(model, x, y, folder=part, **{**options, **phase})
+            if done is not None:
+                _write(done.with_suffix(".json"), lambda file, table=history: file.write_text(
+                    json.dumps(table.to_dict("records"))))
+                _write(done, model.save_weights)
+        histories.append(history.assign(phase=number, epoch=history["epoch"] + epoch))
+        epoch += len(history)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return pd.concat(histories, ignore_index=True)
+
+
+def tag_loss(imbalance, labels):
+    """Binary cross-entropy over tags, and two ways to make up for tags that are rare.
+
+    Parameters
+    ----------
+    imbalance : {"none", "positive_weights", "focal"}
+        "none": as `rotheneder2023`; "positive_weights": a tag's positive examples weigh as much as its negative ones,
+        20 times a negative one at most; "focal": Lin et al. (2017), gamma 2.
+    labels : np.ndarray [shape=(n, n_tags)]
+        Of the training, for the weights.
+
+    Returns
+    -------
+    loss : str or keras.losses.Loss
+    """
+    if imbalance == "none":
+        return "binary_crossentropy"
+    if imbalance == "focal":
+        return keras.losses.BinaryFocalCrossentropy(gamma=2.0)
+    if imbalance != "positive_weights":
+        raise ValueError(f"imbalance must be 'none', 'positive_weights' or 'focal'. Got {imbalance!r}.")
+    share = np.clip(np.asarray(labels, np.float32).mean(axis=0), 1 / (1 + HEAVIEST), 1.0)
+    weights = keras.ops.convert_to_tensor(np.maximum(1.0, (1 - share) / share))
+
+    def weighted(y_true, y_pred):
+        y_pred = keras.ops.clip(y_pred, 1e-7, 1 - 1e-7)
+        losses = -(weights * y_true * keras.ops.log(y_pred) + (1 - y_true) * keras.ops.log(1 - y_pred))
+        return keras.ops.mean(losses, axis=-1)
+
+    return weighted
 
 
 def constant_then_exponential(*, hold=10, decay=0.1):
@@ -175,12 +264,15 @@ def _check(x, y, validation, **counts):
 class _Source:
     """Batches of an epoch, in an order that follows from (seed, epoch)."""
 
-    def __init__(self, x, y, *, batch_size, seed):
+    def __init__(self, x, y, *, batch_size, seed, per_clip=0):
         self.x, self.y, self.batch_size, self.seed, self.epoch = x, np.asarray(y, np.float32), batch_size, seed, 0
+        self.per_clip = per_clip
 
     def order(self):
         rng = np.random.default_rng([self.seed, self.epoch])
-        return self.x.order(rng) if hasattr(self.x, "order") else rng.permutation(len(self.x))
+        if not hasattr(self.x, "order"):
+            return rng.permutation(len(self.x))
+        return self.x.order(rng, per_clip=self.per_clip)
 
     def batches(self):
         order = self.order()
@@ -189,7 +281,7 @@ class _Source:
             yield np.asarray(self.x[chosen], np.float32), self.y[chosen]
 
     def dataset(self):
-        return _pipeline(self.batches, self.x, self.y, self.batch_size)
+        return _pipeline(self.batches, self.x, self.y, -(-len(self.order()) // self.batch_size))
 
 
 def _fixed(validation, batch_size):
@@ -203,15 +295,15 @@ def _fixed(validation, batch_size):
             chosen = np.arange(start, min(start + batch_size, len(x)))
             yield np.asarray(x[chosen], np.float32), np.asarray(y[chosen], np.float32)
 
-    return _pipeline(batches, x, y, batch_size)
+    return _pipeline(batches, x, y, -(-len(x) // batch_size))
 
 
-def _pipeline(batches, x, y, batch_size):
+def _pipeline(batches, x, y, n_batches):
     import tensorflow as tf
 
     signature = tuple(tf.TensorSpec((None, *a.shape[1:]), tf.float32) for a in (x, y))
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(x) // batch_size))).prefetch(2)
+    return dataset.apply(tf.data.experimental.assert_cardinality(n_batches)).prefetch(2)
 
 
 class _Epoch(keras.callbacks.Callback):
@@ -260,16 +352,19 @@ class _Backup(keras.callbacks.BackupAndRestore):
 class _Journal(keras.callbacks.Callback):
     """The history, and the weights of the best epoch; both survive a kill when there is a folder."""
 
-    def __init__(self, folder, *, best_by):
+    def __init__(self, folder, *, best_by, patience=None):
         super().__init__()
         self.folder = None if folder is None else Path(folder)
-        self.best_by, self.rows, self.weights = best_by, {}, None
-
-    def on_train_begin(self, logs=None):
+        self.best_by, self.patience, self.rows, self.weights = best_by, patience, {}, None
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             if self._file.is_file():
                 self.rows = {row["epoch"]: row for row in json.loads(self._file.read_text())}
+
+    def over(self):
+        """Whether the validation loss has not been better for `patience` epochs."""
+        losses = [self.rows[epoch]["val_loss"] for epoch in sorted(self.rows)] if self.patience else []
+        return len(losses) - 1 - int(np.argmin(losses)) >= self.patience if losses else False
 
     def on_epoch_end(self, epoch, logs=None):
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -280,6 +375,7 @@ class _Journal(keras.callbacks.Callback):
         self.rows = {e: r for e, r in self.rows.items() if e < epoch} | {epoch: row}
         if self.folder is not None:
             _write(self._file, lambda part: part.write_text(json.dumps(list(self.rows.values()))))
+        self.model.stop_training = self.model.stop_training or self.over()
 
     def finish(self, model):
         if self.best_by is not None and self.folder is not None and self._best_file.is_file():

@@ -4,6 +4,7 @@
 from a folder in their official layout.
 """
 
+import inspect
 from pathlib import Path
 
 from musictools import runs
@@ -18,8 +19,10 @@ def _classes():
     from musictools.datasets.folder import Folder
     from musictools.datasets.gtzan import Gtzan, GtzanSpectrograms
     from musictools.datasets.magnatagatune import MagnaTagATune
+    from musictools.datasets.million_song import MillionSong
+    from musictools.datasets.mtg_jamendo import MtgJamendo
 
-    return {c.name: c for c in (Composed, MagnaTagATune, Gtzan, GtzanSpectrograms, Folder)}
+    return {c.name: c for c in (Composed, MagnaTagATune, Gtzan, GtzanSpectrograms, Folder, MtgJamendo, MillionSong)}
 
 
 def available():
@@ -38,7 +41,8 @@ def load(name, *, data_dir="", **options):
         Where it lies; empty: ``<name>`` in `musictools.runs.data_home()`, or among the shared data of the workplace.
         For `composed`: where it is built.
     **options
-        `composed` takes ``n_clips``, ``seed`` and ``workers``.
+        `composed` takes ``n_clips``, ``seed`` and ``workers``; `mtg_jamendo` ``subset`` and ``split_number``;
+        `million_song` ``top``, ``min_weight`` and ``path_template``.
 
     Returns
     -------
@@ -55,14 +59,15 @@ def load(name, *, data_dir="", **options):
     cls = classes[name]
     if name == "composed":
         return cls(Path(data_dir) if data_dir else None, **options)
-    if options:
-        raise ValueError(f"{name} takes no {', '.join(options)}.")
+    unknown = set(options) - (set(inspect.signature(cls).parameters) - {"folder"})
+    if unknown:
+        raise ValueError(f"{name} takes no {', '.join(sorted(unknown))}.")
     if not data_dir and name == "folder":
         raise ValueError("The data set 'folder' needs data_dir, the folder with your songs.")
     folder = Path(data_dir).expanduser() if data_dir else _find(name)
     if not folder.exists():
         raise ValueError(f"{folder}: no such folder. {name}: {cls.where}.")
-    return cls(folder)
+    return cls(folder, **options)
 
 
 def _find(name):

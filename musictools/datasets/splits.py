@@ -21,6 +21,8 @@ def strata(genres):
     -------
     strata : pd.Series [clip id -> str]
     """
+    if not genres.shape[1]:
+        return pd.Series("none", index=genres.index)
     count = genres.sum(axis=1).to_numpy()
     names = np.asarray(genres.columns, dtype=object)[genres.to_numpy().argmax(axis=1)]
     names = np.where(count == 1, names, np.where(count == 0, "none", "several"))

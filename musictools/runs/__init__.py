@@ -6,6 +6,7 @@ beside their place and moved into it when complete; every output is recorded wit
 Importing this room is cheap and touches nothing else of the package.
 """
 
+from .caching import cached
 from .contents import index
 from .manifests import package_digest
 from .parallel import map, progress
@@ -17,6 +18,7 @@ from .writer import Run, start
 __all__ = [
     "Run",
     "atomic",
+    "cached",
     "data_folders",
     "data_home",
     "index",

@@ -7,7 +7,8 @@ below `floor`. Frames are centred (zero padding of n_fft // 2 on both sides), th
 bands are Slaney's with area normalisation: all as librosa 0.11 does by default. The transform runs in double
 precision, as librosa's does, everything after it in single: a single precision transform is 1.5 times faster but
 misses librosa by up to 2e-3 dB in bands 90 dB below their frame's maximum. Models see ``FrontEnd.scale(S)``,
-which maps [floor, ceiling] linearly to [0, 1].
+which maps [floor, ceiling] linearly to [0, 1]. A model that listens to the samples themselves has a front end of kind
+``"waveform"``: `S` is then the waveform, shape (1, n), and is not scaled.
 """
 
 import dataclasses
@@ -37,7 +38,8 @@ class FrontEnd:
         Samples from one frame to the next.
     n_mels : int > 0
         Mel bands; bins of the CQT (12 an octave from C1). Ignored by the STFT, which has n_fft // 2 + 1 bins.
-    kind : {"mel", "stft", "cqt"}
+    kind : {"mel", "stft", "cqt", "waveform"}
+        "waveform" leaves the samples alone: n_fft, hop_length and n_mels are then 2, 1 and 1.
     ref : float > 0 or "max"
         Power of 0 dB; "max" takes the clip's own maximum, so that loudness is lost.
     floor, ceiling : float
@@ -61,8 +63,11 @@ class FrontEnd:
             object.__setattr__(self, name, int(value))
         if self.n_fft % 2:
             raise ValueError(f"n_fft must be even. Got {self.n_fft}.")
-        if self.kind not in ("mel", "stft", "cqt"):
-            raise ValueError(f"kind must be 'mel', 'stft' or 'cqt'. Got {self.kind!r}.")
+        if self.kind not in ("mel", "stft", "cqt", "waveform"):
+            raise ValueError(f"kind must be 'mel', 'stft', 'cqt' or 'waveform'. Got {self.kind!r}.")
+        if self.kind == "waveform" and (self.n_fft, self.hop_length, self.n_mels) != (2, 1, 1):
+            raise ValueError("A waveform has n_fft=2, hop_length=1 and n_mels=1. "
+                             f"Got {self.n_fft}, {self.hop_length} and {self.n_mels}.")
         if self.ref != "max" and not (_is_finite(self.ref) and self.ref > 0):
             raise ValueError(f"ref must be a positive number or 'max'. Got {self.ref!r}.")
         if not (_is_finite(self.floor) and _is_finite(self.ceiling) and self.floor < self.ceiling):
@@ -94,12 +99,14 @@ class FrontEnd:
 
     def n_frames(self, n_samples):
         """Frames of a clip of `n_samples` samples at `sr`."""
-        return 1 + n_samples // self.hop_length
+        return n_samples if self.kind == "waveform" else 1 + n_samples // self.hop_length
 
     def frequencies(self):
         """Centre frequency of every bin in Hz, np.ndarray [shape=(n_bins,)]."""
         if self.kind == "mel":
             return _mel_edges(self.sr, self.n_mels)[1:-1]
+        if self.kind == "waveform":
+            raise ValueError("The bins of a waveform have no frequency.")
         import librosa
 
         if self.kind == "cqt":
@@ -129,6 +136,8 @@ class FrontEnd:
             raise ValueError(f"y must be a mono waveform of shape (n,), n > 0. Got shape {y.shape}.")
         if not np.isfinite(y).all():
             raise ValueError("y holds NaN or Inf.")
+        if self.kind == "waveform":
+            return y[None]
         return self._decibel(self._cqt_power(y) if self.kind == "cqt" else self._power(y))
 
     def scale(self, S):
@@ -141,7 +150,10 @@ class FrontEnd:
         Returns
         -------
         x : np.ndarray [same shape, float32], in [0, 1]
+            A waveform as it is.
         """
+        if self.kind == "waveform":
+            return np.asarray(S, dtype=np.float32)
         x = (np.asarray(S, dtype=np.float32) - self.floor) / (self.ceiling - self.floor)
         return np.clip(x, 0.0, 1.0, out=x)
 
@@ -230,23 +242,32 @@ class ModelInput:
 
     @property
     def shape(self):
-        """Input shape of the model, (n_bins, length, 1)."""
-        return (self.front_end.n_bins, self.length, 1)
+        """Input shape of the model, (n_bins, length, 1); of one that takes a waveform (length, 1)."""
+        return (self.length, 1) if self.front_end.kind == "waveform" else (self.front_end.n_bins, self.length, 1)
 
     def count(self, n_frames):
         """Inputs that a spectrogram of `n_frames` frames gives."""
         return max(0, (n_frames - self.length) // self.step + 1)
 
 
+_WAVEFORM = FrontEnd(16000, 2, 1, 1, kind="waveform")
+_SHORT = FrontEnd(16000, 512, 256, 128)
+
 FRONT_ENDS = {
     "ckn19": FrontEnd(16000, 1024, 512, 128),
     "pg20": FrontEnd(16000, 1024, 512, 128),
     "se_cnn": FrontEnd(16000, 512, 512, 128),
-    "short_chunk": FrontEnd(16000, 512, 256, 128),
+    "short_chunk": _SHORT,
+    "short_chunk_res": _SHORT,
     "fcn4": FrontEnd(12000, 256, 256, 96),
-    "vgg_cnn": FrontEnd(16000, 512, 256, 128),
-    "musicnn": FrontEnd(16000, 512, 256, 128),
+    "vgg_cnn": _SHORT,
+    "musicnn": _SHORT,
     "stacked_cnn": FrontEnd(22050, 8192, 2048, 128),
+    "sample_cnn": _WAVEFORM,
+    "sample_cnn_se": _WAVEFORM,
+    "crnn": FrontEnd(12000, 512, 256, 96),
+    "self_attention": _SHORT,
+    "harmonic_cnn": _WAVEFORM,  # it has a spectrogram of its own, with trainable bands
     "compact_convnet": FrontEnd(12000, 512, 256, 96),
     "sharma2022": FrontEnd(44100, 1024, 512, 128),
 }
@@ -256,10 +277,16 @@ _FRAMING = {
     "pg20": (128, 64),
     "se_cnn": (628, 90),
     "short_chunk": (230, 115),
+    "short_chunk_res": (230, 115),
     "fcn4": (1366, 1366),
     "vgg_cnn": (342, 171),
     "musicnn": (188, 94),
     "stacked_cnn": (314, 314),
+    "sample_cnn": (59049, 29524),  # 3^10 samples, 3.7 s
+    "sample_cnn_se": (59049, 29524),
+    "crnn": (1366, 1366),
+    "self_attention": (938, 469),  # 15 s
+    "harmonic_cnn": (80000, 40000),  # 5 s
     "compact_convnet": (1360, 1360),
 }
 

@@ -190,7 +190,7 @@ class Frames:
     Attributes
     ----------
     shape : tuple
-        (n_inputs, n_bins, length, 1).
+        (n_inputs, n_bins, length, 1); of waveforms (n_inputs, length, 1).
     clip : np.ndarray [shape=(n_inputs,), int]
         Position in `ids` of every input's clip.
     short : list of clip id
@@ -210,19 +210,23 @@ class Frames:
 
     @property
     def shape(self):
-        """(n_inputs, n_bins, length, 1)."""
-        return (len(self.clip), self.store.n_bins, self.length, 1)
+        """(n_inputs, n_bins, length, 1); of waveforms (n_inputs, length, 1)."""
+        bins = () if getattr(self.store.front_end, "kind", "") == "waveform" else (self.store.n_bins,)
+        return (len(self.clip), *bins, self.length, 1)
 
     def __len__(self):
         return len(self.clip)
 
     def __getitem__(self, index):
-        """Inputs by int, slice, bool mask or int array; float32 in [0, 1], shape (…, n_bins, length, 1)."""
+        """Inputs by int, slice, bool mask or int array; float32 in [0, 1], shape (…, n_bins, length, 1).
+
+        Of waveforms float32 in [-1, 1], shape (…, length, 1).
+        """
         chosen = np.atleast_1d(np.arange(len(self))[index])
         x = np.empty((len(chosen), *self.shape[1:]), dtype=np.float32)
         for k, i in enumerate(chosen):
             S = self._cache[self.ids[self.clip[i]]][:, self.start[i] : self.start[i] + self.length]
-            x[k, :, :, 0] = self.store.scale(S)
+            x[k] = self.store.scale(S).reshape(x.shape[1:])
         return x[0] if np.isscalar(index) or isinstance(index, np.integer) else x
 
     def take(self, index):
@@ -243,25 +247,40 @@ class Frames:
         part.clip, part.start = self.clip[index], self.start[index]
         return part
 
-    def order(self, rng, *, window=512):
-        """A random order of all inputs that reads every clip once: clips are shuffled, then inputs inside windows.
+    def order(self, rng, *, per_clip=0, window=512):
+        """A random order of the inputs that reads every clip once: clips are shuffled, then inputs inside windows.
 
         Parameters
         ----------
         rng : np.random.Generator
+        per_clip : int >= 0
+            So many inputs of a clip, chosen at random (all where there are fewer); 0: all.
         window : int > 0
             Clips whose inputs are mixed with each other.
 
         Returns
         -------
         order : np.ndarray [shape=(n_inputs,), int]
+            Fewer with `per_clip`, but always as many.
         """
         if not len(self):
             return np.zeros(0, dtype=int)
         clips = rng.permutation(len(self.ids))
         rank = np.empty_like(clips)
         rank[clips] = np.arange(len(clips)) // window
-        return np.lexsort((rng.random(len(self)), rank[self.clip]))
+        order = np.lexsort((rng.random(len(self)), rank[self.clip]))
+        if per_clip:
+            order = order[_place_within(self.clip[order]) < per_clip]
+        return order
+
+
+def _place_within(groups):
+    """How often each entry's value stands before it."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(groups[order]) != 0]) if len(groups) else np.zeros(0, int)
+    place = np.empty(len(groups), dtype=int)
+    place[order] = np.arange(len(groups)) - np.repeat(starts, np.diff(np.r_[starts, len(groups)]))
+    return place
 
 
 class _RowCache:

@@ -4,9 +4,12 @@ It is built on the first load and completed if a build was interrupted.
 """
 
 import json
+from functools import cached_property
 from pathlib import Path
 
-from musictools import runs
+import pandas as pd
+
+from musictools import runs, tags
 from musictools.datasets.magnatagatune import MagnaTagATune
 
 from . import annotating, rendering, writer
@@ -58,6 +61,14 @@ class Composed(MagnaTagATune):
     def truth(self, clip_id):
         """What the composer knows of a clip: tempo in bpm, key, chords, meter, genre, instruments, complete tags."""
         return annotating.truth(self._plan(clip_id))
+
+    @cached_property
+    def complete_descriptors(self):
+        """What is true of every clip, whether annotators wrote it or not: as `descriptors`, same rows and columns."""
+        true = pd.DataFrame(False, index=self.tags.index, columns=self.tags.columns)
+        for clip_id in true.index:
+            true.loc[clip_id, sorted(self.truth(clip_id)["tags"] & set(true.columns))] = True
+        return tags.vocabulary().descriptor_table(true)[self.descriptors.columns]
 
     def _plan(self, clip_id):
         if clip_id not in self._plans:

@@ -1,0 +1,291 @@
+"""Tables of notebook 03 from the results of jobs: frame level, clip level, thresholds, tags, ensemble, baselines.
+
+Clip level has two ways to join a clip's frames: ``union`` (`rotheneder2023`: every tag of any frame, so the highest
+score decides) and ``mean`` (`tagger_slides`). Thresholds are 0.5 or chosen on the validation clips, on the same level
+and joined in the same way. Labels that are scored against may be more complete than those that were learnt from.
+"""
+
+import numpy as np
+import pandas as pd
+
+from musictools import evaluation
+
+__all__ = ["JOINS", "RULES", "Clips", "clip_scores", "clip_table", "ensemble", "frame_table", "interval_table",
+           "mfcc_baseline", "per_tag", "prior_baseline", "rule_thresholds", "threshold_table"]
+
+JOINS = {"union": evaluation.max_by_clip, "mean": evaluation.mean_by_clip}
+RULES = ("half", "f1", "precision")
+RATES = ("roc_auc", "pr_auc", "average_precision", "mcc", "micro_precision", "micro_recall", "macro_precision",
+         "macro_recall", "macro_f1")
+
+
+class Clips:
+    """Scores of whole clips by one tagger.
+
+    Attributes
+    ----------
+    name : str
+        Of the tagger.
+    tags : list of str
+    validation, hold_out : pd.DataFrame [clips x tags]
+        Scores in [0, 1].
+    """
+
+    def __init__(self, name, validation, hold_out):
+        self.name, self.tags = name, list(hold_out.columns)
+        self.validation, self.hold_out = validation, hold_out
+
+
+def clip_scores(result, *, join="mean"):
+    """Join a result's frames to clips.
+
+    Parameters
+    ----------
+    result : Result
+    join : {"mean", "union"}
+
+    Returns
+    -------
+    clips : Clips
+    """
+    tables = {}
+    for part in ("validation", "hold_out"):
+        ids, scores = JOINS[join](result.scores[part], result.clip[part])
+        tables[part] = pd.DataFrame(scores, index=ids, columns=result.tags)
+    return Clips(result.job.model, **tables)
+
+
+def prior_baseline(labels, *, validation, hold_out):
+    """Every clip gets each tag's share of the training clips: knows the tags, hears nothing.
+
+    Parameters
+    ----------
+    labels : pd.DataFrame [training clips x tags, bool]
+    validation, hold_out : sequence of clip id
+
+    Returns
+    -------
+    clips : Clips
+    """
+    share = labels.mean().to_numpy()
+    return Clips("tag frequency", *(pd.DataFrame(np.tile(share, (len(ids), 1)), index=ids, columns=labels.columns)
+                                    for ids in (validation, hold_out)))
+
+
+def mfcc_baseline(mfcc, labels, *, validation, hold_out, seed=0):
+    """Logistic regression, tag by tag, on the mean over time of every clip's MFCCs.
+
+    Parameters
+    ----------
+    mfcc : pd.DataFrame [clips x coefficients]
+    labels : pd.DataFrame [training clips x tags, bool]
+    validation, hold_out : sequence of clip id
+    seed : int >= 0
+
+    Returns
+    -------
+    clips : Clips
+        A tag that all training clips have, or none, gets that as its score.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    tables = {part: pd.DataFrame(0.0, index=ids, columns=labels.columns)
+              for part, ids in (("validation", validation), ("hold_out", hold_out))}
+    for tag in labels.columns:
+        y = labels[tag].to_numpy()
+        model = None
+        if y.any() and not y.all():
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, random_state=seed))
+            model.fit(mfcc.loc[labels.index], y)
+        for table in tables.values():
+            table[tag] = y.mean() if model is None else model.predict_proba(mfcc.loc[table.index])[:, 1]
+    return Clips("MFCC and logistic regression", **tables)
+
+
+def ensemble(many, labels, *, name="best model for each tag"):
+    """For each tag the tagger that is best on the validation clips (`rotheneder2023` chapter 7, future work).
+
+    Parameters
+    ----------
+    many : sequence of Clips
+        With the same clips and tags.
+    labels : pd.DataFrame [clips x tags, bool]
+        Used at the validation clips only.
+    name : str
+
+    Returns
+    -------
+    clips : Clips
+    chosen : pd.Series [tag -> tagger]
+        By average precision on validation; by the mean over tags where a tag does not occur there.
+    """
+    precision = {}
+    for clips in many:
+        y = labels.loc[clips.validation.index].to_numpy()
+        table = evaluation.tag_table(y, clips.validation.to_numpy(), names=clips.tags)
+        precision[clips.name] = table.set_index("tag")["average_precision"]
+    precision = pd.DataFrame(precision)
+    chosen = precision.fillna(precision.mean()).idxmax(axis=1)
+    by_name = {clips.name: clips for clips in many}
+    tables = {part: pd.DataFrame({tag: getattr(by_name[model], part)[tag] for tag, model in chosen.items()})
+              for part in ("validation", "hold_out")}
+    return Clips(name, **tables), chosen
+
+
+def rule_thresholds(clips, labels, *, rule, precision=0.5):
+    """Thresholds of one tagger by a rule, from its validation clips.
+
+    Parameters
+    ----------
+    clips : Clips
+    labels : pd.DataFrame [clips x tags, bool]
+    rule : {"half", "f1", "precision"}
+    precision : float in (0, 1]
+
+    Returns
+    -------
+    thresholds : pd.Series [tag -> float]
+    """
+    if rule not in RULES:
+        raise ValueError(f"rule must be one of {', '.join(RULES)}. Got {rule!r}.")
+    values = np.full(len(clips.tags), 0.5) if rule == "half" else evaluation.choose_thresholds(
+        labels.loc[clips.validation.index].to_numpy(), clips.validation.to_numpy(), rule=rule, precision=precision)
+    return pd.Series(values, index=clips.tags, name=rule)
+
+
+def frame_table(results, labels, *, part="test"):
+    """Frame level, threshold 0.5, as in `rotheneder2023` tables 5.6-5.16.
+
+    Parameters
+    ----------
+    results : sequence of Result
+    labels : pd.DataFrame [clips x tags, bool]
+    part : {"test", "validation", "hold_out"}
+
+    Returns
+    -------
+    table : pd.DataFrame
+        model, tags, roc_auc, accuracy, micro_precision, micro_recall, macro_precision, macro_recall, undefined.
+    """
+    rows = []
+    for result in results:
+        y = labels.loc[result.clip[part], result.tags].to_numpy()
+        measures = evaluation.tag_metrics(y, result.scores[part])
+        rows.append({"model": result.job.model, "tags": result.job.n_tags} | {
+            k: measures[k] for k in ("roc_auc", "accuracy", "micro_precision", "micro_recall", "macro_precision",
+                                     "macro_recall", "undefined")})
+    return pd.DataFrame(rows)
+
+
+def clip_table(many, labels, *, groups=None, threshold=0.5):
+    """Clip level, all measures, for the clips kept aside and for groups of them.
+
+    Parameters
+    ----------
+    many : sequence of Clips
+    labels : pd.DataFrame [clips x tags, bool]
+    groups : pd.Series [clip id -> group] or None
+        For example "seen" and "unseen" artists: a row each, besides the row "all".
+    threshold : float
+
+    Returns
+    -------
+    table : pd.DataFrame
+        model, clips (which), n_clips, and the measures of `evaluation.tag_metrics`.
+    """
+    rows = []
+    for clips in many:
+        of = {"all": np.ones(len(clips.hold_out), bool)}
+        if groups is not None:
+            own = groups.loc[clips.hold_out.index].to_numpy()
+            of |= {name: own == name for name in pd.unique(own)}
+        for name, mask in of.items():
+            chosen = clips.hold_out[mask]
+            y = labels.loc[chosen.index, clips.tags].to_numpy()
+            rows.append({"model": clips.name, "clips": name, "n_clips": int(mask.sum())}
+                        | evaluation.tag_metrics(y, chosen.to_numpy(), thresholds=threshold))
+    return pd.DataFrame(rows)
+
+
+def interval_table(many, labels, *, repeats=500, seed=0):
+    """Macro ROC-AUC of every tagger with its 95 % interval over clips, all on the same resampled clips.
+
+    Parameters
+    ----------
+    many : sequence of Clips
+    labels : pd.DataFrame [clips x tags, bool]
+    repeats : int > 0
+    seed : int >= 0
+
+    Returns
+    -------
+    table : pd.DataFrame [indexed by model]
+        roc_auc, roc_auc_low, roc_auc_high.
+    """
+    rows = {}
+    for clips in many:
+        y, scores = labels.loc[clips.hold_out.index, clips.tags].to_numpy(), clips.hold_out.to_numpy()
+        low, high = evaluation.bootstrap(lambda rows, y=y, s=scores: _mean(evaluation.roc_auc(y[rows], s[rows])),
+                                         np.arange(len(y)), repeats=repeats, seed=seed)
+        rows[clips.name] = {"roc_auc": _mean(evaluation.roc_auc(y, scores)), "roc_auc_low": low, "roc_auc_high": high}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def threshold_table(many, labels, *, choose_labels=None, precision=0.5):
+    """What each rule for thresholds does to precision, recall and the number of tags a clip.
+
+    Parameters
+    ----------
+    many : sequence of Clips
+    labels : pd.DataFrame [clips x tags, bool]
+        Scored against, on the clips kept aside.
+    choose_labels : pd.DataFrame or None
+        Thresholds are chosen with these, on the validation clips; None: `labels`.
+    precision : float in (0, 1]
+        Wanted by the rule "precision".
+
+    Returns
+    -------
+    table : pd.DataFrame
+        model, rule, average_tags, micro_precision, micro_recall, macro_precision, macro_recall, macro_f1.
+    """
+    rows = []
+    for clips in many:
+        y = labels.loc[clips.hold_out.index, clips.tags].to_numpy()
+        for rule in RULES:
+            chosen = rule_thresholds(clips, labels if choose_labels is None else choose_labels, rule=rule,
+                                     precision=precision)
+            measures = evaluation.tag_metrics(y, clips.hold_out.to_numpy(), thresholds=chosen.to_numpy())
+            rows.append({"model": clips.name, "rule": rule} | {
+                k: measures[k] for k in ("average_tags", "micro_precision", "micro_recall", "macro_precision",
+                                         "macro_recall", "macro_f1")})
+    return pd.DataFrame(rows)
+
+
+def per_tag(many, labels, *, measure="roc_auc", threshold=0.5):
+    """One measure, models x tags.
+
+    Parameters
+    ----------
+    many : sequence of Clips
+    labels : pd.DataFrame [clips x tags, bool]
+    measure : str
+        A column of `evaluation.tag_table`.
+    threshold : float
+
+    Returns
+    -------
+    table : pd.DataFrame [models x tags]
+    """
+    rows = {}
+    for clips in many:
+        y = labels.loc[clips.hold_out.index, clips.tags].to_numpy()
+        table = evaluation.tag_table(y, clips.hold_out.to_numpy(), names=clips.tags, thresholds=threshold)
+        rows[clips.name] = table.set_index("tag")[measure]
+    return pd.DataFrame(rows).T.rename_axis("model")
+
+
+def _mean(values):
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

@@ -1,0 +1,236 @@
+"""Tagger experiments of notebook 03: which clips and labels, one training, its scores.
+
+`rotheneder2023` 5.1: single-genre clips are kept aside for scores of whole clips, the others are divided 80/20 into
+training and test, the training part again 9:1 for validation; frames are cut afterwards. On top of that half of the
+clips kept aside may be by artists that the training never hears.
+"""
+
+import functools
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from musictools import runs, tags
+from musictools.datasets import splits
+
+__all__ = ["IMBALANCE", "Job", "Result", "divide", "label_table", "run_job"]
+
+IMBALANCE = ("none", "positive_weights", "focal")
+PARTS = ("validation", "test", "hold_out")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a tagger, its tag set and how it is trained.
+
+    Attributes
+    ----------
+    model : str
+        A tagger of `musictools.models`.
+    n_tags : int
+        Of the most frequent tags.
+    protocol : str
+        One of `musictools.tagging.PROTOCOLS`.
+    imbalance : str
+        One of `IMBALANCE`.
+    seed : int
+        Of initial weights, order and dropout.
+    """
+
+    model: str
+    n_tags: int
+    protocol: str = "rotheneder2023"
+    imbalance: str = "none"
+    seed: int = 0
+
+    @property
+    def name(self):
+        """Names files of this job, str."""
+        extra = "" if self.imbalance == "none" else f"-{self.imbalance}"
+        return f"{self.model}-top{self.n_tags}-{self.protocol}{extra}-{self.seed}"
+
+
+@dataclass
+class Result:
+    """What came of a job.
+
+    Attributes
+    ----------
+    job : Job
+    tags : list of str
+    history : pd.DataFrame
+    scores : dict of str to np.ndarray [shape=(n_frames, n_tags), float32]
+        Part ("validation", "test", "hold_out") -> scores of its frames.
+    clip : dict of str to np.ndarray [shape=(n_frames,)]
+        Part -> clip id of every frame.
+    seconds : float
+        Of training.
+    clips_per_second : float
+        Of scoring the clips kept aside, spectrograms at hand.
+    parameters : int
+    model_file : Path or None
+    """
+
+    job: Job
+    tags: list
+    history: pd.DataFrame
+    scores: dict
+    clip: dict
+    seconds: float
+    clips_per_second: float
+    parameters: int
+    model_file: Path | None
+
+
+def label_table(data, *, kind="annotated", n_tags=None):
+    """Descriptors of all clips, most frequently annotated first.
+
+    Parameters
+    ----------
+    data : Dataset
+    kind : {"annotated", "complete"}
+        What annotators wrote, or what is true: only the composed corpus knows.
+    n_tags : int > 0 or None
+        The most frequently annotated ones; None: all.
+
+    Returns
+    -------
+    labels : pd.DataFrame [clips x tags, bool]
+        The same columns for both kinds.
+
+    Raises
+    ------
+    ValueError
+        If the data set does not know complete labels, or has fewer tags.
+    """
+    chosen = data.descriptors if n_tags is None else tags.top(data.descriptors, n_tags)
+    if kind == "annotated":
+        return chosen
+    if kind != "complete" or not hasattr(data, "complete_descriptors"):
+        raise ValueError(f"labels must be 'annotated', or 'complete' where the data set knows them. Got {kind!r} for "
+                         f"{data.name}.")
+    return data.complete_descriptors[chosen.columns]
+
+
+def divide(data, ids, *, hold_out, unseen_share=0.5, test_share=0.2, validation_share=0.1, seed=0):
+    """Divide clips into training, validation, test and a hold-out for scores of whole clips.
+
+    Parameters
+    ----------
+    data : Dataset
+    ids : sequence of clip id
+    hold_out : int > 0
+        Single-genre clips kept aside (2,000 in `rotheneder2023`).
+    unseen_share : float in [0, 1)
+        Share of them by artists that are kept out of every other part (0 in the source).
+    test_share : float in (0, 1)
+        Of the clips that are left.
+    validation_share : float in (0, 1)
+        Of those that are left then.
+    seed : int >= 0
+
+    Returns
+    -------
+    parts : pd.DataFrame [clip id -> part, artist]
+        part: "train", "validation", "test", "hold_out" or "unused" (other clips of unseen artists); artist: "seen" or
+        "unseen".
+
+    Raises
+    ------
+    ValueError
+        If there are too few single-genre clips, or a share is out of range.
+    """
+    ids = pd.Index(ids)
+    single = tags.single_genre(data).genres
+    single = single[single.index.isin(ids)]
+    if not 0 < hold_out < len(single) or not 0 <= unseen_share < 1:
+        raise ValueError(f"hold_out must lie between 1 and the number of single-genre clips, {len(single)}, and "
+                         f"unseen_share in [0, 1). Got {hold_out} and {unseen_share}.")
+    parts = pd.DataFrame({"part": "", "artist": "seen"}, index=ids)
+    if unseen_share:
+        share = hold_out * unseen_share / len(single)
+        kept = data.split("artist", parts={"unseen": share, "rest": 1 - share}, seed=seed, ids=single.index)
+        artist = data.tracks.loc[ids, "artist"]
+        names = set(artist[kept.index[kept == "unseen"]])
+        parts.loc[artist.isin(names), :] = ["unused", "unseen"]
+        parts.loc[kept.index[kept == "unseen"], :] = ["hold_out", "unseen"]
+    rest = single.index[(parts.loc[single.index, "part"] == "").to_numpy()]
+    share = (hold_out - int((parts["part"] == "hold_out").sum())) / len(rest)
+    if 0 < share < 1:
+        kept = data.split("random", parts={"hold_out": share, "rest": 1 - share}, seed=seed, ids=rest)
+        parts.loc[kept.index[kept == "hold_out"], "part"] = "hold_out"
+    for part, share in (("test", test_share), ("validation", validation_share), ("train", None)):
+        left = parts.index[parts["part"] == ""]
+        chosen = pd.Series(part, left) if share is None else splits.random(
+            splits.strata(data.genres.loc[left]), parts={part: share, "": 1 - share}, seed=seed)
+        parts.loc[left, "part"] = chosen
+    return parts
+
+
+def run_job(task):
+    """Train and score one tagger; fit for `runs.map`. What is finished already is read from the folder.
+
+    Parameters
+    ----------
+    task : dict
+        job : Job; store : spectrogram store of the model's front end; labels : pd.DataFrame [clips x tags, bool] to
+        learn from; parts : pd.Series [clip id -> part]; length, step; width; norm_momentum; protocol : Protocol;
+        threads : int or None; folder : where progress, the model and the
+        result are kept, or None.
+
+    Returns
+    -------
+    result : Result
+    """
+    settings = {k: task[k] for k in sorted(task) if k not in ("store", "folder", "threads", "labels", "parts")}
+    hashes = [int(pd.util.hash_pandas_object(task[k]).sum()) for k in ("labels", "parts")]
+    return runs.cached(functools.partial(_train, task), folder=task.get("folder"), name=task["job"].name,
+                       depends_on=(settings, hashes, list(task["labels"].columns),
+                                   getattr(task["store"], "folder", None)))
+
+
+def _train(task, folder):
+    from musictools import evaluation, models, training
+    from musictools.spectrograms import Frames
+
+    if task.get("threads"):
+        training.use_threads(task["threads"])
+    job, labels, parts = task["job"], task["labels"], task["parts"]
+    frames = {part: Frames(task["store"], parts.index[parts == part], length=task["length"], step=task["step"])
+              for part in ("train", *PARTS)}
+    y = {part: labels.loc[x.ids].to_numpy(np.float32)[x.clip] for part, x in frames.items()}
+    model = models.build(job.model, n_tags=labels.shape[1], input_shape=frames["train"].shape[1:], width=task["width"],
+                         norm_momentum=task["norm_momentum"], seed=job.seed)
+    began = time.perf_counter()
+    history = _fit(model, frames, y, task, None if folder is None else folder / "fit")
+    seconds = time.perf_counter() - began
+    if folder is not None:
+        with runs.atomic(folder / "model.keras") as part:
+            model.save(part)
+    evaluation.predict(model, frames["hold_out"].take(np.arange(1)))  # the first call compiles
+    scores, took = {}, 0.0
+    for part in PARTS:
+        began = time.perf_counter()
+        scores[part] = evaluation.predict(model, frames[part], batch_size=task["protocol"].batch_size)
+        took = time.perf_counter() - began  # of the last part, the hold-out
+    clip = {part: np.asarray(frames[part].ids)[frames[part].clip] for part in PARTS}
+    return Result(job, list(labels.columns), history, scores, clip, seconds, len(frames["hold_out"].ids) / took,
+                  model.count_params(), None if folder is None else folder / "model.keras")
+
+
+def _fit(model, frames, y, task, folder):
+    from musictools import training
+
+    plan = task["protocol"]
+    phases = [{**phase, "schedule": None if (hold := phase["hold"]) is None
+               else training.constant_then_exponential(hold=hold)} for phase in plan.phases]
+    for phase in phases:
+        del phase["hold"]
+    return training.fit_phases(
+        model, frames["train"], y["train"], phases, folder=folder, validation=(frames["validation"], y["validation"]),
+        batch_size=plan.batch_size, loss=training.tag_loss(task["job"].imbalance, y["train"]),
+        metrics=("binary_accuracy",), best_by=plan.best_by, patience=plan.patience, per_clip=plan.per_clip,
+        seed=task["job"].seed)

@@ -1,0 +1,93 @@
+"""How taggers are trained: the protocols of `rotheneder2023` and `tagger_slides`.
+
+`rotheneder2023` 5.1.7: Adam, 120 epochs, the learning rate lowered from epoch 80, an end when the validation loss has
+not been better for 30 epochs, best weights by validation binary accuracy, each model with its own rate and batch size.
+`tagger_slides` names "a mixture of scheduled Adam and stochastic gradient descent" and no numbers; those are of Won et
+al. (2020), whose evaluation it repeats: Adam at 1e-4 for 80 epochs, then SGD at 1e-3, 1e-4 and 1e-5 for 20 epochs each,
+every phase from the best weights so far, one random chunk of a song an epoch. Song-level models take a whole clip; for
+them the chunk is the clip.
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["PROTOCOLS", "Protocol", "protocol"]
+
+PROTOCOLS = ("rotheneder2023", "tagger_slides")
+_ADAM = {  # learning rate and batch size where rotheneder2023 gives them (5.1.2-5.1.7, and "best results" of 5.1.8)
+    "se_cnn": (1e-4, 32), "short_chunk": (1e-4, 16), "fcn4": (1e-4, 64), "vgg_cnn": (1e-3, 128),
+    "musicnn": (1e-3, 64), "stacked_cnn": (1e-3, 16),
+}
+_OTHERS = (1e-4, 16)  # Won et al. (2020)
+_SGD = (1e-3, 1e-4, 1e-5)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How one model is trained.
+
+    Attributes
+    ----------
+    phases : tuple of dict
+        Arguments of `training.fit` that differ: optimizer, learning_rate, epochs, hold (epochs before the rate falls,
+        None: never).
+    batch_size : int
+    patience : int or None
+    best_by : str
+        A column of the history.
+    per_clip : int
+        Inputs of a clip in one epoch; 0: all.
+    """
+
+    phases: tuple
+    batch_size: int
+    patience: int | None
+    best_by: str
+    per_clip: int
+
+
+def protocol(name, model, *, epochs=None, learning_rate=None, batch_size=None, per_clip=None):
+    """The protocol of a source for one model.
+
+    Parameters
+    ----------
+    name : {"rotheneder2023", "tagger_slides"}
+    model : str
+        A tagger.
+    epochs : int > 0 or None
+        In all phases together; every other number of epochs shrinks with it. None: the source's. `stacked_cnn` is
+        trained for as many a second time, from the weights of the first (`rotheneder2023` 5.1.6).
+    learning_rate : float > 0 or None
+        Of the first phase; the others keep their ratio to it. None: the source's.
+    batch_size : int > 0 or None
+    per_clip : int >= 0 or None
+
+    Returns
+    -------
+    protocol : Protocol
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or a number out of range.
+    """
+    if name not in PROTOCOLS:
+        raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}. Got {name!r}.")
+    for what, value in (("epochs", epochs), ("learning_rate", learning_rate), ("batch_size", batch_size)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{what} must be positive or None. Got {value!r}.")
+    rate, batch = _ADAM.get(model, _OTHERS) if name == "rotheneder2023" else _OTHERS
+    rate = learning_rate or rate
+    whole = epochs or (120 if name == "rotheneder2023" else 140)
+    if name == "rotheneder2023":
+        phase = {"optimizer": "adam", "learning_rate": rate, "epochs": whole, "hold": round(whole * 80 / 120)}
+        phases, patience, chunks = (phase,), max(1, round(whole * 30 / 120)), 0
+    else:
+        tail = max(1, round(whole * 20 / 140))
+        first = {"optimizer": "adam", "learning_rate": rate, "epochs": max(1, whole - 3 * tail), "hold": None}
+        phases = (first, *({"optimizer": "sgd", "learning_rate": rate * factor / 1e-4, "epochs": tail, "hold": None}
+                           for factor in _SGD))
+        patience, chunks = None, 1
+    if model == "stacked_cnn":
+        phases = phases * 2
+    best_by = "val_binary_accuracy" if name == "rotheneder2023" else "val_loss"
+    return Protocol(phases, batch_size or batch, patience, best_by, chunks if per_clip is None else per_clip)
