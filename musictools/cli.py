@@ -1,10 +1,12 @@
-"""The command ``musictools``: rebuild a profile, look after data sets, look at the machine.
+"""The command ``musictools``: rebuild a profile, tag songs, look after data sets, look at the machine.
 
 Exit status: 0 all well, 1 something failed or is missing, 2 wrong use, 130 interrupted.
 """
 
 import argparse
+import os
 import sys
+from pathlib import Path
 
 from . import __version__, runs
 
@@ -53,6 +55,17 @@ def _parser():
     rebuild.add_argument("--output-root", metavar="DIR", help="folder for results (default: outputs of the checkout)")
     rebuild.set_defaults(run=_rebuild)
 
+    tag = commands.add_parser("tag", parents=[shared], help="say which tags songs have, and when")
+    tag.add_argument("songs", nargs="+", metavar="SONG", help="audio file")
+    tag.add_argument("--model", default="tagger", metavar="NAME",
+                     help="a .keras file, or the name of a model of the profile demo (default: tagger)")
+    tag.add_argument("--out", default=".", metavar="DIR", help="folder for taggrams (default: the current one)")
+    tag.add_argument("--rule", choices=("f1", "precision", "half"),
+                     help="how the thresholds were chosen (default: f1 where the model has it, else half)")
+    tag.add_argument("--top", type=_positive, default=10, metavar="N",
+                     help="tags to show at least; those predicted always are (default: 10)")
+    tag.set_defaults(run=_tag)
+
     data = commands.add_parser("data", help="list, build or validate data sets")
     actions = data.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", parents=[shared], help="the data sets known, and which are here")
@@ -72,6 +85,12 @@ def _parser():
     return parser
 
 
+def _positive(text):
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"must be a positive int. Got {text!r}.")
+    return int(text)
+
+
 def _rebuild(arguments):
     parameters = dict(runs.settings.from_command_line(text) for text in arguments.parameters)
     return runs.rebuild(
@@ -81,6 +100,65 @@ def _rebuild(arguments):
         parameters=parameters,
         output_root=arguments.output_root,
     )
+
+
+def _tag(arguments):
+    stems = [Path(song).stem for song in arguments.songs]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise ValueError(f"Several songs are called {twice[0]!r}, their taggrams would get one name. Tag them apart.")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when it is imported
+
+    from . import audio
+    from .tagging import Tagger
+
+    tagger = Tagger.load(_model_file(arguments.model))
+    rule = arguments.rule or ("f1" if "f1" in tagger.card.get("thresholds", {}) else "half")
+    for song, stem in zip(arguments.songs, stems):
+        y, sr = audio.load(song, sr=tagger.front_end.sr)
+        taggram = tagger.taggram(y, sr=sr)
+        table = tagger.decide(taggram.joined("mean"), rule=rule)
+        table = table[: max(arguments.top, int(table["predicted"].sum()))]
+        print(f"{song} ({len(y) / sr:.1f} s, {len(taggram.scores)} inputs, rule {rule})")
+        print(f"  {'tag':24} score  threshold")
+        for row in table.itertuples():
+            print(f"{'*' if row.predicted else ' '} {row.tag:24} {row.score:5.2f}  {row.threshold:9.2f}")
+        for path in _write_taggram(taggram, list(table["tag"]), Path(arguments.out).expanduser() / stem, title=stem):
+            print(f"  {path}")
+    return 0
+
+
+def _model_file(name):
+    """The file that is meant by a path, or by a name of the profile demo."""
+    path = Path(name).expanduser()
+    if path.suffix != ".keras" and path.name == name:
+        path = runs.root() / "outputs" / "demo" / "models" / f"{name}.keras"
+    if not path.is_file():
+        raise ValueError(f"{path}: no such model. Make one with: musictools rebuild --profile demo --only 03")
+    return path
+
+
+def _write_taggram(taggram, tags, place, *, title):
+    """Write the picture of some tags and the table of all beside each other; return the two paths."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from . import plots
+
+    picture, table = (place.with_name(f"{place.name}.taggram.{suffix}") for suffix in ("png", "csv"))
+    scores = taggram.scores[:, [taggram.tags.index(tag) for tag in tags]]
+    fig, ax = plots.figure(width=8, height=1.2 + 0.22 * len(tags))
+    try:
+        plots.taggram(scores, start=taggram.start, seconds=taggram.seconds, tags=tags, ax=ax, title=title)
+        with runs.atomic(picture) as part:
+            fig.savefig(part, dpi=150)
+    finally:
+        plt.close(fig)
+    with runs.atomic(table) as part:
+        taggram.to_frame().to_csv(part, index=False)
+    return picture, table
 
 
 def _data_list(arguments):

@@ -16,11 +16,26 @@ import pandas as pd
 
 from musictools import published
 
-__all__ = ["Clips", "Vocabulary", "co_occurrence", "counts", "merge", "single_genre", "synonym_table", "top",
-           "vocabulary"]
+__all__ = ["CATEGORIES", "Clips", "Vocabulary", "category", "co_occurrence", "counts", "merge", "single_genre",
+           "synonym_table", "top", "vocabulary"]
 
 # In the order of table 3.1.
 GENRES = ("rock", "indian", "pop", "new age", "country", "metal", "electronic", "classic")
+
+# Kinds of descriptors, in the order in which tables show them; what stands nowhere here is "mood and style".
+CATEGORIES = {
+    "instruments": ("acoustic guitar", "banjo", "bass", "bells", "bongos", "cello", "chimes", "clarinet",
+                    "classical guitar", "drums", "electric guitar", "fiddle", "flute", "guitar", "harp", "harpsichord",
+                    "horn", "keyboard", "lute", "oboe", "orchestra", "organ", "percussion", "piano", "piano solo",
+                    "sax", "sitar", "string", "synthesizer", "trumpet", "viola", "violin", "wind", "woodwind"),
+    "voice": ("chant", "choir", "chorus", "duet", "female vocal", "female vocals", "girl", "male vocals", "monks",
+              "no vocals", "singer", "soprano", "talking", "vocals"),
+    "tempo": ("fast", "slow", "upbeat"),
+    "loudness": ("hard", "heavy", "loud", "quiet", "soft", "calm", "light"),
+    "texture": ("acoustic", "airy", "ambient", "beat", "clapping", "deep", "drone", "echo", "low", "no beat",
+                "no drums", "no flute", "no guitar", "no piano", "no strings", "no violin", "noise", "plucking",
+                "repetitive", "solo", "space"),
+}
 
 
 @dataclass(frozen=True)
@@ -217,6 +232,11 @@ def top(tags, n):
     if not isinstance(n, int | np.integer) or not 0 < n <= tags.shape[1]:
         raise ValueError(f"n must be an int and lie between 1 and the number of tags, {tags.shape[1]}. Got {n}.")
     return tags[counts(tags).index[:n]]
+
+
+def category(tag):
+    """Kind of a descriptor: instruments, voice, tempo, loudness, texture, or mood and style."""
+    return next((name for name, members in CATEGORIES.items() if tag in members), "mood and style")
 
 
 def co_occurrence(tags):

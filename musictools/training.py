@@ -100,7 +100,7 @@ def fit(model, x, y, *, validation=None, epochs=50, batch_size=64, optimizer="ad
 
 
 def fit_phases(model, x, y, phases, *, folder=None, **options):
-    """Several fits one after the other, each from the best weights of the one before.
+    """Several fits one after the other, each from the best weights so far, with which the model ends, too.
 
     Parameters
     ----------
@@ -124,9 +124,12 @@ def fit_phases(model, x, y, phases, *, folder=None, **options):
         done = None if folder is None else Path(folder) / f"phase-{number}.weights.h5"
         if done is not None and done.is_file():
             model.load_weights(done)
-            history = pd.read_json(done.with_suffix(".json"), orient="records", precise_float=True)
+            history = pd.DataFrame(json.loads(done.with_suffix(".json").read_text()))
         else:
-            history = fit(model, x, y, folder=part, **{**options, **phase})
+            so_far, settings = model.get_weights(), {**options, **phase}
+            history = fit(model, x, y, folder=part, **settings)
+            if histories and not _better(history, histories, by=settings.get("best_by", "val_accuracy")):
+                model.set_weights(so_far)
             if done is not None:
                 _write(done.with_suffix(".json"), lambda file, table=history: file.write_text(
                     json.dumps(table.to_dict("records"))))
@@ -136,6 +139,20 @@ def fit_phases(model, x, y, phases, *, folder=None, **options):
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
     return pd.concat(histories, ignore_index=True)
+
+
+def _better(history, earlier, *, by):
+    """Whether a phase has an epoch better than all of the phases before; yes where nothing says what is better."""
+    if by is None:
+        return True
+    best = [_goodness(table[by], by).max() for table in (history, pd.concat(earlier))]
+    return bool(best[0] > best[1])
+
+
+def _goodness(values, name):
+    """Values of a column so that larger is better and NaN worst."""
+    values = np.asarray(values, float) * (-1 if "loss" in name else 1)
+    return np.where(np.isnan(values), -math.inf, values)
 
 
 def tag_loss(imbalance, labels):
@@ -395,8 +412,7 @@ class _Journal(keras.callbacks.Callback):
                 _write(self._best_file, self.model.save_weights)
 
     def _score(self, row):
-        value = -row[self.best_by] if "loss" in self.best_by else row[self.best_by]
-        return -math.inf if math.isnan(value) else value
+        return float(_goodness(row[self.best_by], self.best_by))
 
     @property
     def _file(self):

@@ -11,7 +11,7 @@ import pandas as pd
 from musictools import evaluation
 
 __all__ = ["JOINS", "RULES", "Clips", "clip_scores", "clip_table", "ensemble", "frame_table", "interval_table",
-           "mfcc_baseline", "per_tag", "prior_baseline", "rule_thresholds", "threshold_table"]
+           "mfcc_baseline", "mfcc_table", "per_tag", "prior_baseline", "rule_thresholds", "threshold_table"]
 
 JOINS = {"union": evaluation.max_by_clip, "mean": evaluation.mean_by_clip}
 RULES = ("half", "f1", "precision")
@@ -72,6 +72,25 @@ def prior_baseline(labels, *, validation, hold_out):
                                     for ids in (validation, hold_out)))
 
 
+def mfcc_table(store, ids, *, n_mfcc=20):
+    """Mean over time of every clip's mel-frequency cepstral coefficients, from its mel-spectrogram in dB.
+
+    Parameters
+    ----------
+    store : SpectrogramStore
+    ids : sequence of clip id
+    n_mfcc : int > 0
+
+    Returns
+    -------
+    mfcc : pd.DataFrame [clips x coefficients]
+    """
+    import librosa
+
+    means = np.stack([store[clip_id].mean(axis=1) for clip_id in ids], axis=1)  # the transform is linear
+    return pd.DataFrame(librosa.feature.mfcc(S=means, n_mfcc=n_mfcc).T, index=list(ids))
+
+
 def mfcc_baseline(mfcc, labels, *, validation, hold_out, seed=0):
     """Logistic regression, tag by tag, on the mean over time of every clip's MFCCs.
 
@@ -123,7 +142,7 @@ def ensemble(many, labels, *, name="best model for each tag"):
     """
     precision = {}
     for clips in many:
-        y = labels.loc[clips.validation.index].to_numpy()
+        y = labels.loc[clips.validation.index, clips.tags].to_numpy()
         table = evaluation.tag_table(y, clips.validation.to_numpy(), names=clips.tags)
         precision[clips.name] = table.set_index("tag")["average_precision"]
     precision = pd.DataFrame(precision)
@@ -150,8 +169,9 @@ def rule_thresholds(clips, labels, *, rule, precision=0.5):
     """
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}. Got {rule!r}.")
+    y = labels.loc[clips.validation.index, clips.tags].to_numpy()
     values = np.full(len(clips.tags), 0.5) if rule == "half" else evaluation.choose_thresholds(
-        labels.loc[clips.validation.index].to_numpy(), clips.validation.to_numpy(), rule=rule, precision=precision)
+        y, clips.validation.to_numpy(), rule=rule, precision=precision)
     return pd.Series(values, index=clips.tags, name=rule)
 
 

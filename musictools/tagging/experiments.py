@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from musictools import runs, tags
+from musictools import runs, spectrograms, tags
 from musictools.datasets import splits
 
-__all__ = ["IMBALANCE", "Job", "Result", "divide", "label_table", "run_job"]
+__all__ = ["IMBALANCE", "Job", "Result", "divide", "grid", "label_table", "open_stores", "run_job", "tasks"]
 
 IMBALANCE = ("none", "positive_weights", "focal")
 PARTS = ("validation", "test", "hold_out")
@@ -154,11 +154,11 @@ def divide(data, ids, *, hold_out, unseen_share=0.5, test_share=0.2, validation_
         share = hold_out * unseen_share / len(single)
         kept = data.split("artist", parts={"unseen": share, "rest": 1 - share}, seed=seed, ids=single.index)
         artist = data.tracks.loc[ids, "artist"]
-        names = set(artist[kept.index[kept == "unseen"]])
+        names = set(artist[kept.index[kept == "unseen"]].dropna()) - {""}  # clips without an artist stand alone
         parts.loc[artist.isin(names), :] = ["unused", "unseen"]
         parts.loc[kept.index[kept == "unseen"], :] = ["hold_out", "unseen"]
     rest = single.index[(parts.loc[single.index, "part"] == "").to_numpy()]
-    share = (hold_out - int((parts["part"] == "hold_out").sum())) / len(rest)
+    share = (hold_out - int((parts["part"] == "hold_out").sum())) / max(1, len(rest))
     if 0 < share < 1:
         kept = data.split("random", parts={"hold_out": share, "rest": 1 - share}, seed=seed, ids=rest)
         parts.loc[kept.index[kept == "hold_out"], "part"] = "hold_out"
@@ -170,6 +170,80 @@ def divide(data, ids, *, hold_out, unseen_share=0.5, test_share=0.2, validation_
     return parts
 
 
+def open_stores(data, models, *, workers=None, scheduler=""):
+    """Spectrograms for every model; models with equal front ends share theirs.
+
+    Parameters
+    ----------
+    data : Dataset
+    models : sequence of str
+    workers, scheduler
+        As in `musictools.runs.map`.
+
+    Returns
+    -------
+    stores : dict of str to SpectrogramStore
+    """
+    front_ends = {model: spectrograms.model_input(model).front_end for model in models}
+    by_key = {f.key: spectrograms.open_store(data, f, workers=workers, scheduler=scheduler)
+              for f in dict.fromkeys(front_ends.values())}
+    return {model: by_key[f.key] for model, f in front_ends.items()}
+
+
+def grid(*, models, n_tags, protocol="rotheneder2023", imbalance=("none",), seeds=(0,)):
+    """Every model with every number of tags; the other answers to imbalance with the first model and number only.
+
+    Parameters
+    ----------
+    models : sequence of str
+    n_tags : sequence of int
+    protocol : str
+    imbalance : sequence of str
+    seeds : sequence of int
+
+    Returns
+    -------
+    jobs : list of Job
+    """
+    jobs = [Job(m, n, protocol, imbalance[0], s) for n in n_tags for m in models for s in seeds]
+    return jobs + [Job(models[0], n_tags[0], protocol, kind, s) for kind in imbalance[1:] for s in seeds]
+
+
+def tasks(jobs, stores, labels, parts, *, widths, epochs, overrides=None, **common):
+    """What `run_job` needs for every job.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    stores : dict of str to SpectrogramStore
+        By model.
+    labels : pd.DataFrame [clips x tags, bool]
+        Most frequent tags first.
+    parts : pd.Series [clip id -> part]
+    widths, epochs : dict of str to float, int
+        By model; the key "other" for those not named. No epochs named: the protocol's.
+    overrides : dict or None
+        learning_rate, batch_size and per_clip where they shall not be the protocol's.
+    **common
+        norm_momentum, threads, folder.
+
+    Returns
+    -------
+    tasks : list of dict
+    """
+    from musictools.tagging.protocols import protocol
+
+    made = []
+    for job in jobs:
+        shape = spectrograms.model_input(job.model)
+        made.append({
+            "job": job, "store": stores[job.model], "labels": labels[labels.columns[: job.n_tags]], "parts": parts,
+            "length": shape.length, "step": shape.step, "width": widths.get(job.model, widths.get("other", 1.0)),
+            "protocol": protocol(job.protocol, job.model, epochs=epochs.get(job.model, epochs.get("other")),
+                                 **(overrides or {})), **common})
+    return made
+
+
 def run_job(task):
     """Train and score one tagger; fit for `runs.map`. What is finished already is read from the folder.
 
@@ -177,7 +251,8 @@ def run_job(task):
     ----------
     task : dict
         job : Job; store : spectrogram store of the model's front end; labels : pd.DataFrame [clips x tags, bool] to
-        learn from; parts : pd.Series [clip id -> part]; length, step; width; norm_momentum; protocol : Protocol;
+        learn from; parts : pd.Series [clip id -> part]; length, step; width; norm_momentum; prior_bias : bool,
+        whether the logits' biases start at the tags' log-odds; protocol : Protocol;
         threads : int or None; folder : where progress, the model and the
         result are kept, or None.
 
@@ -204,6 +279,8 @@ def _train(task, folder):
     y = {part: labels.loc[x.ids].to_numpy(np.float32)[x.clip] for part, x in frames.items()}
     model = models.build(job.model, n_tags=labels.shape[1], input_shape=frames["train"].shape[1:], width=task["width"],
                          norm_momentum=task["norm_momentum"], seed=job.seed)
+    if task.get("prior_bias"):
+        _start_at_prior(model, y["train"])
     began = time.perf_counter()
     history = _fit(model, frames, y, task, None if folder is None else folder / "fit")
     seconds = time.perf_counter() - began
@@ -225,12 +302,33 @@ def _fit(model, frames, y, task, folder):
     from musictools import training
 
     plan = task["protocol"]
-    phases = [{**phase, "schedule": None if (hold := phase["hold"]) is None
-               else training.constant_then_exponential(hold=hold)} for phase in plan.phases]
-    for phase in phases:
-        del phase["hold"]
+    watched = _some(frames["validation"].clip, plan.per_clip)
+    phases = [{k: v for k, v in phase.items() if k not in ("hold", "decay")} | {"schedule": _schedule(phase)}
+              for phase in plan.phases]
     return training.fit_phases(
-        model, frames["train"], y["train"], phases, folder=folder, validation=(frames["validation"], y["validation"]),
+        model, frames["train"], y["train"], phases, folder=folder,
+        validation=(frames["validation"].take(watched), y["validation"][watched]),
         batch_size=plan.batch_size, loss=training.tag_loss(task["job"].imbalance, y["train"]),
         metrics=("binary_accuracy",), best_by=plan.best_by, patience=plan.patience, per_clip=plan.per_clip,
         seed=task["job"].seed)
+
+
+def _schedule(phase):
+    from musictools import training
+
+    return training.constant_then_exponential(hold=phase["hold"], decay=phase["decay"]) if "hold" in phase else None
+
+
+def _start_at_prior(model, y):
+    """Let the untrained model say how frequent each tag is: what it would spend its first hundreds of steps on."""
+    share = np.clip(y.mean(axis=0), 0.002, 0.998)
+    model.get_layer("logits").bias.assign(np.log(share / (1 - share)))
+
+
+def _some(clip, per_clip):
+    """Indices of `per_clip` frames of every clip, spread over it; of all frames where that is 0."""
+    if not per_clip:
+        return np.arange(len(clip))
+    first, counts = np.unique(clip, return_index=True, return_counts=True)[1:]
+    return np.concatenate([a + ((np.arange(k := min(per_clip, n)) + 0.5) * n / k).astype(int)
+                           for a, n in zip(first, counts)])

@@ -28,8 +28,9 @@ class Protocol:
     Attributes
     ----------
     phases : tuple of dict
-        Arguments of `training.fit` that differ: optimizer, learning_rate, epochs, hold (epochs before the rate falls,
-        None: never).
+        Arguments of `training.fit` that differ: optimizer, learning_rate, epochs; and where the rate falls: hold
+        (epochs before that) and decay (it falls by exp(-decay) an epoch; the source gives no number, 0.1 is that of
+        chapter 3's callback).
     batch_size : int
     patience : int or None
     best_by : str
@@ -75,16 +76,19 @@ def protocol(name, model, *, epochs=None, learning_rate=None, batch_size=None, p
     for what, value in (("epochs", epochs), ("learning_rate", learning_rate), ("batch_size", batch_size)):
         if value is not None and not value > 0:
             raise ValueError(f"{what} must be positive or None. Got {value!r}.")
+    if per_clip is not None and not per_clip >= 0:
+        raise ValueError(f"per_clip must be at least 0 or None. Got {per_clip!r}.")
     rate, batch = _ADAM.get(model, _OTHERS) if name == "rotheneder2023" else _OTHERS
     rate = learning_rate or rate
     whole = epochs or (120 if name == "rotheneder2023" else 140)
     if name == "rotheneder2023":
-        phase = {"optimizer": "adam", "learning_rate": rate, "epochs": whole, "hold": round(whole * 80 / 120)}
+        phase = {"optimizer": "adam", "learning_rate": rate, "epochs": whole, "hold": round(whole * 80 / 120),
+                 "decay": 0.1 * 120 / whole}
         phases, patience, chunks = (phase,), max(1, round(whole * 30 / 120)), 0
     else:
         tail = max(1, round(whole * 20 / 140))
-        first = {"optimizer": "adam", "learning_rate": rate, "epochs": max(1, whole - 3 * tail), "hold": None}
-        phases = (first, *({"optimizer": "sgd", "learning_rate": rate * factor / 1e-4, "epochs": tail, "hold": None}
+        first = {"optimizer": "adam", "learning_rate": rate, "epochs": max(1, whole - 3 * tail)}
+        phases = (first, *({"optimizer": "sgd", "learning_rate": rate * factor / 1e-4, "epochs": tail}
                            for factor in _SGD))
         patience, chunks = None, 1
     if model == "stacked_cnn":

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from musictools import audio, evaluation
-from musictools.spectrograms import FrontEnd, frames
+from musictools.spectrograms import FrontEnd, ModelInput, frames
 
 __all__ = ["Taggram", "Tagger"]
 
@@ -69,8 +69,14 @@ class Tagger:
         self.model, self.card, self.tags = model, card, list(card["tags"])
         if model.output_shape[-1] != len(self.tags):
             raise ValueError(f"The card names {len(self.tags)} tags, the model has {model.output_shape[-1]} outputs.")
-        self.front_end = FrontEnd.from_json(card["front_end"])
+        try:
+            self.front_end = FrontEnd.from_json(card["front_end"])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"The card's front_end cannot be read ({error}).") from None
         self.length, self.step = int(card["length"]), int(card["step"])
+        shape = ModelInput(self.front_end, self.length, self.step).shape
+        if tuple(model.input_shape[1:]) != shape:
+            raise ValueError(f"The card describes inputs of shape {shape}, the model takes {model.input_shape[1:]}.")
 
     @classmethod
     def load(cls, path):
