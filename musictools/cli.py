@@ -55,16 +55,7 @@ def _parser():
     rebuild.add_argument("--output-root", metavar="DIR", help="folder for results (default: outputs of the checkout)")
     rebuild.set_defaults(run=_rebuild)
 
-    tag = commands.add_parser("tag", parents=[shared], help="say which tags songs have, and when")
-    tag.add_argument("songs", nargs="+", metavar="SONG", help="audio file")
-    tag.add_argument("--model", default="tagger", metavar="NAME",
-                     help="a .keras file, or the name of a model of the profile demo (default: tagger)")
-    tag.add_argument("--out", default=".", metavar="DIR", help="folder for taggrams (default: the current one)")
-    tag.add_argument("--rule", choices=("f1", "precision", "half"),
-                     help="how the thresholds were chosen (default: f1 where the model has it, else half)")
-    tag.add_argument("--top", type=_positive, default=10, metavar="N",
-                     help="tags to show at least; those predicted always are (default: 10)")
-    tag.set_defaults(run=_tag)
+    _add_tag(commands, shared)
 
     data = commands.add_parser("data", help="list, build or validate data sets")
     actions = data.add_subparsers(required=True, metavar="ACTION")
@@ -83,6 +74,19 @@ def _parser():
     doctor = commands.add_parser("doctor", parents=[shared], help="look at this machine and say what is missing")
     doctor.set_defaults(run=_doctor)
     return parser
+
+
+def _add_tag(commands, shared):
+    tag = commands.add_parser("tag", parents=[shared], help="say which tags songs have, and when")
+    tag.add_argument("songs", nargs="+", metavar="SONG", help="audio file")
+    tag.add_argument("--model", default="tagger", metavar="NAME",
+                     help="a .keras file, or the name of a model of the profile demo (default: tagger)")
+    tag.add_argument("--out", default=".", metavar="DIR", help="folder for taggrams (default: the current one)")
+    tag.add_argument("--rule", choices=("f1", "precision", "half"),
+                     help="how the thresholds were chosen (default: f1 where the model has it, else half)")
+    tag.add_argument("--top", type=_positive, default=10, metavar="N",
+                     help="tags to show at least; those predicted always are (default: 10)")
+    tag.set_defaults(run=_tag)
 
 
 def _positive(text):

@@ -127,6 +127,7 @@ def fit_phases(model, x, y, phases, *, folder=None, **options):
             history = pd.DataFrame(json.loads(done.with_suffix(".json").read_text()))
         else:
             so_far, settings = model.get_weights(), {**options, **phase}
+            settings["seed"] = settings.get("seed", 0) + number  # else every phase would draw the same inputs
             history = fit(model, x, y, folder=part, **settings)
             if histories and not _better(history, histories, by=settings.get("best_by", "val_accuracy")):
                 model.set_weights(so_far)

@@ -28,6 +28,7 @@ def test_help_is_quick_from_any_folder():
         (["rebuild", "-p", "epochs"], "-p takes name=value, such as -p epochs=3. Got 'epochs'."),
         (["data", "validate", "magnatagatun"], "magnatagatun"),
         (["data", "validate", "folder", "--data-dir", "/none"], "/none"),
+        (["tag", "song.mp3", "--model", "/none.keras"], "/none.keras: no such model. Make one with: musictools"),
     ],
 )
 def test_complaints_take_one_line_and_status_2(arguments, message, capsys):

@@ -135,6 +135,7 @@ ROOMS = {  # who may import whom: every room may use those before the bar, none 
     "spectrograms": {"audio", "runs"}, "datasets": {"audio", "tags", "runs"}, "models": set(),
     "training": {"models", "spectrograms", "datasets"}, "evaluation": {"models", "spectrograms", "datasets"},
     "genres": {"runs", "datasets", "models", "spectrograms", "training", "evaluation"},
+    "tagging": {"audio", "tags", "runs", "datasets", "models", "spectrograms", "training", "evaluation"},
 }
 
 

@@ -26,7 +26,8 @@ def test_the_protocol_of_the_thesis():
     for model, rate, batch in (("se_cnn", 1e-4, 32), ("short_chunk", 1e-4, 16), ("fcn4", 1e-4, 64),
                                ("vgg_cnn", 1e-3, 128), ("musicnn", 1e-3, 64), ("crnn", 1e-4, 16)):
         plan = tagging.protocol("rotheneder2023", model)
-        assert plan.phases == ({"optimizer": "adam", "learning_rate": rate, "epochs": 120, "hold": 80},)
+        assert plan.phases == ({"optimizer": "adam", "learning_rate": rate, "epochs": 120, "hold": 80,
+                                "decay": 0.1},)
         assert (plan.batch_size, plan.patience, plan.per_clip) == (batch, 30, 0)
         assert plan.best_by == "val_binary_accuracy"
 
@@ -34,9 +35,10 @@ def test_the_protocol_of_the_thesis():
 def test_the_protocol_of_the_slides():
     """Won et al. 2020, which tagger_slides repeats."""
     plan = tagging.protocol("tagger_slides", "musicnn")
-    assert [(p["optimizer"], p["learning_rate"], p["epochs"], p["hold"]) for p in plan.phases] == [
-        ("adam", 1e-4, 80, None), ("sgd", pytest.approx(1e-3), 20, None), ("sgd", pytest.approx(1e-4), 20, None),
-        ("sgd", pytest.approx(1e-5), 20, None)]
+    assert [(p["optimizer"], p["learning_rate"], p["epochs"]) for p in plan.phases] == [
+        ("adam", 1e-4, 80), ("sgd", pytest.approx(1e-3), 20), ("sgd", pytest.approx(1e-4), 20),
+        ("sgd", pytest.approx(1e-5), 20)]
+    assert not any("hold" in p for p in plan.phases)  # rates fall between phases only
     assert (plan.batch_size, plan.patience, plan.best_by, plan.per_clip) == (16, None, "val_loss", 1)
 
 
@@ -50,6 +52,7 @@ def test_stacked_cnn_is_trained_twice(name):
 def test_fewer_epochs_shrink_every_number():
     plan = tagging.protocol("rotheneder2023", "se_cnn", epochs=12)
     assert (plan.phases[0]["epochs"], plan.phases[0]["hold"], plan.patience) == (12, 8, 3)
+    assert plan.phases[0]["decay"] * (12 - 8) == pytest.approx(0.1 * (120 - 80))  # the last rate is the same
     plan = tagging.protocol("tagger_slides", "se_cnn", epochs=14)
     assert [p["epochs"] for p in plan.phases] == [8, 2, 2, 2]
     for epochs in range(4, 140):

@@ -209,7 +209,7 @@ def grid(*, models, n_tags, protocol="rotheneder2023", imbalance=("none",), seed
     return jobs + [Job(models[0], n_tags[0], protocol, kind, s) for kind in imbalance[1:] for s in seeds]
 
 
-def tasks(jobs, stores, labels, parts, *, widths, epochs, overrides=None, **common):
+def tasks(jobs, stores, labels, parts, *, width=1.0, epochs=None, overrides=None, **common):
     """What `run_job` needs for every job.
 
     Parameters
@@ -220,10 +220,10 @@ def tasks(jobs, stores, labels, parts, *, widths, epochs, overrides=None, **comm
     labels : pd.DataFrame [clips x tags, bool]
         Most frequent tags first.
     parts : pd.Series [clip id -> part]
-    widths, epochs : dict of str to float, int
-        By model; the key "other" for those not named. No epochs named: the protocol's.
+    width, epochs : number or dict of str to number
+        For all models, or by model with the key "other" for those not named. Epochs 0 or None: the protocol's.
     overrides : dict or None
-        learning_rate, batch_size and per_clip where they shall not be the protocol's.
+        Other arguments of `protocol`, each a value or by model as above.
     **common
         norm_momentum, threads, folder.
 
@@ -238,10 +238,14 @@ def tasks(jobs, stores, labels, parts, *, widths, epochs, overrides=None, **comm
         shape = spectrograms.model_input(job.model)
         made.append({
             "job": job, "store": stores[job.model], "labels": labels[labels.columns[: job.n_tags]], "parts": parts,
-            "length": shape.length, "step": shape.step, "width": widths.get(job.model, widths.get("other", 1.0)),
-            "protocol": protocol(job.protocol, job.model, epochs=epochs.get(job.model, epochs.get("other")),
-                                 **(overrides or {})), **common})
+            "length": shape.length, "step": shape.step, "width": _of(width, job.model),
+            "protocol": protocol(job.protocol, job.model, epochs=_of(epochs, job.model) or None,
+                                 **{k: _of(v, job.model) for k, v in (overrides or {}).items()}), **common})
     return made
+
+
+def _of(value, model):
+    return value.get(model, value.get("other")) if isinstance(value, dict) else value
 
 
 def run_job(task):
@@ -251,8 +255,7 @@ def run_job(task):
     ----------
     task : dict
         job : Job; store : spectrogram store of the model's front end; labels : pd.DataFrame [clips x tags, bool] to
-        learn from; parts : pd.Series [clip id -> part]; length, step; width; norm_momentum; prior_bias : bool,
-        whether the logits' biases start at the tags' log-odds; protocol : Protocol;
+        learn from; parts : pd.Series [clip id -> part]; length, step; width; norm_momentum; protocol : Protocol;
         threads : int or None; folder : where progress, the model and the
         result are kept, or None.
 
@@ -279,8 +282,7 @@ def _train(task, folder):
     y = {part: labels.loc[x.ids].to_numpy(np.float32)[x.clip] for part, x in frames.items()}
     model = models.build(job.model, n_tags=labels.shape[1], input_shape=frames["train"].shape[1:], width=task["width"],
                          norm_momentum=task["norm_momentum"], seed=job.seed)
-    if task.get("prior_bias"):
-        _start_at_prior(model, y["train"])
+    _prepare(model, y["train"], task["protocol"])
     began = time.perf_counter()
     history = _fit(model, frames, y, task, None if folder is None else folder / "fit")
     seconds = time.perf_counter() - began
@@ -319,10 +321,13 @@ def _schedule(phase):
     return training.constant_then_exponential(hold=phase["hold"], decay=phase["decay"]) if "hold" in phase else None
 
 
-def _start_at_prior(model, y):
-    """Let the untrained model say how frequent each tag is: what it would spend its first hundreds of steps on."""
-    share = np.clip(y.mean(axis=0), 0.002, 0.998)
-    model.get_layer("logits").bias.assign(np.log(share / (1 - share)))
+def _prepare(model, y, plan):
+    for layer in model.layers:
+        if type(layer).__name__ == "Dropout":
+            layer.rate *= plan.dropout
+    if plan.prior_bias:  # what the model would spend its first hundreds of steps on
+        share = np.clip(y.mean(axis=0), 0.002, 0.998)
+        model.get_layer("logits").bias.assign(np.log(share / (1 - share)))
 
 
 def _some(clip, per_clip):

@@ -37,6 +37,10 @@ class Protocol:
         A column of the history.
     per_clip : int
         Inputs of a clip in one epoch; 0: all.
+    dropout : float
+        Share of the source's dropout rates that is used: narrow networks that see little need none.
+    prior_bias : bool
+        Whether the logits' biases start at the tags' log-odds.
     """
 
     phases: tuple
@@ -44,9 +48,12 @@ class Protocol:
     patience: int | None
     best_by: str
     per_clip: int
+    dropout: float = 1.0
+    prior_bias: bool = False
 
 
-def protocol(name, model, *, epochs=None, learning_rate=None, batch_size=None, per_clip=None):
+def protocol(name, model, *, epochs=None, learning_rate=None, batch_size=None, per_clip=None, dropout=1.0,
+             prior_bias=False):
     """The protocol of a source for one model.
 
     Parameters
@@ -61,6 +68,9 @@ def protocol(name, model, *, epochs=None, learning_rate=None, batch_size=None, p
         Of the first phase; the others keep their ratio to it. None: the source's.
     batch_size : int > 0 or None
     per_clip : int >= 0 or None
+    dropout : float in [0, 1]
+    prior_bias : bool
+        As in `Protocol`; the sources: 1.0 and False.
 
     Returns
     -------
@@ -78,6 +88,8 @@ def protocol(name, model, *, epochs=None, learning_rate=None, batch_size=None, p
             raise ValueError(f"{what} must be positive or None. Got {value!r}.")
     if per_clip is not None and not per_clip >= 0:
         raise ValueError(f"per_clip must be at least 0 or None. Got {per_clip!r}.")
+    if not 0 <= dropout <= 1:
+        raise ValueError(f"dropout must lie in [0, 1]. Got {dropout!r}.")
     rate, batch = _ADAM.get(model, _OTHERS) if name == "rotheneder2023" else _OTHERS
     rate = learning_rate or rate
     whole = epochs or (120 if name == "rotheneder2023" else 140)
@@ -94,4 +106,5 @@ def protocol(name, model, *, epochs=None, learning_rate=None, batch_size=None, p
     if model == "stacked_cnn":
         phases = phases * 2
     best_by = "val_binary_accuracy" if name == "rotheneder2023" else "val_loss"
-    return Protocol(phases, batch_size or batch, patience, best_by, chunks if per_clip is None else per_clip)
+    return Protocol(phases, batch_size or batch, patience, best_by, chunks if per_clip is None else per_clip,
+                    float(dropout), bool(prior_bias))
