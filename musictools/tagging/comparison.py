@@ -10,8 +10,9 @@ import pandas as pd
 
 from musictools import evaluation
 
-__all__ = ["JOINS", "RULES", "Clips", "clip_scores", "clip_table", "ensemble", "frame_table", "interval_table",
-           "mfcc_baseline", "mfcc_table", "per_tag", "prior_baseline", "rule_thresholds", "threshold_table"]
+__all__ = ["JOINS", "RULES", "Clips", "clip_scores", "clip_table", "ensemble", "extra_table", "frame_table",
+           "interval_table", "mfcc_baseline", "mfcc_table", "per_tag", "prior_baseline", "rule_thresholds",
+           "threshold_table"]
 
 JOINS = {"union": evaluation.max_by_clip, "mean": evaluation.mean_by_clip}
 RULES = ("half", "f1", "precision")
@@ -53,6 +54,36 @@ def clip_scores(result, *, join="mean"):
         ids, scores = JOINS[join](result.scores[part], result.clip[part])
         tables[part] = pd.DataFrame(scores, index=ids, columns=result.tags)
     return Clips(result.job.model, **tables)
+
+
+def extra_table(results, labels, *, precision=0.5):
+    """What other labels to learn from, and answers to imbalance, do to one model: scored against every kind of labels.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Of one model and tag set.
+    labels : dict of str to pd.DataFrame [clips x tags, bool]
+        By kind; thresholds are chosen with the kind that a result learnt from, on the validation clips.
+    precision : float in (0, 1]
+
+    Returns
+    -------
+    table : pd.DataFrame
+        learnt, imbalance, scored (kinds of labels), rule, roc_auc, average_tags, micro_precision, micro_recall,
+        macro_precision, macro_recall, macro_f1.
+    """
+    tables = []
+    for result in results:
+        clips = clip_scores(result)
+        for kind, scored in labels.items():
+            table = threshold_table([clips], scored, choose_labels=labels[result.job.labels], precision=precision)
+            y = scored.loc[clips.hold_out.index, clips.tags].to_numpy()
+            table.insert(2, "roc_auc", _mean(evaluation.roc_auc(y, clips.hold_out.to_numpy())))
+            for column, value in (("scored", kind), ("imbalance", result.job.imbalance), ("learnt", result.job.labels)):
+                table.insert(0, column, value)
+            tables.append(table.drop(columns="model"))
+    return pd.concat(tables, ignore_index=True)
 
 
 def prior_baseline(labels, *, validation, hold_out):

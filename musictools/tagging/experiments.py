@@ -36,6 +36,8 @@ class Job:
         One of `musictools.tagging.PROTOCOLS`.
     imbalance : str
         One of `IMBALANCE`.
+    labels : str
+        What is learnt from: ``"annotated"`` or ``"complete"``, as in `label_table`.
     seed : int
         Of initial weights, order and dropout.
     """
@@ -44,13 +46,14 @@ class Job:
     n_tags: int
     protocol: str = "rotheneder2023"
     imbalance: str = "none"
+    labels: str = "annotated"
     seed: int = 0
 
     @property
     def name(self):
         """Names files of this job, str."""
         extra = "" if self.imbalance == "none" else f"-{self.imbalance}"
-        return f"{self.model}-top{self.n_tags}-{self.protocol}{extra}-{self.seed}"
+        return f"{self.model}-top{self.n_tags}-{self.labels}-{self.protocol}{extra}-{self.seed}"
 
 
 @dataclass
@@ -190,23 +193,32 @@ def open_stores(data, models, *, workers=None, scheduler=""):
     return {model: by_key[f.key] for model, f in front_ends.items()}
 
 
-def grid(*, models, n_tags, protocol="rotheneder2023", imbalance=("none",), seeds=(0,)):
-    """Every model with every number of tags; the other answers to imbalance with the first model and number only.
+def grid(*, models, n_tags, labels=("annotated",), imbalance=("none",), protocol="rotheneder2023", extra_model=None,
+         seed=0):
+    """Every model with every number of tags; one model also with the other labels and answers to imbalance.
 
     Parameters
     ----------
     models : sequence of str
     n_tags : sequence of int
+    labels, imbalance : sequence of str
+        The first is for all; the others for `extra_model` and the first number of tags.
     protocol : str
-    imbalance : sequence of str
-    seeds : sequence of int
+    extra_model : str or None
+        None: the first.
+    seed : int
 
     Returns
     -------
     jobs : list of Job
+        Main ones first.
     """
-    jobs = [Job(m, n, protocol, imbalance[0], s) for n in n_tags for m in models for s in seeds]
-    return jobs + [Job(models[0], n_tags[0], protocol, kind, s) for kind in imbalance[1:] for s in seeds]
+    extra_model = extra_model or models[0]
+    if extra_model not in models:
+        raise ValueError(f"extra_model must be one of the models, {', '.join(models)}. Got {extra_model!r}.")
+    jobs = [Job(m, n, protocol, imbalance[0], labels[0], seed) for n in n_tags for m in models]
+    jobs += [Job(extra_model, n_tags[0], protocol, imbalance[0], kind, seed) for kind in labels[1:]]
+    return jobs + [Job(extra_model, n_tags[0], protocol, kind, labels[0], seed) for kind in imbalance[1:]]
 
 
 def tasks(jobs, stores, labels, parts, *, width=1.0, epochs=None, overrides=None, **common):
@@ -217,8 +229,8 @@ def tasks(jobs, stores, labels, parts, *, width=1.0, epochs=None, overrides=None
     jobs : sequence of Job
     stores : dict of str to SpectrogramStore
         By model.
-    labels : pd.DataFrame [clips x tags, bool]
-        Most frequent tags first.
+    labels : dict of str to pd.DataFrame [clips x tags, bool]
+        By the jobs' `labels`; most frequent tags first.
     parts : pd.Series [clip id -> part]
     width, epochs : number or dict of str to number
         For all models, or by model with the key "other" for those not named. Epochs 0 or None: the protocol's.
@@ -237,7 +249,7 @@ def tasks(jobs, stores, labels, parts, *, width=1.0, epochs=None, overrides=None
     for job in jobs:
         shape = spectrograms.model_input(job.model)
         made.append({
-            "job": job, "store": stores[job.model], "labels": labels[labels.columns[: job.n_tags]], "parts": parts,
+            "job": job, "store": stores[job.model], "labels": labels[job.labels].iloc[:, : job.n_tags], "parts": parts,
             "length": shape.length, "step": shape.step, "width": _of(width, job.model),
             "protocol": protocol(job.protocol, job.model, epochs=_of(epochs, job.model) or None,
                                  **{k: _of(v, job.model) for k, v in (overrides or {}).items()}), **common})
@@ -322,7 +334,7 @@ def _schedule(phase):
 
 
 def _prepare(model, y, plan):
-    for layer in model.layers:
+    for layer in model._flatten_layers():  # those inside attention, too
         if type(layer).__name__ == "Dropout":
             layer.rate *= plan.dropout
     if plan.prior_bias:  # what the model would spend its first hundreds of steps on
