@@ -59,7 +59,7 @@ def test_fewer_epochs_shrink_every_number():
         plan = tagging.protocol("tagger_slides", "se_cnn", epochs=epochs)
         assert sum(p["epochs"] for p in plan.phases) == epochs
         assert min(p["epochs"] for p in plan.phases) >= 1
-    assert tagging.protocol("rotheneder2023", "se_cnn", epochs=1).patience == 1
+    assert tagging.protocol("rotheneder2023", "se_cnn", epochs=1).patience == 3  # at least
 
 
 def test_other_rates_keep_their_ratios():

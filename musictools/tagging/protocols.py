@@ -17,6 +17,7 @@ _ADAM = {  # learning rate and batch size where rotheneder2023 gives them (5.1.2
     "se_cnn": (1e-4, 32), "short_chunk": (1e-4, 16), "fcn4": (1e-4, 64), "vgg_cnn": (1e-3, 128),
     "musicnn": (1e-3, 64), "stacked_cnn": (1e-3, 16),
 }
+SHORTEST_PATIENCE = 3  # epochs; a quarter of a handful would end most trainings by chance
 _OTHERS = (1e-4, 16)  # Won et al. (2020)
 _SGD = (1e-3, 1e-4, 1e-5)
 
@@ -62,7 +63,7 @@ def protocol(name, model, *, epochs=None, learning_rate=None, batch_size=None, p
     model : str
         A tagger.
     epochs : int > 0 or None
-        In all phases together; every other number of epochs shrinks with it. None: the source's. `stacked_cnn` is
+        In all phases together; every other number of epochs shrinks with it, patience to 3 at least. None: the source's. `stacked_cnn` is
         trained for as many a second time, from the weights of the first (`rotheneder2023` 5.1.6).
     learning_rate : float > 0 or None
         Of the first phase; the others keep their ratio to it. None: the source's.
@@ -96,7 +97,7 @@ def protocol(name, model, *, epochs=None, learning_rate=None, batch_size=None, p
     if name == "rotheneder2023":
         phase = {"optimizer": "adam", "learning_rate": rate, "epochs": whole, "hold": round(whole * 80 / 120),
                  "decay": 0.1 * 120 / whole}
-        phases, patience, chunks = (phase,), max(1, round(whole * 30 / 120)), 0
+        phases, patience, chunks = (phase,), max(SHORTEST_PATIENCE, round(whole * 30 / 120)), 0
     else:
         tail = max(1, round(whole * 20 / 140))
         first = {"optimizer": "adam", "learning_rate": rate, "epochs": max(1, whole - 3 * tail)}
