@@ -63,8 +63,9 @@ def protocol(name, model, *, epochs=None, learning_rate=None, batch_size=None, p
     model : str
         A tagger.
     epochs : int > 0 or None
-        In all phases together; every other number of epochs shrinks with it, patience to 3 at least. None: the source's. `stacked_cnn` is
-        trained for as many a second time, from the weights of the first (`rotheneder2023` 5.1.6).
+        In all phases together; every other number of epochs shrinks with it, patience to 3 at least. None: the
+        source's. `stacked_cnn` is trained for as many a second time, from the weights of the first
+        (`rotheneder2023` 5.1.6).
     learning_rate : float > 0 or None
         Of the first phase; the others keep their ratio to it. None: the source's.
     batch_size : int > 0 or None
