@@ -239,7 +239,7 @@ def test_a_job_scores_the_frames_of_every_part(job):
     model = models.load(result.model_file)
     frames = Frames(task["store"], list(task["labels"].index[-4:]), length=64, step=18)
     np.testing.assert_allclose(model.predict_on_batch(frames[:]), result.scores["hold_out"], atol=1e-6)
-    assert result.job.name == "se_cnn-top3-rotheneder2023-0"
+    assert result.job.name == "se_cnn-top3-annotated-rotheneder2023-0"
     assert not list(folder.rglob("fit"))
 
 
