@@ -188,8 +188,9 @@ def history(histories, *, column="val_loss", ax=None, title="", ylabel=None):
     ax : Axes
     """
     ax = _axes(ax)
-    for label, table in histories.items():
-        ax.plot(table["epoch"] + 1, table[column], marker=".", label=label)
+    for number, (label, table) in enumerate(histories.items()):
+        style = "-" if number < 10 else "--"  # ten colours come round
+        ax.plot(table["epoch"] + 1, table[column], style, marker=".", label=label)
     ax.set(xlabel="epoch", ylabel=ylabel or column.replace("val_", "validation ").replace("_", " "), title=title)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False)

@@ -590,7 +590,7 @@ def test_the_table_of_rules_counts_by_hand(table):
 
 
 def test_the_ensemble_takes_for_each_tag_the_model_that_is_best_on_validation(table):
-    joined, chosen = comparison.ensemble([table.good, table.other], table.labels)
+    joined, chosen = comparison.ensemble([table.good, table.other], table.labels, shrink=0)
     assert chosen.to_dict() == {"a": "good", "b": "other"}
     assert joined.tags == NAMES
     pd.testing.assert_series_equal(joined.hold_out["a"], table.good.hold_out["a"])
@@ -598,9 +598,16 @@ def test_the_ensemble_takes_for_each_tag_the_model_that_is_best_on_validation(ta
     pd.testing.assert_series_equal(joined.validation["b"], table.other.validation["b"])
     labels = table.labels.copy()
     labels.loc[[f"h{k}" for k in range(4)]] = False  # of the hold-out nothing is used
-    assert comparison.ensemble([table.good, table.other], labels)[1].equals(chosen)
+    assert comparison.ensemble([table.good, table.other], labels, shrink=0)[1].equals(chosen)
     labels.loc[[f"v{k}" for k in range(4)], "b"] = False  # b does not occur: the model that is best on the others
-    assert comparison.ensemble([table.good, table.other], labels)[1].to_dict() == {"a": "good", "b": "good"}
+    assert comparison.ensemble([table.good, table.other], labels, shrink=0)[1].to_dict() == {"a": "good", "b": "good"}
+
+
+def test_few_clips_decide_little_in_the_ensemble(table):
+    table.other.validation["a"] = [0.5, 0.1, 0.4, 0.3]  # not as bad as it was: better than the good one on the whole
+    both = [table.good, table.other]
+    assert comparison.ensemble(both, table.labels, shrink=0)[1].to_dict() == {"a": "good", "b": "other"}
+    assert comparison.ensemble(both, table.labels, shrink=1e9)[1].to_dict() == {"a": "other", "b": "other"}
 
 
 def test_the_frequency_of_tags_knows_nothing():

@@ -154,8 +154,11 @@ def mfcc_baseline(mfcc, labels, *, validation, hold_out, seed=0):
     return Clips("MFCC and logistic regression", **tables)
 
 
-def ensemble(many, labels, *, name="best model for each tag"):
+def ensemble(many, labels, *, shrink=10.0, name="best model for each tag"):
     """For each tag the tagger that is best on the validation clips (`rotheneder2023` chapter 7, future work).
+
+    A handful of positive clips says little about which tagger is best: a tag's average precision is drawn towards the
+    tagger's mean over all tags, as if that came from `shrink` more positive clips.
 
     Parameters
     ----------
@@ -163,13 +166,15 @@ def ensemble(many, labels, *, name="best model for each tag"):
         With the same clips and tags.
     labels : pd.DataFrame [clips x tags, bool]
         Used at the validation clips only.
+    shrink : float >= 0
+        0: every tag for itself.
     name : str
 
     Returns
     -------
     clips : Clips
     chosen : pd.Series [tag -> tagger]
-        By average precision on validation; by the mean over tags where a tag does not occur there.
+        A tag that does not occur on validation goes by the mean alone.
     """
     precision = {}
     for clips in many:
@@ -177,7 +182,10 @@ def ensemble(many, labels, *, name="best model for each tag"):
         table = evaluation.tag_table(y, clips.validation.to_numpy(), names=clips.tags)
         precision[clips.name] = table.set_index("tag")["average_precision"]
     precision = pd.DataFrame(precision)
-    chosen = precision.fillna(precision.mean()).idxmax(axis=1)
+    positive = labels.loc[many[0].validation.index, precision.index].sum()
+    own = (positive / (positive + shrink).clip(lower=1)).where(precision.notna().all(axis=1), 0.0)
+    mixed = precision.fillna(0.0).mul(own, axis=0).add(np.outer(1 - own, precision.mean()))
+    chosen = mixed.idxmax(axis=1)
     by_name = {clips.name: clips for clips in many}
     tables = {part: pd.DataFrame({tag: getattr(by_name[model], part)[tag] for tag, model in chosen.items()})
               for part in ("validation", "hold_out")}
