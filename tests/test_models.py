@@ -66,3 +66,14 @@ def test_width_scales_filters_and_units():
     assert model.get_layer("dense").units == 128
     tiny = models.build("ckn19", n_classes=np.int64(2), input_shape=(8, 8, 1), width=1e-6)
     assert min(layer.filters for layer in tiny.layers if hasattr(layer, "filters")) == 1
+
+
+def test_layer_tables_read_like_those_of_the_thesis():
+    ours = models.layer_table(models.build("se_cnn", n_tags=108), activations=True)
+    theirs = published.table("rotheneder2023_5_2_layers_se_cnn")
+    gates = ours["layer"] == "SE-Block"
+    assert list(ours["layer"][:-5]) == [row.replace("MaxPooling (", "MaxPooling2D (") for row in theirs["layer"][:-4]]
+    assert list(ours["output_shape"][gates]) == list(theirs["output_shape"][theirs["layer"] == "SE-Block"])
+    assert ours["parameters"][gates].sum() == 1540  # printed as 0, and missing from the sum of the rows
+    assert list(ours["layer"][-2:]) == ["Sigmoid", "Total"]
+    assert ours["parameters"].iloc[:-1].sum() == ours["parameters"].iloc[-1] == 793_738

@@ -5,6 +5,7 @@ train a narrow copy of the same network. ``width=1.0`` is the source's own netwo
 """
 
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 
 __all__ = ["build", "layer_table", "load", "names"]
@@ -91,13 +92,15 @@ def load(path):
         raise ValueError(f"{path}: no Keras model, or one with layers unknown here ({error}).") from error
 
 
-def layer_table(model):
+def layer_table(model, *, activations=False):
     """A model's layers as the sources list them.
 
     Parameters
     ----------
     model : keras.Model
-        Built.
+        Built. The layers of a squeeze-and-excitation gate, ``gate<n>…``, make one row.
+    activations : bool
+        Name the ReLU of a convolution, as `rotheneder2023` does in chapter 5 and not in chapter 3.
 
     Returns
     -------
@@ -106,15 +109,27 @@ def layer_table(model):
     """
     import pandas as pd
 
-    rows = [(_describe(layer), ", ".join(str(n) for n in layer.output.shape[1:]), layer.count_params())
-            for layer in model.layers]
+    rows = []
+    for name, group in groupby(model.layers, key=lambda layer: _block(layer.name)):
+        layers = list(group)
+        shape = ", ".join(str(n) for n in layers[-1].output.shape[1:])
+        kind = "SE-Block" if name.startswith("gate") else _describe(layers[0], activations)
+        rows.append((kind, shape, sum(layer.count_params() for layer in layers)))
     return pd.DataFrame([*rows, ("Total", "", model.count_params())], columns=["layer", "output_shape", "parameters"])
 
 
-def _describe(layer):
+def _block(name):
+    """The gate that a layer belongs to, else its own name."""
+    return name.split("_")[0] if name.startswith("gate") else name
+
+
+def _describe(layer, activations):
     kind = type(layer).__name__
     size = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     size = f" ({'x'.join(map(str, size if isinstance(size, tuple) else (size,)))})" if size else ""
     rate = f" ({layer.rate})" if kind == "Dropout" else ""
+    if kind == "Activation":
+        return layer.activation.__name__.capitalize()
     names = {"InputLayer": "Input Layer", "BatchNormalization": "Batch Normalization"}
-    return (names.get(kind) or kind.replace("Conv2D", "Convolutional Layer")) + size + rate
+    relu = " (ReLU)" if activations and kind == "Conv2D" and layer.activation.__name__ == "relu" else ""
+    return (names.get(kind) or kind.replace("Conv2D", "Convolutional Layer")) + relu + size + rate
