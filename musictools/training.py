@@ -70,16 +70,8 @@ def fit(model, x, y, *, validation=None, epochs=50, batch_size=64, optimizer="ad
         If x and y do not match, are empty, `best_by` is no column of the history, or an argument is out of range.
     """
     _check(x, y, validation, epochs=epochs, batch_size=batch_size)
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}. Got {optimizer!r}.")
-    if per_clip and not hasattr(x, "order"):
-        raise ValueError("per_clip needs Frames, which know their clips. Got an array.")
-    if patience is not None and (validation is None or best_by is None or patience < 1):
-        raise ValueError(f"patience must be positive and needs validation data and best_by. Got {patience!r}.")
-    if not 0 < learning_rate < math.inf:
-        raise ValueError(f"learning_rate must be positive. Got {learning_rate!r}.")
-    if validation is None and best_by is not None and best_by.startswith("val_"):
-        raise ValueError(f"best_by={best_by!r} needs validation data. Give some, or choose a column of the training.")
+    _check_choices(x, validation, optimizer=optimizer, learning_rate=learning_rate, best_by=best_by, patience=patience,
+                   per_clip=per_clip)
     deterministic(seed)
     model.compile(optimizer=OPTIMIZERS[optimizer](learning_rate), loss=loss, metrics=list(metrics))
     source = _Source(x, y, batch_size=batch_size, seed=seed, per_clip=per_clip)
@@ -277,6 +269,19 @@ def _check(x, y, validation, **counts):
             raise ValueError(f"{what}x has {len(a)} examples, y has {len(b)}.")
     if np.isnan(y).any():
         raise ValueError("y holds NaN.")
+
+
+def _check_choices(x, validation, *, optimizer, learning_rate, best_by, patience, per_clip):
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}. Got {optimizer!r}.")
+    if per_clip and not hasattr(x, "order"):
+        raise ValueError("per_clip needs Frames, which know their clips. Got an array.")
+    if patience is not None and (validation is None or best_by is None or patience < 1):
+        raise ValueError(f"patience must be positive and needs validation data and best_by. Got {patience!r}.")
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be positive. Got {learning_rate!r}.")
+    if validation is None and best_by is not None and best_by.startswith("val_"):
+        raise ValueError(f"best_by={best_by!r} needs validation data. Give some, or choose a column of the training.")
 
 
 class _Source:

@@ -16,8 +16,6 @@ __all__ = ["JOINS", "RULES", "Clips", "clip_scores", "clip_table", "ensemble", "
 
 JOINS = {"union": evaluation.max_by_clip, "mean": evaluation.mean_by_clip}
 RULES = ("half", "f1", "precision")
-RATES = ("roc_auc", "pr_auc", "average_precision", "mcc", "micro_precision", "micro_recall", "macro_precision",
-         "macro_recall", "macro_f1")
 
 
 class Clips:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from musictools import runs, spectrograms, tags
 from musictools.datasets import splits
+from musictools.tagging.protocols import protocol
 
 __all__ = ["IMBALANCE", "Job", "Result", "divide", "grid", "label_table", "open_stores", "run_job", "tasks"]
 
@@ -243,8 +244,6 @@ def tasks(jobs, stores, labels, parts, *, width=1.0, epochs=None, overrides=None
     -------
     tasks : list of dict
     """
-    from musictools.tagging.protocols import protocol
-
     made = []
     for job in jobs:
         shape = spectrograms.model_input(job.model)
@@ -268,8 +267,7 @@ def run_job(task):
     task : dict
         job : Job; store : spectrogram store of the model's front end; labels : pd.DataFrame [clips x tags, bool] to
         learn from; parts : pd.Series [clip id -> part]; length, step; width; norm_momentum; protocol : Protocol;
-        threads : int or None; folder : where progress, the model and the
-        result are kept, or None.
+        threads : int or None; folder : where progress, the model and the result are kept, or None.
 
     Returns
     -------
