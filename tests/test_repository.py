@@ -134,6 +134,7 @@ ROOMS = {  # who may import whom: every room may use those before the bar, none 
     "audio": set(), "published": set(), "runs": set(), "tags": {"published"}, "plots": set(),
     "spectrograms": {"audio", "runs"}, "datasets": {"audio", "tags", "runs"}, "models": set(),
     "training": {"models", "spectrograms", "datasets"}, "evaluation": {"models", "spectrograms", "datasets"},
+    "explain": {"audio", "runs", "plots", "models", "spectrograms", "evaluation"},
     "genres": {"runs", "datasets", "models", "spectrograms", "training", "evaluation"},
     "tagging": {"audio", "tags", "runs", "datasets", "models", "spectrograms", "training", "evaluation"},
 }

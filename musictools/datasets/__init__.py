@@ -20,9 +20,11 @@ def _classes():
     from musictools.datasets.gtzan import Gtzan, GtzanSpectrograms
     from musictools.datasets.magnatagatune import MagnaTagATune
     from musictools.datasets.million_song import MillionSong
+    from musictools.datasets.mir1k import Mir1k
     from musictools.datasets.mtg_jamendo import MtgJamendo
 
-    return {c.name: c for c in (Composed, MagnaTagATune, Gtzan, GtzanSpectrograms, Folder, MtgJamendo, MillionSong)}
+    return {c.name: c for c in (Composed, MagnaTagATune, Gtzan, GtzanSpectrograms, Folder, MtgJamendo, MillionSong,
+                                Mir1k)}
 
 
 def available():

@@ -8,7 +8,7 @@ It knows what no real data set knows: the complete tags of every clip, its instr
 '4/4'
 """
 
-from .annotating import CONCEPTS, annotate, tag_names, truth
+from .annotating import CONCEPTS, annotate, tag_names, tag_stems, truth
 from .composing import Score, Stem, compose
 from .genres import GENRES
 from .planning import ClipPlan, plan
@@ -32,5 +32,6 @@ __all__ = [
     "plan",
     "stems",
     "tag_names",
+    "tag_stems",
     "truth",
 ]

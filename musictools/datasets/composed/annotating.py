@@ -5,6 +5,7 @@ the notes and the plan, never in the genre (but for the genre's own tags); `anno
 between spellings and seldom errs.
 """
 
+import dataclasses
 import functools
 import pathlib
 
@@ -106,6 +107,12 @@ CONCEPTS = {
     "low": (("low",), 0.3),
 }  # fmt: skip
 
+# What single stems can carry; all else is of the clip as a whole. Funky may be the slap bass or the drums' pattern.
+CARRIED = {concept for instrument in INSTRUMENTS.values() for concept in instrument.concepts} - {"funky"} | {
+    "piano_solo", "drums", "percussion", "bongos", "clapping", "chorus", "chant", "vocals", "singing", "female",
+    "female_vocal", "girl", "soprano", "male",
+}  # fmt: skip
+
 OPERA = ("opera", "female opera", "male opera", "operatic")
 WRONG = 0.005  # how often a concept that is not true is written all the same
 DISTORTED, ELECTRIC = (29, 30), (4, 18, 26, 27, 28, 33, 34, 35, 36)
@@ -174,6 +181,36 @@ def annotate(plan):
     return tags
 
 
+def tag_stems(plan, tag):
+    """Tell which stems of a clip carry a tag.
+
+    Parameters
+    ----------
+    plan : ClipPlan
+        One of `planning.plan`.
+    tag : str
+        A MagnaTagATune tag or a descriptor: every spelling of a concept has the same stems.
+
+    Returns
+    -------
+    names : list of str
+        The stems in each of which alone the tag is still true. Empty where the tag is not true of the clip, or belongs
+        to no stem ("slow", "rock", "no vocals").
+
+    Raises
+    ------
+    ValueError
+        If MagnaTagATune has no such tag.
+    """
+    if tag not in tag_names():
+        raise ValueError(f"tag must be one of MagnaTagATune's 188 tags. Got {tag!r}.")
+    score, spelled = compose(plan), {concept for concept, (spellings, _) in CONCEPTS.items() if tag in spellings}
+    if not spelled & CARRIED & _concepts(plan, score):
+        return []
+    alone = {name: dataclasses.replace(score, stems={name: stem}) for name, stem in score.stems.items()}
+    return [name for name, part in alone.items() if spelled & _concepts(plan, part)]
+
+
 def _genre_tags(plan, concepts):
     """Return the genre tags that are true of a clip and how often they are written."""
     tags = {}
@@ -193,7 +230,7 @@ def _facts(plan, score):
     drums = [stem for name, stem in score.stems.items() if name in DRUM_STEMS]
     return {
         "density": len(onsets) / CLIP_SECONDS,
-        "pitch": float(np.median(np.concatenate(pitched)[:, 2])),
+        "pitch": float(np.median(np.concatenate(pitched)[:, 2])) if pitched else np.nan,
         "drummed": {int(pitch) for stem in drums for pitch in stem.notes[:, 2]},
         "programs": {stem.program for stem in score.stems.values() if not stem.is_drum},
         "styles": {part.style for part in plan.style.parts},
@@ -298,4 +335,4 @@ def _mood_rules(plan, score, facts, found):
     }
 
 
-__all__ = ["CONCEPTS", "GENRES", "annotate", "tag_names", "truth"]
+__all__ = ["CONCEPTS", "GENRES", "annotate", "tag_names", "tag_stems", "truth"]

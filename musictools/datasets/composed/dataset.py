@@ -62,6 +62,10 @@ class Composed(MagnaTagATune):
         """What the composer knows of a clip: tempo in bpm, key, chords, meter, genre, instruments, complete tags."""
         return annotating.truth(self._plan(clip_id))
 
+    def tag_stems(self, clip_id, tag):
+        """Names of the stems that carry a tag, list of str; empty if it belongs to none ("slow") or is not true."""
+        return annotating.tag_stems(self._plan(clip_id), tag)
+
     @cached_property
     def complete_descriptors(self):
         """What is true of every clip, whether annotators wrote it or not: as `descriptors`, same rows and columns."""

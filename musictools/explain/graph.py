@@ -1,0 +1,244 @@
+"""A Keras model read as a flat list of layer calls, nested models opened, the sigmoid or softmax at its end left away.
+
+Values (tensors) are numbered: 0 is the input, every call adds the numbers of its outputs.
+"""
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers, ops
+
+__all__ = ["Call", "Graph", "activation_of", "read"]
+
+HEADS = ("sigmoid", "softmax")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer.
+
+    Attributes
+    ----------
+    layer : keras.Layer or keras.Operation
+    node : the record that Keras keeps of the call
+    inputs, outputs : tuple of int
+        Values.
+    headless : bool
+        The layer's own activation is left away.
+    """
+
+    layer: object
+    node: object
+    inputs: tuple
+    outputs: tuple
+    headless: bool = False
+
+    @property
+    def name(self):
+        """The layer's name."""
+        return self.layer.name
+
+    @property
+    def kind(self):
+        """The layer's class, as people write it."""
+        return type(self.layer).__name__
+
+    def shapes(self):
+        """Shapes of the inputs without the batch, tuple of tuple."""
+        return tuple(tuple(t.shape[1:]) for t in self.node.input_tensors)
+
+    def __call__(self, *tensors):
+        """Outputs of the layer for these inputs, a tuple of tensors."""
+        if self.headless:
+            y = ops.matmul(tensors[0], self.layer.kernel)
+            return (y if self.layer.bias is None else ops.add(y, self.layer.bias),)
+        known = {id(k): t for k, t in zip(self.node.input_tensors, tensors)}
+        arguments, options = self.node.arguments.fill_in(known)
+        y = self.layer(*arguments, **options)
+        return tuple(y) if isinstance(y, list | tuple) else (y,)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A model as calls in an order in which they can be made.
+
+    Attributes
+    ----------
+    name : str
+    calls : list of Call
+    output : int
+        The value that holds the logits.
+    input_shape : tuple
+        Without the batch.
+    n_outputs : int
+    head : {"sigmoid", "softmax", None}
+        What stood at the end and is left away.
+    """
+
+    name: str
+    calls: list
+    output: int
+    input_shape: tuple
+    n_outputs: int
+    head: str | None
+
+    def run(self, x, *, replace=None, upto=None):
+        """Evaluate the graph.
+
+        Parameters
+        ----------
+        x : tensor [shape=(n, *input_shape)]
+        replace : dict of int to tensor or None
+            Values that are given and not computed.
+        upto : int or None
+            The value that is wanted; None: the logits.
+
+        Returns
+        -------
+        y : tensor
+        """
+        wanted = self.output if upto is None else upto
+        values = {0: x, **(replace or {})}
+        for call in self.calls:
+            if wanted in values:
+                break
+            for number, tensor in zip(call.outputs, call(*(values[i] for i in call.inputs))):
+                values.setdefault(number, tensor)
+        return values[wanted]
+
+    def consumers(self):
+        """How many calls take each value, the end of the graph counted as one, dict of int to int."""
+        count = {self.output: 1}
+        for call in self.calls:
+            for value in call.inputs:
+                count[value] = count.get(value, 0) + 1
+        return count
+
+    def find(self, name):
+        """The call of a layer by the layer's name.
+
+        Raises
+        ------
+        ValueError
+            If no layer has that name.
+        """
+        for call in self.calls:
+            if call.name == name:
+                return call
+        raise ValueError(f"{self.name} has no layer {name!r}. It has: {', '.join(c.name for c in self.calls)}.")
+
+
+def read(model):
+    """Read a model.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or Sequential, built, with one input and one output of shape (batch, n_outputs).
+
+    Returns
+    -------
+    graph : Graph
+
+    Raises
+    ------
+    ValueError
+        If the model has no graph, several inputs or outputs, or an output that is no vector of neurons.
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"model must be a Keras model. Got {type(model).__name__}.")
+    try:
+        inputs, outputs = model.inputs, model.outputs
+    except (AttributeError, ValueError):
+        inputs = outputs = None
+    if not inputs or not outputs:
+        raise ValueError(f"{model.name} has no graph of layers: only Functional and Sequential models that are built "
+                         "can be read. Subclassed models must be rebuilt as one of them.")
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError(f"{model.name} must have one input and one output. Got {len(inputs)} and {len(outputs)}.")
+    if len(outputs[0].shape) != 2 or outputs[0].shape[1] is None:
+        raise ValueError(f"The output of {model.name} must have shape (batch, n_outputs). Got {outputs[0].shape}.")
+    reader = _Reader(inputs[0])
+    output = reader.value(outputs[0], ())
+    calls, output, head = _without_head(reader.calls, output)
+    return Graph(model.name, _needed(calls, output), output, tuple(inputs[0].shape[1:]), outputs[0].shape[1], head)
+
+
+def activation_of(layer):
+    """Name of a layer's activation, "linear" where it has none, str."""
+    if type(layer).__name__ in ("Sigmoid", "Softmax"):  # a layer, or an operation such as keras.ops.sigmoid
+        return type(layer).__name__.lower()
+    activation = getattr(layer, "activation", None)
+    return "linear" if activation is None else getattr(activation, "__name__", type(activation).__name__)
+
+
+class _Reader:
+    """Walks from a tensor back to the input; `calls` grows in the order of computation."""
+
+    def __init__(self, source):
+        self.calls, self.count = [], 1
+        self.known = {((), id(source)): 0}
+
+    def value(self, tensor, scope):
+        key = scope, id(tensor)
+        if key not in self.known:
+            operation, node_index, tensor_index = tensor._keras_history
+            node = operation._inbound_nodes[node_index]
+            if isinstance(operation, keras.Model):
+                inner = (*scope, (id(operation), node_index))
+                for outside, inside in zip(node.input_tensors, operation.inputs):
+                    self.known[inner, id(inside)] = self.value(outside, scope)
+                self.known[key] = self.value(operation.outputs[tensor_index], inner)
+            else:
+                self._add(operation, node, scope)
+        return self.known[key]
+
+    def _add(self, operation, node, scope):
+        if not node.input_tensors:
+            raise ValueError(f"Layer {operation.name!r} ({type(operation).__name__}) has no input that comes from the "
+                             "model's input.")
+        inputs = tuple(self.value(t, scope) for t in node.input_tensors)
+        outputs = tuple(range(self.count, self.count + len(node.outputs)))
+        self.count += len(outputs)
+        self.calls.append(Call(operation, node, inputs, outputs))
+        for tensor, number in zip(node.outputs, outputs):
+            self.known[scope, id(tensor)] = number
+
+
+def _without_head(calls, output):
+    """Calls and output without a sigmoid or softmax at the end, and its name."""
+    last = next((c for c in calls if output in c.outputs), None)
+    while last is not None and isinstance(last.layer, layers.Dropout | layers.Identity):
+        output = last.inputs[0]
+        last = next((c for c in calls if output in c.outputs), None)
+    if last is None:
+        return calls, output, None
+    name = activation_of(last.layer)
+    behind = last
+    while behind is not None and isinstance(behind.layer, layers.Reshape | layers.Flatten):
+        behind = next((c for c in calls if behind.inputs[0] in c.outputs), None)
+    if behind not in (None, last) and activation_of(behind.layer) in HEADS:
+        raise ValueError(f"The {activation_of(behind.layer)} of layer {behind.name!r} cannot be stripped: "
+                         f"{last.name!r} stands behind it. Put it at the end of the model.")
+    if name in ("linear", "relu", "leaky_relu", "elu"):
+        return calls, output, None
+    if name not in HEADS:
+        raise ValueError(f"The model ends in layer {last.name!r} with activation {name!r}: only sigmoid and softmax "
+                         "heads can be stripped to the logit. End the model in a linear layer.")
+    if isinstance(last.layer, layers.Activation | layers.Softmax) or not isinstance(last.layer, keras.Layer):
+        return calls, last.inputs[0], name
+    if not isinstance(last.layer, layers.Dense):
+        raise ValueError(f"The {name} of the last layer {last.name!r} ({last.kind}) cannot be stripped. Put it into an "
+                         "Activation layer of its own.")
+    headless = Call(last.layer, last.node, last.inputs, last.outputs, headless=True)
+    return [headless if c is last else c for c in calls], output, name
+
+
+def _needed(calls, output):
+    """The calls that `output` depends on."""
+    wanted, needed = {output}, []
+    for call in reversed(calls):
+        if wanted & set(call.outputs):
+            needed.append(call)
+            wanted |= set(call.inputs)
+    return needed[::-1]
