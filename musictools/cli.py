@@ -1,4 +1,4 @@
-"""The command ``musictools``: rebuild a profile, tag songs, look after data sets, look at the machine.
+"""The command ``musictools``: rebuild a profile, tag and explain songs, look after data sets, look at the machine.
 
 Exit status: 0 all well, 1 something failed or is missing, 2 wrong use, 130 interrupted.
 """
@@ -6,6 +6,7 @@ Exit status: 0 all well, 1 something failed or is missing, 2 wrong use, 130 inte
 import argparse
 import os
 import sys
+import time
 from pathlib import Path
 
 from . import __version__, runs
@@ -56,6 +57,7 @@ def _parser():
     rebuild.set_defaults(run=_rebuild)
 
     _add_tag(commands, shared)
+    _add_explain(commands, shared)
 
     data = commands.add_parser("data", help="list, build or validate data sets")
     actions = data.add_subparsers(required=True, metavar="ACTION")
@@ -89,6 +91,26 @@ def _add_tag(commands, shared):
     tag.set_defaults(run=_tag)
 
 
+def _add_explain(commands, shared):
+    command = commands.add_parser("explain", parents=[shared], help="say why a song has its genre and descriptors: a "
+                                                                    "page to see and hear")
+    command.add_argument("song", metavar="SONG", help="audio file")
+    command.add_argument("--out", required=True, metavar="DIR", help="folder for the page, its pictures and sounds")
+    command.add_argument("--tagger", default="tagger", metavar="NAME",
+                         help="a .keras file, or the name of a model of the profile demo (default: tagger)")
+    command.add_argument("--genre", default="genre_model", metavar="NAME",
+                         help="the same of the genre model (default: genre_model); 'none' leaves the genre out")
+    command.add_argument("--method", default="deep_taylor", help="of the relevance (default: deep_taylor)")
+    command.add_argument("--tags", nargs="+", metavar="TAG", help="descriptors to look for (default: those predicted)")
+    command.add_argument("--rule", choices=("f1", "precision", "half"),
+                         help="how the thresholds were chosen (default: f1 where the model has it, else half)")
+    command.add_argument("--seconds", type=_positive, default=60, metavar="N",
+                         help="how much of the song to explain, from its start (default: 60)")
+    command.add_argument("--audio", choices=("flac", "wav", "mp3", "ogg"), default="flac",
+                         help="format of the sounds (default: flac)")
+    command.set_defaults(run=_explain)
+
+
 def _positive(text):
     if not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"must be a positive int. Got {text!r}.")
@@ -117,7 +139,7 @@ def _tag(arguments):
     from .tagging import Tagger
 
     tagger = Tagger.load(_model_file(arguments.model))
-    rule = arguments.rule or ("f1" if "f1" in tagger.card.get("thresholds", {}) else "half")
+    rule = _rule(arguments, tagger)
     for song, stem in zip(arguments.songs, stems):
         y, sr = audio.load(song, sr=tagger.front_end.sr)
         taggram = tagger.taggram(y, sr=sr)
@@ -132,13 +154,56 @@ def _tag(arguments):
     return 0
 
 
-def _model_file(name):
+def _explain(arguments):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    clock = time.perf_counter
+    began = clock()
+    from . import audio
+
+    files = [None if arguments.genre == "none" else _model_file(arguments.genre, notebook="02"),
+             _model_file(arguments.tagger)]
+    y, sr = audio.load(arguments.song)
+    whole, y = len(y) / sr, y[: arguments.seconds * sr]
+    from .explain import page, system
+    from .tagging import GenreClassifier, Tagger
+
+    genre, tagger = None if files[0] is None else GenreClassifier.load(files[0]), Tagger.load(files[1])
+    loaded = clock()
+    song, rule = Path(arguments.song), _rule(arguments, tagger)
+    found = system.ExplanationSystem(genre, tagger).explain(y, sr=sr, tags=arguments.tags, rule=rule,
+                                                            method=arguments.method)
+    explained = clock()
+    about = {"file": song.name, "length": whole, "tagger": tagger.card.get("model"), "tagger_file": str(files[1]),
+             "genre_model": genre and genre.card.get("model"), "genre_file": genre and str(files[0])}
+    index = page.write(Path(arguments.out).expanduser(), found, title=song.stem, audio_format=arguments.audio,
+                       more=about)
+    part = "" if len(y) / sr == whole else f"the first {len(y) / sr:.0f} s of "
+    print(f"{song} ({part}{whole:.1f} s, rule {rule}, {arguments.method})")
+    _print_explanation(found)
+    print(f"  loading {loaded - began:.1f}, explaining {explained - loaded:.1f}, writing {clock() - explained:.1f} s")
+    print(f"  {index}")
+    return 0
+
+
+def _print_explanation(found):
+    if found.genre:
+        print(f"  {found.genre}: {int((found.votes['genre'] == found.genre).sum())} of {len(found.votes)} sections")
+    print(f"  {'descriptor':24} score  threshold  evidence alone  the rest" if len(found.loop) else "  no descriptor")
+    for row in found.loop.itertuples():
+        print(f"  {row.tag:24} {row.clip:5.2f}  {row.threshold:9.2f}  {row.evidence:14.2f}  {row.rest:8.2f}")
+
+
+def _rule(arguments, tagger):
+    return arguments.rule or ("f1" if "f1" in tagger.card.get("thresholds", {}) else "half")
+
+
+def _model_file(name, *, notebook="03"):
     """The file that is meant by a path, or by a name of the profile demo."""
     path = Path(name).expanduser()
     if path.suffix != ".keras" and path.name == name:
         path = runs.root() / "outputs" / "demo" / "models" / f"{name}.keras"
     if not path.is_file():
-        raise ValueError(f"{path}: no such model. Make one with: musictools rebuild --profile demo --only 03")
+        raise ValueError(f"{path}: no such model. Make one with: musictools rebuild --profile demo --only {notebook}")
     return path
 
 

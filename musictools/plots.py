@@ -9,8 +9,11 @@ import warnings
 
 import numpy as np
 
-__all__ = ["bars", "confusion", "figure", "history", "intervals", "layers", "spectrogram", "table_heatmap",
-           "taggram", "waveform"]
+__all__ = ["bars", "confusion", "figure", "heatmap", "history", "intervals", "layers", "spectrogram",
+           "table_heatmap", "taggram", "waveform"]
+
+_SCALE = 99.5  # percentile of the values at which the colours of a heatmap end: one hot cell does not darken the rest
+_GREY = 0.7  # brightness of the loudest cells below a heatmap
 
 
 def figure(*, width=7.0, height=None, rows=1, columns=1, **options):
@@ -56,19 +59,74 @@ def spectrogram(S, *, front_end, ax=None, title="", colorbar=True, vmin=None, vm
     ax : Axes
     """
     ax = _axes(ax)
-    seconds = S.shape[1] * front_end.hop_length / front_end.sr
-    image = ax.imshow(S, origin="lower", aspect="auto", cmap="magma", interpolation="nearest", vmin=vmin, vmax=vmax,
-                      extent=(0, seconds, -0.5, S.shape[0] - 0.5))
-    frequencies = front_end.frequencies()
-    wanted = [f for f in (500, 1000, 2000, 4000, 8000, 16000) if frequencies[0] <= f <= frequencies[-1]]
-    ax.set_yticks(np.interp(wanted, frequencies, np.arange(len(frequencies))), [f"{f:,}" for f in wanted])
-    ax.set(xlabel="time (s)", ylabel="frequency (Hz)", title=title)
+    image = _image(ax, S, front_end, cmap="magma", vmin=vmin, vmax=vmax)
+    ax.set_title(title)
     if colorbar:
         ax.figure.colorbar(image, ax=ax, label="power (dB)")
     return ax
 
 
-def waveform(y, *, sr, ax=None, title=""):
+def heatmap(relevance, *, S=None, front_end=None, ax=None, title="", colorbar=True, label="relevance"):
+    """Relevance over a grey spectrogram (`rotheneder2023` figure 5.3c).
+
+    Values that are nowhere negative are drawn in sequential colours, the more opaque the higher; signed ones in
+    diverging colours around 0. The colours end at the 99.5th percentile of the magnitudes, which the colour bar names;
+    where nearly all cells are 0, at the highest magnitude.
+
+    Parameters
+    ----------
+    relevance : np.ndarray [shape=(n_bins, n_frames)]
+        Of a waveform shape (1, n); drawn are sums over stretches of time, columns behind the waveform.
+    S : np.ndarray [shape=(n_bins, n_frames)] or None
+        What was explained, drawn below in grey: the spectrogram in dB or scaled, or the waveform.
+    front_end : musictools.spectrograms.FrontEnd or None
+        None: the axes count frames and bands.
+    ax : Axes or None
+    title : str
+        " (zero everywhere)" is added where it is so.
+    colorbar : bool
+    label : str
+        At the colour bar.
+
+    Returns
+    -------
+    ax : Axes
+
+    Raises
+    ------
+    ValueError
+        If `relevance` is no matrix, holds NaN or Inf, or has another shape than `S`.
+    """
+    from matplotlib.ticker import ScalarFormatter
+
+    relevance = np.asarray(relevance)
+    if relevance.ndim != 2 or not np.isfinite(relevance).all():
+        raise ValueError(f"relevance must be a finite matrix (n_bins, n_frames). Got shape {relevance.shape}.")
+    if S is not None and np.shape(S) != relevance.shape:
+        raise ValueError(f"S must have the shape of relevance, {relevance.shape}. Got {np.shape(S)}.")
+    ax, wave = _axes(ax), front_end is not None and front_end.kind == "waveform"
+    shown = _sums(relevance) if wave else relevance
+    magnitude = np.abs(shown)
+    signed = bool(shown.min() < -1e-3 * magnitude.max())  # not by rounding alone
+    end = float(np.percentile(magnitude, _SCALE)) or float(magnitude.max())
+    image = _image(ax, shown, front_end, n_frames=relevance.shape[1], zorder=1 if wave else 2,
+                   cmap=_see_through("RdBu_r" if signed else "inferno", signed),
+                   vmin=-(end or 1) if signed else 0, vmax=end or 1)
+    if S is not None and wave:
+        waveform(np.asarray(S)[0], sr=front_end.sr, ax=ax, color="0.3")
+    elif S is not None:
+        low, high = np.percentile(S, (1, 99.9))
+        _image(ax, S, front_end, cmap="gray", vmin=low, vmax=low + max(high - low, 1e-9) / _GREY)
+    ax.set_title(title if end else f"{title} (zero everywhere)".strip())
+    if colorbar:
+        bar = ax.figure.colorbar(image, ax=ax, extend=("both" if signed else "max") if end else "neither",
+                                 pad=0.015, format=ScalarFormatter())
+        bar.formatter.set_powerlimits((-2, 4))
+        bar.set_label(f"{label},\ncolours end at {end:.3g}")
+    return ax
+
+
+def waveform(y, *, sr, ax=None, title="", color="tab:blue"):
     """A waveform as its envelope.
 
     Parameters
@@ -77,7 +135,7 @@ def waveform(y, *, sr, ax=None, title=""):
     sr : int > 0
         Hz.
     ax : Axes or None
-    title : str
+    title, color : str
 
     Returns
     -------
@@ -87,7 +145,7 @@ def waveform(y, *, sr, ax=None, title=""):
     block = max(1, len(y) // 2000)
     parts = y[: len(y) // block * block].reshape(-1, block)
     time = np.arange(len(parts)) * block / sr
-    ax.fill_between(time, parts.min(axis=1), parts.max(axis=1), linewidth=0, color="tab:blue")
+    ax.fill_between(time, parts.min(axis=1), parts.max(axis=1), linewidth=0, color=color)
     ax.set(xlabel="time (s)", ylabel="amplitude", ylim=(-1, 1), xlim=(0, len(y) / sr), title=title)
     return ax
 
@@ -288,6 +346,38 @@ def layers(model, *, ax=None, title=""):
     ax.set_axis_off()
     ax.set_title(title)
     return ax
+
+
+def _image(ax, values, front_end, *, n_frames=None, **options):
+    """Draw a matrix of `n_frames` frames over seconds and Hz; without a front end over frames and bands."""
+    wave = front_end is not None and front_end.kind == "waveform"
+    end = n_frames or values.shape[1]
+    end = end if front_end is None else end * front_end.hop_length / front_end.sr
+    image = ax.imshow(values, origin="lower", aspect="auto", interpolation="nearest", **options,
+                      extent=(0, end, *((-1, 1) if wave else (-0.5, len(values) - 0.5))))
+    ax.set(xlabel="frame" if front_end is None else "time (s)",
+           ylabel="band" if front_end is None else "amplitude" if wave else "frequency (Hz)")
+    if front_end is not None and not wave:
+        frequencies = front_end.frequencies()
+        wanted = [f for f in (500, 1000, 2000, 4000, 8000, 16000) if frequencies[0] <= f <= frequencies[-1]]
+        ax.set_yticks(np.interp(wanted, frequencies, np.arange(len(frequencies))), [f"{f:,}" for f in wanted])
+    return image
+
+
+def _see_through(name, signed):
+    """A colour map that is the more opaque the further from 0."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    colours = colormaps[name](np.linspace(0, 1, 256))
+    colours[:, 3] = np.minimum(1.5 * (np.abs(np.linspace(-1, 1, 256)) if signed else np.linspace(0, 1, 256)), 1)
+    return ListedColormap(colours)
+
+
+def _sums(values, *, columns=1000):
+    """Fewer columns: each the sum of those that it stands for."""
+    block = -(-values.shape[1] // columns)
+    return np.pad(values, ((0, 0), (0, -values.shape[1] % block))).reshape(len(values), -1, block).sum(axis=2)
 
 
 def _axes(ax):

@@ -112,6 +112,8 @@ def _grad_cam(self, x, targets):
 
         self._graphs["cam"][k] = compiled(cam, (None, *self.graph.input_shape), (None, k, self.graph.n_outputs))
     small = ops.convert_to_numpy(self._graphs["cam"][k](x, targets))
+    if small.ndim > x.ndim:  # a spectrogram inside a network of waveforms
+        small = small.mean(axis=1)
     return _stretched(small, x.shape[1:-1]).reshape(len(x), k, *x.shape[1:-1], 1) * np.ones(x.shape[-1], np.float32)
 
 
@@ -162,12 +164,14 @@ def _one_way(function):
 
 def _last_map(graph, name):
     """The value of a layer's feature maps; by default of the last layer that has any."""
+    rank = max(3, len(graph.input_shape) + 1)
     if name is not None:
         call = graph.find(name)
-        if len(call.node.outputs[0].shape) < 3:
-            raise ValueError(f"layer must have feature maps. Got {name!r} with output {call.node.outputs[0].shape}.")
+        if len(call.node.outputs[0].shape) < rank:
+            raise ValueError(f"layer must have feature maps over the input's axes. Got {name!r} with output "
+                             f"{call.node.outputs[0].shape}.")
         return call.outputs[0]
     for call in reversed(graph.calls):
-        if hasattr(call.layer, "kernel_size") and len(call.node.outputs[0].shape) > 2:
+        if hasattr(call.layer, "kernel_size") and len(call.node.outputs[0].shape) >= rank:
             return call.outputs[0]
-    raise ValueError(f"{graph.name} has no convolution, grad_cam needs one.")
+    raise ValueError(f"{graph.name} has no convolution over the input's axes, grad_cam needs one.")

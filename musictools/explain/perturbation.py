@@ -44,8 +44,8 @@ class Perturber:
         return self.logits(x.astype(np.float32)) @ targets.T
 
     def sides(self, given, shape):
-        """A setting's sides for an input's own: the last one for waveforms."""
-        given = tuple(np.atleast_1d(given))
+        """A setting's sides, or one for both, for an input's own: the last one for waveforms."""
+        given = tuple(np.broadcast_to(given, 2))
         sides = given if len(shape) == 3 else given[-1:]
         return tuple(min(int(s), n) for s, n in zip(sides, shape))
 

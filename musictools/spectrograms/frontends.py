@@ -113,6 +113,12 @@ class FrontEnd:
             return librosa.cqt_frequencies(self.n_mels, fmin=librosa.note_to_hz("C1"))
         return librosa.fft_frequencies(sr=self.sr, n_fft=self.n_fft)
 
+    def mel_weights(self):
+        """How much of each FFT bin's power goes to each band, sparse array [shape=(n_mels, n_fft // 2 + 1)]."""
+        if self.kind != "mel":
+            raise ValueError(f"Only a front end of kind 'mel' has mel bands. Got {self.kind!r}.")
+        return _mel_bands(self.sr, self.n_fft, self.n_mels)
+
     def compute(self, y):
         """Decibel spectrogram of a waveform.
 

@@ -1,7 +1,7 @@
-"""A trained tagger with its card: tags for a song of any length, and its taggram.
+"""Trained models with their cards, ready for songs of any length: taggers and genre classifiers.
 
 A card (JSON beside the model, or in the folder ``cards`` beside the folder ``models``) says what the model needs:
-``tags``, ``front_end``, ``length``, ``step`` and, by rule, ``thresholds``.
+``tags`` or ``genres``, ``front_end``, ``length``, ``step`` and, of a tagger, by rule, ``thresholds``.
 """
 
 import json
@@ -14,7 +14,7 @@ import pandas as pd
 from musictools import audio, evaluation
 from musictools.spectrograms import FrontEnd, ModelInput, frames
 
-__all__ = ["Taggram", "Tagger"]
+__all__ = ["GenreClassifier", "Listener", "Tagger", "Taggram"]
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,38 @@ class Taggram:
         return pd.Series(values, index=self.tags, name="score")
 
 
-class Tagger:
-    """A tagger of the suite, ready to hear songs.
+class Listener:
+    """A model with its card, ready to hear songs; `Tagger` and `GenreClassifier` are the two kinds.
 
     Parameters
     ----------
     model : keras.Model
         Scores in (0, 1).
     card : dict
-        tags, front_end (JSON), length, step; thresholds: rule -> {tag: threshold}, where it has been tuned.
+        tags or genres, front_end (JSON), length, step.
+
+    Attributes
+    ----------
+    tags : list of str
+        What the outputs stand for, genres of a genre classifier.
+    front_end : FrontEnd
+    length, step : int
+        Frames of one input, and from one to the next.
     """
 
+    kind, task, names = "listener", None, "tags"  # in words, in cards, and the card's key of the outputs' names
+
     def __init__(self, model, card):
-        missing = {"tags", "front_end", "length", "step"} - set(card)
+        missing = {self.names, "front_end", "length", "step"} - set(card)
         if missing:
-            raise ValueError(f"The card lacks {', '.join(sorted(missing))}; a tagger's card has them.")
-        self.model, self.card, self.tags = model, card, list(card["tags"])
+            raise ValueError(f"The card lacks {', '.join(sorted(missing))}; a {self.kind}'s card has them.")
+        self.model, self.card, self.tags = model, card, list(card[self.names])
         if model.output_shape[-1] != len(self.tags):
-            raise ValueError(f"The card names {len(self.tags)} tags, the model has {model.output_shape[-1]} outputs.")
+            raise ValueError(f"The card names {len(self.tags)} {self.names}, the model has {model.output_shape[-1]} "
+                             "outputs.")
+        if card["front_end"] is None:
+            raise ValueError("The card's front_end is null: the model was trained on spectrograms that nobody here "
+                             "can make, it hears no songs.")
         try:
             self.front_end = FrontEnd.from_json(card["front_end"])
         except (TypeError, ValueError) as error:
@@ -80,21 +94,21 @@ class Tagger:
 
     @classmethod
     def load(cls, path):
-        """Read a tagger and its card.
+        """Read a model and its card.
 
         Parameters
         ----------
         path : str or Path
-            The ``.keras`` file that notebook 03 wrote.
+            The ``.keras`` file that notebook 02 (genres) or 03 (tags) wrote.
 
         Returns
         -------
-        tagger : Tagger
+        listener : of the class asked
 
         Raises
         ------
         ValueError
-            If there is no such file, no card, or it belongs to no tagger.
+            If there is no such file, no card, or it belongs to a model of another kind.
         """
         from musictools import models
 
@@ -108,8 +122,8 @@ class Tagger:
             content = json.loads(card.read_text())
         except json.JSONDecodeError as error:
             raise ValueError(f"{card}: no JSON ({error}).") from None
-        if content.get("task") != "tags":
-            raise ValueError(f"{path} is no tagger: its card says task={content.get('task')!r}.")
+        if content.get("task") != cls.task:
+            raise ValueError(f"{path} is no {cls.kind}: its card says task={content.get('task')!r}.")
         return cls(model, content)
 
     def inputs(self, y):
@@ -151,6 +165,22 @@ class Tagger:
         scores = evaluation.predict(self.model, self.inputs(y), batch_size=16)
         hop = self.front_end.hop_length / self.front_end.sr
         return Taggram(scores, np.arange(len(scores)) * self.step * hop, self.length * hop, self.tags)
+
+
+class GenreClassifier(Listener):
+    """A genre classifier of the suite. Its inputs follow each other without gaps, whatever the card's step."""
+
+    kind, task, names = "genre classifier", "genre", "genres"
+
+    def __init__(self, model, card):
+        super().__init__(model, card)
+        self.step = min(self.step, self.length)
+
+
+class Tagger(Listener):
+    """A tagger of the suite; its card may hold ``thresholds``: rule -> {tag: threshold}, where it has been tuned."""
+
+    kind, task = "tagger", "tags"
 
     def decide(self, scores, *, rule="f1"):
         """Which tags a clip gets.

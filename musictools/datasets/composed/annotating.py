@@ -204,11 +204,17 @@ def tag_stems(plan, tag):
     """
     if tag not in tag_names():
         raise ValueError(f"tag must be one of MagnaTagATune's 188 tags. Got {tag!r}.")
-    score, spelled = compose(plan), {concept for concept, (spellings, _) in CONCEPTS.items() if tag in spellings}
-    if not spelled & CARRIED & _concepts(plan, score):
-        return []
+    spelled = {concept for concept, (spellings, _) in CONCEPTS.items() if tag in spellings}
+    whole, alone = _carried(plan)
+    return [name for name, concepts in alone.items() if spelled & concepts] if spelled & whole else []
+
+
+@functools.lru_cache(maxsize=64)
+def _carried(plan):
+    """Concepts of a clip that single stems can carry, and all that would be true of each stem alone."""
+    score = compose(plan)
     alone = {name: dataclasses.replace(score, stems={name: stem}) for name, stem in score.stems.items()}
-    return [name for name, part in alone.items() if spelled & _concepts(plan, part)]
+    return CARRIED & _concepts(plan, score), {name: _concepts(plan, part) for name, part in alone.items()}
 
 
 def _genre_tags(plan, concepts):
