@@ -122,7 +122,7 @@ def heatmap(relevance, *, S=None, front_end=None, ax=None, title="", colorbar=Tr
         bar = ax.figure.colorbar(image, ax=ax, extend=("both" if signed else "max") if end else "neither",
                                  pad=0.015, format=ScalarFormatter())
         bar.formatter.set_powerlimits((-2, 4))
-        bar.set_label(f"{label},\ncolours end at {end:.3g}")
+        bar.set_label(f"{label},\n".lstrip(",\n") + f"colours end at {end:.3g}")
     return ax
 
 

@@ -3,23 +3,27 @@
 Conventions
 -----------
 All scores are such that less is better; a score passes up to its limit, inclusive. NaN was not tested: the method has
-no ledger, or nothing could be compared. The limits are conventions and not laws. What was measured on four narrow
-taggers of the composed corpus, ten methods and two baselines, is the reason for each:
+no ledger, or nothing could be compared. The limits are conventions and no laws; beside each is what was measured on
+four narrow taggers of the composed corpus (vgg_cnn, fcn4, se_cnn, short_chunk; 10 clips, means over clips):
 
 RANDOMISATION = 0.5
-    Mean rank correlation with the maps of the same model whose later half of the layers is randomised. Energy has 1 by
-    definition, gradients and LRP-epsilon have 0.0; guided backpropagation and Deep Taylor lie at 0.7 to 0.9, and
-    nothing lay between. Later half, since a map that ignores the later layers can still change when all are random.
-CLASS_SENSITIVITY = 0.8
-    Mean rank correlation with the maps of other tags for the same input. Tags share evidence, so some likeness is
-    right.
-ENERGY_CORRELATION = 0.8
-    Absolute rank correlation with the input's energy.
+    Rank correlation with the maps of the same model whose later half of the layers is randomised. Energy has 1 by
+    definition, Deep Taylor 0.5 to 1.0 (bounded 0.3 to 0.9), guided backpropagation 0.6 to 0.9; gradients, LRP-epsilon
+    and composites, Grad-CAM and occlusion at most 0.2. Later half, since a map that ignores the later layers still
+    changes when all are random: Deep Taylor would have 0.2 to 0.7.
+CLASS_SENSITIVITY = 0.5
+    Rank correlation with the maps of other tags for the same input. Tags share evidence, so some likeness is right; but
+    the same methods lie at 0.75 to 1.0, and all others at 0.1 or less. A single coarse map may be like another's by
+    chance: of Grad-CAM single maps reach 0.7.
+ENERGY_CORRELATION = 0.7
+    Absolute rank correlation with the input's energy: beyond 0.7, energy says half of the variance of the ranks. The
+    highest mean is 0.6 (Deep Taylor), that of single maps 0.75.
 STABILITY = 1.0
-    Relative change of the map under noise of 1 % of the input's range that leaves the decision. Beyond 1 the map and
-    the noisy map differ by more than the map is long: two unrelated maps differ by 1.4.
+    Relative change of the map, less its mean, under noise of 1 % of the input's range that leaves the decision. 1 is a
+    correlation of 0.5, unrelated maps have 1.4. Gradients reach 0.95, Deep Taylor 0.5, Grad-CAM 0.3.
 CONSERVATION = 1e-4
-    Largest open amount of a layer in the ledger, over what was explained. More is an error of the implementation.
+    Largest open amount of a layer in the ledger, over what was explained; the worst map counts. Measured: 5e-7. More is
+    an error of the implementation, not of the method.
 """
 
 from dataclasses import dataclass
@@ -32,7 +36,7 @@ from musictools.explain import randomised, sanity
 __all__ = ["CLASS_SENSITIVITY", "CONSERVATION", "ENERGY_CORRELATION", "LIMITS", "RANDOMISATION", "STABILITY", "Badge",
            "ModelBadge", "badge"]
 
-RANDOMISATION, CLASS_SENSITIVITY, ENERGY_CORRELATION, STABILITY, CONSERVATION = 0.5, 0.8, 0.8, 1.0, 1e-4
+RANDOMISATION, CLASS_SENSITIVITY, ENERGY_CORRELATION, STABILITY, CONSERVATION = 0.5, 0.5, 0.7, 1.0, 1e-4
 LIMITS = {"randomisation": RANDOMISATION, "class sensitivity": CLASS_SENSITIVITY,
           "energy correlation": ENERGY_CORRELATION, "stability": STABILITY, "conservation": CONSERVATION}
 _OTHERS, _DRAWS = 4, 2  # other neurons and noisy inputs a map
@@ -182,7 +186,7 @@ def badge(model, x, neuron, *, method="deep_taylor", reference=None, limits=None
     Examples
     --------
     >>> print(badge(model, x, neuron=3, method="energy").text)  # doctest: +SKIP
-    passes 1 of 4: stability 0.02; fails: randomisation 1.00 > 0.5, class sensitivity 1.00 > 0.8, ...
+    passes 1 of 4: stability 0.02; fails: randomisation 1.00 > 0.5, class sensitivity 1.00 > 0.5, ...
     """
     of = ModelBadge(model, x, neuron, method=method, limits=limits, batch_size=batch_size, seed=seed, **options)
     badges = of(x, neuron, reference=reference)

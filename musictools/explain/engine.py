@@ -57,8 +57,8 @@ class Propagation:
         self.on_path = [step for step in path if isinstance(step, Linear)][::-1]
         for step in self.on_path:
             _check_rule(step)
-        self.steps = [step.name for step in self.on_path]
-        self.rules = [step.rule.name for step in self.on_path]
+        self.steps = [*(step.name for step in self.on_path), "input"]
+        self.rules = [*(step.rule.name for step in self.on_path), ""]
         self.needs_bounds = any(isinstance(step.rule, rules.ZBox) for step in self.on_path)
         self._graphs = {}
 
@@ -77,7 +77,8 @@ class Propagation:
         -------
         relevance : np.ndarray [shape=(n, k, *input_shape)]
         balance : np.ndarray [shape=(n, k, n_steps, 5)] or None
-            For every step: arrived, passed, absorbed by the bias, by the stabiliser, lost.
+            For every step: arrived, passed, absorbed by the bias, by the stabiliser, lost. The last row is the input:
+            what should arrive by the rows above, what is there, and what padding took.
         logit : np.ndarray [shape=(n, k)]
             Of the targets, less the offset.
 
@@ -124,7 +125,7 @@ class Propagation:
         start = ops.maximum(logit, 0.0) if self.positive_start else logit
         reached, absorbed = self.head.backward_from(values[below], start, targets, offset, bounds.get(below))
         balance = [self._row(ops.reshape(start, (-1,)), [reached], absorbed)]
-        relevance = {below: reached}
+        relevance, padding = {below: reached}, 0.0
         for step in self.plan.steps[-2::-1]:
             if step.output not in relevance:
                 continue
@@ -138,8 +139,20 @@ class Propagation:
                 relevance[number] = relevance[number] + part if number in relevance else part
             if isinstance(step, Linear):
                 balance.append(self._row(arrived, parts, absorbed))
-        balance = ops.stack(balance, axis=1) if self.accounts else 0.0
-        return relevance.get(0, 0.0 * repeat(x, k)), balance, logit
+            elif isinstance(step, Move) and self.accounts:
+                padding = padding + _sum(arrived) - _sum(parts[0])
+        found = relevance.get(0, 0.0 * repeat(x, k))
+        return found, self._closed(balance, found, padding), logit
+
+    def _closed(self, balance, found, padding):
+        """All rows, and that of the input."""
+        if not self.accounts:
+            return 0.0
+        balance, there = ops.stack(balance, axis=1), _sum(found)
+        due = balance[:, 0, 0] - ops.sum(balance[:, :, 2:], axis=(1, 2))
+        none = 0.0 * there
+        last = ops.stack([due, there, none, none, padding + none], axis=-1)
+        return ops.concatenate([balance, last[:, None]], axis=1)
 
     def _row(self, arrived, parts, absorbed):
         if not self.accounts:

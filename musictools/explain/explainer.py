@@ -101,6 +101,7 @@ class Explainer:
         self.method, self.seed = method, int(seed)
         self.batch_size = _positive("batch_size", batch_size)
         self.options = {**_DEFAULTS[method], **options}
+        _check_values(self.options)
         self.graph = read(model)
         self.logits = _Logits(self.graph)
         if method in engine.OPTIONS:
@@ -238,6 +239,33 @@ def _check_method(method, options):
     if unknown:
         known = ", ".join(_DEFAULTS[method]) or "none"
         raise ValueError(f"{method} has no option {sorted(unknown)[0]!r}. It has: {known}.")
+
+
+_COUNTS = ("n_samples", "steps", "n_masks", "n_draws")
+_NOT_NEGATIVE = ("epsilon", "gamma", "noise", "ridge")
+_SIDES = ("patch", "stride", "grid")
+
+
+def _check_values(options):
+    """Refuse numbers out of range; rules, layers and fills are looked at where they are used."""
+    for name, value in options.items():
+        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if name in _COUNTS:
+            _positive(name, value)
+        elif name in _NOT_NEGATIVE and not (number and 0 <= value < np.inf):
+            raise ValueError(f"{name} must be a number of at least 0. Got {value!r}.")
+        elif name == "keep" and not (number and 0 < value < 1):
+            raise ValueError(f"keep must lie in (0, 1). Got {value!r}.")
+        elif name in ("low", "high") and value is not None and not (number and np.isfinite(value)):
+            raise ValueError(f"{name} must be a finite number or None. Got {value!r}.")
+        elif name in _SIDES and value is not None:
+            for side in value if isinstance(value, list | tuple) else [value]:
+                _positive(name, side)
+    if options.get("stride") is not None:
+        pairs = zip(np.broadcast_to(options["stride"], 2), np.broadcast_to(options["patch"], 2))
+        if any(stride > patch for stride, patch in pairs):
+            raise ValueError(f"stride must not exceed patch, cells between would not be heard. Got {options['stride']} "
+                             f"and {options['patch']}.")
 
 
 def _positive(name, value):

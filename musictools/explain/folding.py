@@ -183,6 +183,8 @@ class _Planner:
         layer, shape = call.layer, call.shapes()[0]
         if layer.axis not in (-1, len(shape)):
             return self.refuse(call, f"normalises axis {layer.axis}, only the last one can be folded, and so")
+        if call.node.arguments.kwargs.get("training"):
+            return self.refuse(call, "normalises by its batch (training=True), and so")
         gamma = 1.0 if layer.gamma is None else _array(layer.gamma)
         beta = 0.0 if layer.beta is None else _array(layer.beta)
         a = gamma / np.sqrt(_array(layer.moving_variance) + layer.epsilon)

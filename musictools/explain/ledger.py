@@ -17,7 +17,7 @@ class Ledger:
     Attributes
     ----------
     layers : list of str
-        From the output to the input.
+        From the output to the input; the last row, "input", compares what should arrive there with what is there.
     rules : list of str
     entries : np.ndarray [shape=(n_maps, n_layers, 5)]
         arrived, passed, bias (absorbed by it), stabiliser (by epsilon), lost (nothing contributed).

@@ -74,7 +74,7 @@ def layer_groups(model):
     groups : list of list of str
         Names of a layer with trainable weights and of the batch normalisations behind it.
     """
-    return [[layer.name for layer in group] for group in _groups(_graph(_copy(model)))]
+    return [[layer.name for layer in group] for group in _groups(_copy(model)[1])]
 
 
 def scrambled(model, names, *, seed=0, x=None):
@@ -93,8 +93,7 @@ def scrambled(model, names, *, seed=0, x=None):
     -------
     copy : keras.Model
     """
-    copy = _copy(model)
-    graph = _graph(copy)
+    copy, graph = _copy(model)
     groups = _groups(graph)
     unknown = [name for name in names if name not in [group[0].name for group in groups]]
     if isinstance(names, str) or unknown:
@@ -133,8 +132,7 @@ def label_swapped(model, first, second):
     """
     from keras import layers
 
-    copy = _copy(model)
-    graph = _graph(copy)
+    copy, graph = _copy(model)
     for name, value in (("first", first), ("second", second)):
         if not isinstance(value, int | np.integer) or not 0 <= value < graph.n_outputs:
             raise ValueError(f"{name} must be an int from 0 to {graph.n_outputs - 1}. Got {value!r}.")
@@ -149,18 +147,18 @@ def label_swapped(model, first, second):
 
 
 def _copy(model):
+    """A copy of a model and its graph, frozen layers thawed: constants that no training could move stay apart."""
     import keras
+
+    from musictools.explain.graph import read
 
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    copy.trainable = True  # frozen layers are randomised too; constants, which no training could move, are not
-    return copy
-
-
-def _graph(model):
-    from musictools.explain.graph import read
-
-    return read(model)
+    graph = read(copy)
+    for call in graph.calls:
+        if isinstance(call.layer, keras.Layer):
+            call.layer.trainable = True
+    return copy, graph
 
 
 def _groups(graph):

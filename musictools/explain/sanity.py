@@ -6,8 +6,9 @@ Functions take a Keras model, for which they prepare a method, or an `explain.Ex
 `randomisation_curve` needs the model. `x` and `neuron` are those of `explain.relevance`, but no list of neurons.
 
 Maps are compared cell by cell and signs included: *spearman* is the rank correlation of signed maps, *absolute* that of
-their absolute values, *ssim* the structural similarity of maps divided by their largest absolute value, in a window of
-7 cells and a range of 2, the same for all pairs. A map that is constant has no ranks: NaN, left out of means.
+their absolute values, *ssim* the structural similarity of absolute values, divided by the largest, in a window of 7
+cells (of signed maps it would be positive for opposite ones: luminance and contrast both change sign). A map that is
+constant has no ranks: NaN, left out of means.
 
 Deep Taylor explains positive logits only, and most logits are negative. As its maps do not depend on how far the logit
 lies above the reference but for a factor, maps of sigmoid neurons are taken here from a reference whose logit is 1
@@ -134,7 +135,8 @@ def randomisation_curve(model, x, neuron, *, method="deep_taylor", order="top_do
         over samples, spread: standard deviation of spearman, complexity, complexity_rise: relative to the first row,
         maps: samples whose maps could be compared.
     """
-    x, draws = np.asarray(x, dtype=np.float32), _noisy(x, noise, n_noisy, seed) if n_noisy else [x]
+    x = np.asarray(x, dtype=np.float32)
+    draws = list(_noisy(x, noise, n_noisy, seed)) if n_noisy else [x]
 
     def maps(network):
         explainer = explain.Explainer(network, method=method, seed=seed, batch_size=batch_size, ledger=False, **options)
@@ -240,7 +242,8 @@ def batch_consistency(model, x, neuron, *, method="deep_taylor", seed=0, **optio
     Returns
     -------
     error : float
-        Largest difference over the largest absolute value of the maps.
+        Largest difference over the largest absolute value of the maps. Rounding differs between batch sizes; where a
+        ReLU or a maximum is decided by it, a dozen cells may differ by some percent. Errors of batching touch many.
     """
     if len(x) < 2:
         raise ValueError(f"x must hold at least two samples. Got {len(x)}.")
@@ -345,12 +348,12 @@ def _noisy(x, noise, n_draws, seed):
 def _ssim(first, second):
     from skimage.metrics import structural_similarity
 
-    first, second = np.squeeze(first), np.squeeze(second)
-    highest = np.abs(first).max(), np.abs(second).max()
+    first, second = (np.abs(np.squeeze(one)) for one in (first, second))
+    highest = first.max(), second.max()
     if not min(highest):
         return np.nan
     window = min(_WINDOW, (min(first.shape) - 1) // 2 * 2 + 1)
-    return float(structural_similarity(first / highest[0], second / highest[1], win_size=window, data_range=2.0))
+    return float(structural_similarity(first / highest[0], second / highest[1], win_size=window, data_range=1.0))
 
 
 def _difference(first, second):

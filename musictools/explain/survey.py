@@ -16,6 +16,8 @@ from musictools.spectrograms import ModelInput
 __all__ = ["accepted", "carried", "explainers", "faithful", "ledgers", "localised", "loops",
            "some_of_each", "trust"]
 
+_NEVER_BLANK = 1e-6  # a reference below any score
+
 
 def explainers(model, methods, **options):
     """Prepare methods.
@@ -31,7 +33,8 @@ def explainers(model, methods, **options):
     Returns
     -------
     prepared : dict of str to callable
-        Label -> function of ``(x, neuron, **more)`` that returns an `Explanation`.
+        Label -> function of ``(x, neuron, reference=None)`` that returns an `Explanation`; where a method has a
+        contrast the reference is left out.
     """
     prepared = {}
     for label, own in methods.items():
@@ -45,8 +48,10 @@ class _Prepared:
     def __init__(self, explainer, contrast):
         self.explainer, self.contrast = explainer, contrast
 
-    def __call__(self, x, neuron, **more):
-        return self.explainer(x, neuron, contrast=self.contrast, **more)
+    def __call__(self, x, neuron, reference=None):
+        if self.contrast is not None:
+            return self.explainer(x, neuron, contrast=self.contrast)
+        return self.explainer(x, neuron, reference=reference)
 
 
 def carried(listener, data, ids):
@@ -122,7 +127,8 @@ def localised(listener, data, ids, *, methods, per_clip=2):
         chosen = np.linspace(0, len(x) - 1, min(per_clip, len(x))).astype(int)
         x, neurons = x[chosen], [listener.tags.index(tag) for tag in carriers]
         for label, method in methods.items():
-            maps = _matrix(method(x, neurons).relevance)
+            blank = label.startswith("deep_taylor")  # where the logit is negative; the reference is but a factor
+            maps = _matrix(method(x, neurons, reference=_NEVER_BLANK if blank else None).relevance)
             for k, (tag, names) in enumerate(carriers.items()):
                 mask = localisation.cut(localisation.target_mask(shares, names), model_input)[chosen]
                 rows.append(localisation.localise(maps[:, k], mask, energy=_matrix(x), clip=clip_id, tag=tag,
@@ -213,7 +219,7 @@ def faithful(listener, x, table, *, methods, fills=faithfulness.FILLS, steps=10,
     network, neuron = logits(listener.model), table["neuron"].to_numpy()
     lines, scores = [], []
     for label, method in methods.items():
-        relevance = method(x, neuron).relevance
+        relevance = method(x, neuron, reference=table["threshold"].to_numpy().clip(1e-6, 1 - 1e-6)).relevance
         for fill in fills:
             row = {"method": label, "fill": fill}
             for kind in ("deletion", "insertion"):

@@ -142,18 +142,16 @@ class Probe:
         Of `TARGETS`, for methods that need a pass through the network for each.
     examples : np.ndarray [shape=(n, *input_shape)] or None
         Inputs that the shuffled network's normalisations are fitted to; needed by ``/shuffled``.
-    all_tags : bool
-        Whether ``parts`` is measured for every tag of the network.
     """
 
-    def __init__(self, tagger, methods=FEW, *, targets=TARGETS, examples=None, all_tags=False):
+    def __init__(self, tagger, methods=FEW, *, targets=TARGETS, examples=None):
         for name, given, known in (("methods", methods, METHODS), ("targets", targets, TARGETS)):
             unknown = set(given) - set(known)
             if unknown:
                 raise ValueError(f"{name} must be some of {', '.join(known)}. Got {sorted(unknown)[0]!r}.")
         if examples is None and any(m.endswith("/shuffled") for m in methods):
             raise ValueError("examples must be given for the shuffled network. Got None.")
-        self.tagger, self.methods, self.targets, self.all_tags = tagger, tuple(methods), tuple(targets), all_tags
+        self.tagger, self.methods, self.targets = tagger, tuple(methods), tuple(targets)
         self.length = tagger.model.input_shape[2]
         self.names, self.combine = _targets(tagger.tags)
         self.logits, self._explainers, self._networks = {}, {}, {"": tagger.model}
@@ -181,28 +179,49 @@ class Probe:
         levels : dict
             The clip's logits, with the voice as it is and 20 dB lower (``… down``), and masses likewise.
         """
-        n_samples = self.length * self.tagger.front_end.hop_length
-        voice, rest = clip.voice[:n_samples], clip.accompaniment[:n_samples]
-        mix, lower = voice + rest, 10 ** (-_DOWN / 20) * voice + rest
-        S = self.tagger.levels(mix)
-        cells, heard = voice_cells(self.tagger.levels(voice), self.tagger.levels(rest), S)
-        truth = _Truth(self.tagger.scale(S), cells, heard, _sung(clip, S.shape[1], self.tagger.front_end))
-        quiet = self.tagger.levels(lower)
-        song = _Song(S, truth.x, self.tagger.scale(quiet, top=S.max()))
-        song.scores = self._scores("", song.x[None])[0]
+        song, other, truth = self._hear(clip)
         label = {"clip": clip.name, "singer": clip.singer}
         rows = [label | {"method": method, "target": target, "form": form} | truth.measure(R)
                 for method in self.methods for target, raw in self.maps(method, song).items()
-                for form, R in _forms(raw, song.x, FORMS[:1] if target.startswith("tag ") else FORMS)]  # fmt: skip
+                for form, R in _forms(raw, song.x)]  # fmt: skip
         levels = label | {"best": self.names[self._best(song)]} | dict(zip(self.names, song.scores))
-        other = _Song(quiet, self.tagger.scale(quiet), None)
-        other.scores = self._scores("", other.x[None])[0]
         levels |= {f"{name} down": score for name, score in zip(self.names, other.scores)}
         for method in [m for m in _FOLLOWED if m in self.methods and down]:
             for end, one in (("", song), (" down", other)):
                 R = self.maps(method, one, best=self._best(song))["vocals"]
-                levels[f"mass {method}{end}"] = _mass(R, cells)
+                levels[f"mass {method}{end}"] = _mass(R, truth.cells)
         return rows, levels
+
+    def every_tag(self, clip, methods=("deep_taylor", "lrp_composite", "parts")):
+        """Evidence of every tag against *instrumental*: is that of vocal tags more on the voice than that of others?
+
+        Parameters
+        ----------
+        clip : Clip
+        methods : sequence of str
+
+        Returns
+        -------
+        rows : list of dict
+            As of `measure`, in the form ``smoothed``; the target is the tag.
+        """
+        song, _, truth = self._hear(clip)
+        label = {"clip": clip.name, "singer": clip.singer}
+        return [label | {"method": method, "target": tag, "form": FORMS[1]} | truth.measure(_forms(R, song.x)[1][1])
+                for method in methods for tag, R in self._against_instrumental(method, song)]  # fmt: skip
+
+    def _hear(self, clip):
+        """The clip, the clip with its voice turned down, and what is true of it."""
+        n_samples = self.length * self.tagger.front_end.hop_length
+        voice, rest = clip.voice[:n_samples], clip.accompaniment[:n_samples]
+        S, quiet = (self.tagger.levels(gain * voice + rest) for gain in (1, 10 ** (-_DOWN / 20)))
+        cells, heard = voice_cells(self.tagger.levels(voice), self.tagger.levels(rest), S)
+        truth = _Truth(self.tagger.scale(S), cells, heard, _sung(clip, S.shape[1], self.tagger.front_end))
+        song = _Song(S, truth.x, self.tagger.scale(quiet, top=S.max()))
+        other = _Song(quiet, self.tagger.scale(quiet), None)
+        for one in (song, other):
+            one.scores = self._scores("", one.x[None])[0]
+        return song, other, truth
 
     def maps(self, method, song, *, best=None):
         """Maps (n_mels, n_frames) of one method by target."""
@@ -214,8 +233,6 @@ class Probe:
             found = self._parts(kind, song) if name == "parts" else self._perturbed(name, song)
             wanted = {"vocals": best, "vocals - instrumental": best + len(BASE_RATES) + 1}
             wanted |= {tag: i for i, tag in enumerate(self.names[: len(BASE_RATES) + 1])}
-            if self.all_tags and method == "parts":
-                wanted |= {f"tag {tag}": len(self.names) + i for i, tag in enumerate(self.tagger.tags)}
             return {target: found[i] for target, i in wanted.items()}
         numbers = dict(zip(TARGETS, (best, best + len(BASE_RATES) + 1, len(BASE_RATES))))
         outputs = [numbers[target] for target in self.targets]
@@ -224,6 +241,21 @@ class Probe:
         else:
             found = self._explained(name, kind, song.x[None], outputs)
         return dict(zip(self.targets, _folded(found, song.x.shape[1])))
+
+    def _against_instrumental(self, method, song):
+        """Pairs of tag and map (n_mels, n_frames)."""
+        tags, combine = list(self.tagger.tags), np.eye(len(self.tagger.tags), dtype=np.float32)
+        number = tags.index(INSTRUMENTAL)
+        others = [i for i in range(len(tags)) if i != number]
+        combine = (combine[others] - combine[number]).T
+        if method == "parts":
+            maps = np.tensordot(combine.T, self._parts("", song)[len(self.names) :], axes=1)
+        else:
+            self._networks.setdefault("every tag", _combined(self.tagger.model, combine))
+            groups = np.array_split(np.arange(len(others)), -(-len(others) // 7))  # memory
+            maps = np.concatenate([self._explained(method, "every tag", song.x[None], g.tolist()) for g in groups])
+            maps = _folded(maps, song.x.shape[1])
+        return zip([tags[i] for i in others], maps)
 
     def _best(self, song):
         """Number of the vocal tag that stands out most."""
@@ -303,12 +335,12 @@ class _Truth:
                 "mass": _mass(R, self.cells), "area": self.cells.mean()}  # fmt: skip
 
 
-def compare(tagger, clips, methods=FEW, *, targets=TARGETS, all_tags=False):
+def compare(tagger, clips, methods=FEW, *, targets=TARGETS):
     """All methods on all clips.
 
     Parameters
     ----------
-    tagger, methods, targets, all_tags
+    tagger, methods, targets
         As of `Probe`.
     clips : sequence of Clip
 
@@ -321,7 +353,7 @@ def compare(tagger, clips, methods=FEW, *, targets=TARGETS, all_tags=False):
     """
     clips = list(clips)
     examples = np.concatenate([tagger.inputs(c.voice + c.accompaniment)[:1] for c in clips[:9]])
-    probe = Probe(tagger, methods, targets=targets, examples=examples, all_tags=all_tags)
+    probe = Probe(tagger, methods, targets=targets, examples=examples)
     found = [probe.measure(clip) for clip in clips]
     return pd.DataFrame([row for rows, _ in found for row in rows]), pd.DataFrame([levels for _, levels in found])
 
@@ -447,11 +479,11 @@ def _folded(maps, n_frames):
     return total / np.maximum(np.bincount(places, minlength=n_frames), 1)
 
 
-def _forms(R, x, wanted):
+def _forms(R, x):
     from scipy.ndimage import gaussian_filter
 
-    smooth = gaussian_filter(R, (1, 2)) if wanted != FORMS[:1] else R
-    return zip(wanted, (R, smooth, np.maximum(smooth, 0) * x))
+    smooth = gaussian_filter(R, (1, 2))
+    return list(zip(FORMS, (R, smooth, np.maximum(smooth, 0) * x)))
 
 
 def _without_network(name, x):
