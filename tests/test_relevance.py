@@ -303,8 +303,8 @@ class TestLedger:
 
 
 def test_accounts_say_what_padding_took():
-    model = keras.Sequential([L.Input((6, 6, 1)), L.ZeroPadding2D(2), L.Conv2D(3, 3, activation="relu"), L.Flatten(),
-                              L.Dense(2)])  # fmt: skip
+    model = keras.Sequential([layers.Input((6, 6, 1)), layers.ZeroPadding2D(2),
+                              layers.Conv2D(3, 3, activation="relu"), layers.Flatten(), layers.Dense(2)])  # fmt: skip
     x = np.random.default_rng(0).uniform(0, 1, (2, 6, 6, 1)).astype(np.float32)
     found = explain.relevance(model, x, 0, method="lrp_composite", input="flat")
     last = found.ledger.to_frame(0).iloc[-1]
@@ -318,7 +318,8 @@ def test_accounts_say_what_padding_took():
 def test_accounts_find_a_lost_branch(monkeypatch):
     from musictools.explain import engine
 
-    model = keras.Sequential([L.Input((6, 6, 1)), L.Conv2D(3, 3, activation="relu"), L.Flatten(), L.Dense(2)])
+    model = keras.Sequential([layers.Input((6, 6, 1)), layers.Conv2D(3, 3, activation="relu"), layers.Flatten(),
+                              layers.Dense(2)])  # fmt: skip
     x = np.random.default_rng(0).uniform(0, 1, (2, 6, 6, 1)).astype(np.float32)
     whole = engine.Propagation._closed
     monkeypatch.setattr(engine.Propagation, "_closed", lambda self, b, found, p: whole(self, b, 0.5 * found, p))
