@@ -171,7 +171,9 @@ def test_evidence_holds_the_tone_and_the_loop_closes(found):
     assert loop[["accepted", "kept", "lost"]].all().all()
     table = found.descriptors.set_index("tag")
     assert loop.loc[ODD, "clip"] == pytest.approx(table.loc[ODD, "score"], abs=1e-6)
-    assert set(found.seconds) == {"genre", "descriptors", "relevance", "evidence", "loop"}
+    assert set(found.seconds) == {"genre", "descriptors", "relevance", "badges", "evidence", "loop"}
+    assert set(found.badges) == set(found.heatmaps)
+    assert all(text.startswith("deep_taylor ") and "passes" in text for text in found.badges.values())
 
 
 def test_relevance_is_asked_once_and_only_of_sections_that_predict(models, monkeypatch):

@@ -154,11 +154,13 @@ class ModelBadge:
             One a sample.
         """
         explanation = self.explainer(x, neuron, reference=reference)
-        alike = sanity.random_logit(self.explainer, x, neuron, others=min(_OTHERS, self.explainer.graph.n_outputs - 1),
-                                    seed=self.seed)
+        alike, others = np.full(len(x), np.nan), min(_OTHERS, self.explainer.graph.n_outputs - 1)
+        if others:
+            found = sanity.random_logit(self.explainer, x, neuron, others=others, seed=self.seed)
+            alike = found.groupby("sample")["spearman"].mean().to_numpy()
         scores = {
             "randomisation": np.full(len(x), self.randomisation),
-            "class sensitivity": alike.groupby("sample")["spearman"].mean().to_numpy(),
+            "class sensitivity": alike,
             "energy correlation": np.abs(sanity.energy_correlation(explanation.relevance, x)),
             "stability": sanity.stability(self.explainer, x, neuron, n_draws=_DRAWS, seed=self.seed)["change"],
             "conservation": np.full(len(x), np.nan) if explanation.ledger is None else explanation.ledger.error(),

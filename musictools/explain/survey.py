@@ -331,7 +331,7 @@ def trust(places, faith, badges):
     faith : pd.DataFrame
         Scores of `faithful`.
     badges : pd.DataFrame
-        method, passed (share of maps), by method.
+        method, share (of the badge's tests that it passes).
 
     Returns
     -------
@@ -341,7 +341,7 @@ def trust(places, faith, badges):
     rank = places[places["measure"] == "rank_accuracy"].set_index("method")["over_energy"]
     area = places[places["measure"] == "auc"].set_index("method")["over_energy"]
     by_method = faith.groupby("method")[["deletion", "insertion"]].mean()
-    passed = badges.set_index("method")["passed"]
+    passed = badges.set_index("method")["share"]
     questions = {
         "Where is the instrument?": (rank, "rank accuracy over energy"),
         "Which cells does it sound in, loud or soft?": (area, "AUC over energy"),

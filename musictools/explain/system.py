@@ -55,7 +55,7 @@ class SongExplanation:
     seconds : dict of str to float
         What every step took.
     badges : dict of str to str
-        A line by tag that says whether its heatmap can be trusted; filled by the caller.
+        A line by tag that says whether its heatmap can be trusted, see `explain.badge`; empty where none were wanted.
     """
 
     genre: str | None
@@ -112,8 +112,10 @@ class ExplanationSystem:
 
     def __init__(self, genre_model, descriptor_model, mapping=None):
         self.genre_model, self.descriptor_model, self.mapping = genre_model, descriptor_model, mapping
+        self._tests = {}  # method and options: what tests its heatmaps; made for the first song
 
-    def explain(self, y, *, sr, tags=None, rule="f1", method="deep_taylor", mask=None, **options):
+    def explain(self, y, *, sr, tags=None, rule="f1", method="deep_taylor", mask=None, badges=True,
+                **options):
         """Explain a song.
 
         Parameters
@@ -131,6 +133,8 @@ class ExplanationSystem:
             One of `explain.METHODS`.
         mask : dict or None
             Options of `evidence.mask_from`.
+        badges : bool
+            Whether to test every heatmap, in the section with the tag's highest score.
         **options
             Passed to `explain.relevance`.
 
@@ -168,6 +172,10 @@ class ExplanationSystem:
         heatmaps = _heatmaps(listener, x, predicted[chosen], thresholds[chosen], n_frames=S.shape[1], method=method,
                              **options)
         clock.lap("relevance")
+        marks = {}
+        if badges and chosen:
+            marks = self._badges(x, scores, thresholds[chosen], method=method, **options)
+        clock.lap("badges")
         heard = {tag: sounds.evidence(y, R, front_end=listener.front_end, **(mask or {}))
                  for tag, R in heatmaps.items()}
         clock.lap("evidence")
@@ -175,9 +183,22 @@ class ExplanationSystem:
         clock.lap("loop")
         membership = None if self.mapping is None else self.mapping(together.set_index("tag")["score"][listener.tags])
         sections = _times(listener, len(x)).join(pd.DataFrame(scores, columns=listener.tags))
+        until = min(float(sections["end"].iloc[-1]), len(y) / listener.front_end.sr)
         return SongExplanation(genre, votes, together, sections, heatmaps, heard, loop, membership, y, S,
-                               listener.front_end, method, rule,
-                               min(float(sections["end"].iloc[-1]), len(y) / listener.front_end.sr), clock.seconds)
+                               listener.front_end, method, rule, until, clock.seconds, marks)
+
+    def _badges(self, x, scores, thresholds, *, method, **options):
+        """A line by tag."""
+        from .badge import ModelBadge
+
+        neurons = np.array([self.descriptor_model.tags.index(tag) for tag in thresholds.index])
+        loudest = x[scores[:, neurons].argmax(axis=0)]
+        key = method, repr(sorted(options.items()))
+        if key not in self._tests:
+            self._tests[key] = ModelBadge(self.descriptor_model.model, loudest, neurons, method=method, **options)
+        reference = thresholds.to_numpy().clip(1e-6, 1 - 1e-6)
+        found = self._tests[key](loudest, neurons, reference=reference)
+        return {tag: str(badge) for tag, badge in zip(thresholds.index, found)}
 
     def _vote(self, y, sr):
         """The genre of most sections, and every section's."""
