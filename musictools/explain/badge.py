@@ -39,7 +39,7 @@ __all__ = ["CLASS_SENSITIVITY", "CONSERVATION", "ENERGY_CORRELATION", "LIMITS", 
 RANDOMISATION, CLASS_SENSITIVITY, ENERGY_CORRELATION, STABILITY, CONSERVATION = 0.5, 0.5, 0.7, 1.0, 1e-4
 LIMITS = {"randomisation": RANDOMISATION, "class sensitivity": CLASS_SENSITIVITY,
           "energy correlation": ENERGY_CORRELATION, "stability": STABILITY, "conservation": CONSERVATION}
-_OTHERS, _DRAWS = 4, 2  # other neurons and noisy inputs a map
+_OTHERS, _DRAWS = 2, 1  # other neurons and noisy inputs a map
 
 
 @dataclass(frozen=True)

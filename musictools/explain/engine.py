@@ -89,11 +89,12 @@ class Propagation:
         """
         low, high = self._bounds(x)
         k, positive = targets.shape[1], bool(x.min() >= 0)
-        if (k, positive) not in self._graphs:
-            shape = self.graph.input_shape
-            self._graphs[k, positive] = compiled(lambda *a: self._maps(*a, k=k, positive=positive), (None, *shape),
-                                                 (None, k, self.graph.n_outputs), (None, k), (), ())
-        found = self._graphs[k, positive](x, targets, offset, np.float32(low), np.float32(high))
+        key = k == 1, positive
+        if key not in self._graphs:  # one for a single map a sample, one for any number of them
+            shape, many = self.graph.input_shape, 1 if k == 1 else None
+            self._graphs[key] = compiled(lambda *a: self._maps(*a, positive=positive), (None, *shape),
+                                         (None, many, self.graph.n_outputs), (None, many), (), ())
+        found = self._graphs[key](x, targets, offset, np.float32(low), np.float32(high))
         relevance, balance, logit = map(ops.convert_to_numpy, found)
         lead = (len(x), k)
         return (relevance.reshape(*lead, *x.shape[1:]),
@@ -110,7 +111,8 @@ class Propagation:
                              f"{x.min():.4g} to {x.max():.4g}: name the front end's bounds by low= and high=.")
         return low, high
 
-    def _maps(self, x, targets, offset, low, high, *, k, positive):
+    def _maps(self, x, targets, offset, low, high, *, positive):
+        k = targets.shape[1] or ops.shape(targets)[1]
         inputs = {0} if positive else set()  # values that are the input, moved only
         values, bounds = {0: x}, {0: (low + 0.0 * x, high + 0.0 * x)} if self.needs_bounds else {}
         for step in self.plan.steps[:-1]:

@@ -207,7 +207,7 @@ def divide(groups, relevance, k, *, apply, transposed, epsilon, keep=1, accounts
     ----------
     groups : list of Group
     relevance : tensor [shape=(n * k, ...)]
-    k : int
+    k : int or tensor
         Maps of every sample.
     apply : callable
         Input and weights -> their contributions.
@@ -259,7 +259,7 @@ def _absorbed(group, arrived, quotient, added, steady, keep):
 
 def repeat(x, k):
     """Every sample k times."""
-    return x if k == 1 else ops.repeat(x, k, axis=0)
+    return x if isinstance(k, int) and k == 1 else ops.repeat(x, k, axis=0)
 
 
 def _total(x, keep):
