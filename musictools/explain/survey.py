@@ -13,8 +13,8 @@ from musictools.explain.explainer import Explainer
 from musictools.explain.system import merge
 from musictools.spectrograms import ModelInput
 
-__all__ = ["accepted", "carried", "explainers", "faithful", "ledgers", "localised", "loops",
-           "some_of_each", "trust"]
+__all__ = ["accepted", "carried", "consistent", "explainers", "faithful", "ledgers", "localised",
+           "loops", "some_of_each", "trust"]
 
 _NEVER_BLANK = 1e-6  # a reference below any score
 
@@ -318,6 +318,48 @@ def ledgers(models, x_of, *, methods, neuron_of):
             reached = found.reached()
             row |= {"error": float(found.error().max()), "verdict": found.verdict()}
             rows.append(row | {"reached": float(np.median(reached[np.isfinite(reached)]))})
+    return pd.DataFrame(rows)
+
+
+def consistent(listener, data, x, table, *, methods, clips=2):
+    """What must hold of a method whatever the model says.
+
+    Parameters
+    ----------
+    listener : listener
+    data : Dataset
+    x, table
+        Of `accepted`.
+    methods : sequence of str
+    clips : int > 0
+        Whose sound is shifted by two semitones and played a tenth faster.
+
+    Returns
+    -------
+    table : pd.DataFrame
+        method; batch: difference between maps made one by one and together; swap: between a tag's map and that of the
+        tag whose weights it was given; pitch_shift, time_stretch: rank correlation of the deformed clip's map with the
+        moved map, ``…_control`` with the map as it was.
+    """
+    from musictools.explain import sanity
+
+    model_input = ModelInput(listener.front_end, listener.length, listener.step)
+    neuron, rows = table["neuron"].to_numpy(), []
+    swapped = [int(neuron[0]), int((neuron[0] + 1) % len(listener.tags))]
+    for method in methods:
+        prepared = Explainer(listener.model, method=method, ledger=False)
+        row = {"method": method, "batch": sanity.batch_consistency(prepared, x, neuron) if len(x) > 1 else np.nan,
+               "swap": sanity.label_swap_error(listener.model, x[:2], *swapped, method=method)}
+        for kind, amount in (("pitch_shift", 2.0), ("time_stretch", 1.1)):
+            found = []
+            for line in table.drop_duplicates("clip").head(clips).itertuples():
+                y, sr = data.audio(line.clip, sr=listener.front_end.sr)
+                listen = sanity.listener(prepared, model_input, line.neuron)
+                found.append(sanity.equivariance(listen, y, sr=sr, front_end=listener.front_end, kind=kind,
+                                                 amount=amount))
+            row |= {kind: np.mean([f["correlation"] for f in found]),
+                    f"{kind}_control": np.mean([f["control"] for f in found])}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
