@@ -467,7 +467,7 @@ def test_the_command_writes_a_page(place, capsys):
     out = place / "out"
     assert cli.main(["explain", str(place / "hum.wav"), "--out", str(out), "--seconds", "4", "--audio", "wav"]) == 0
     text = capsys.readouterr().out
-    assert "hum.wav (the first 4 s of 6.0 s, rule f1, deep_taylor)" in text
+    assert "hum.wav (the first 4 s of 6.0 s, rule f1, lrp_composite)" in text
     assert re.search(r"(bass & co|birds): \d+ of 7 sections", text)
     assert re.search(rf"{re.escape(ODD)} +0\.\d\d +0\.20 +0\.\d\d +0\.\d\d", text)
     assert str(out / "index.html") in text
