@@ -54,9 +54,9 @@ def test_rules_by_name_and_by_class():
     rules = {"Conv2D": "flat", "logits": explain.RULES["gamma"]()}
     found = explain.Explainer(network, method="lrp_composite", rules=rules)
     assert dict(zip(found(x, 0).ledger.layers, found(x, 0).ledger.rules)) == {
-        "logits": "Gamma", "mean": "Epsilon", "two": "Flat", "one": "Flat"}
+        "logits": "Gamma", "mean": "Epsilon", "two": "Flat", "one": "Flat", "input": ""}
     over_class = explain.Explainer(network, method="lrp_composite", rules={"Conv2D": "flat", "one": "w_square"})
-    assert over_class(x, 0).ledger.rules[-2:] == ["Flat", "WSquare"]
+    assert over_class(x, 0).ledger.rules[-3:] == ["Flat", "WSquare", ""]
 
 
 @pytest.mark.parametrize("method", ["deep_taylor_bounded", "gamma", "alpha_2"])
