@@ -85,8 +85,9 @@ class Suite:
         places = {name: str(path) for name, path in self.places.items()}
         code = f"import sys; from musictools import runs; sys.exit(runs.rebuild('demo', **{places!r}, **{options!r}))"
         return subprocess.Popen(
-            [sys.executable, "-c", code], cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+            [sys.executable, "-c", code], cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        )  # fmt: skip
 
     def tables(self):
         return {path.name: path.read_bytes() for path in (self.output / "tables").glob("*.csv")}
