@@ -49,7 +49,7 @@ def relevance(model, x, neuron, *, method="deep_taylor", reference=None, contras
     seed : int
         Of methods that draw.
     ledger : bool
-        Whether to keep accounts of what is absorbed where (some 15 % of the time).
+        Whether to keep accounts of what is absorbed where (about an eighth of the time).
     **options
         Of the method: epsilon, gamma, alpha, low, high, dense, conv, input, rules (layer's name or class -> rule),
         n_samples, noise, steps, baseline, layer, patch, stride, fill, n_masks, grid, keep, ridge.
@@ -241,7 +241,7 @@ def _check_method(method, options):
         raise ValueError(f"{method} has no option {sorted(unknown)[0]!r}. It has: {known}.")
 
 
-_COUNTS = ("n_samples", "steps", "n_masks", "n_draws")
+_COUNTS = ("n_samples", "steps", "n_masks")
 _NOT_NEGATIVE = ("epsilon", "gamma", "noise", "ridge")
 _SIDES = ("patch", "stride", "grid")
 

@@ -1,7 +1,7 @@
 """Methods that need the network's derivative only, or that of a network whose ReLUs are changed.
 
-Every function takes ``(graph, x, targets, k, options, rng)``: x (n, ...), targets (n, k, n_outputs), and returns maps
-(n, k, ...), float32 arrays. Sources: Simonyan et al. 2014 (gradient), Smilkov et al. 2017 (SmoothGrad), Sundararajan
+Every function takes a `Differentiator`, x (n, ...) and targets (n, k, n_outputs), and returns maps (n, k, ...), float32
+arrays. Sources: Simonyan et al. 2014 (gradient), Smilkov et al. 2017 (SmoothGrad), Sundararajan
 et al. 2017 (integrated gradients), Springenberg et al. 2015 (guided backpropagation), Selvaraju et al. 2017 (Grad-CAM).
 """
 
@@ -101,9 +101,7 @@ def _integrated_gradients(self, x, targets):
 def _grad_cam(self, x, targets):
     """Feature maps weighted by their mean slopes, positive part, stretched to the input."""
     k = targets.shape[1]
-    if "cam" not in self._graphs:
-        self._graphs["cam"] = {}
-    if k not in self._graphs["cam"]:
+    if k not in self._graphs:
 
         def cam(x, targets):
             flat = ops.reshape(targets, (-1, self.graph.n_outputs))
@@ -113,8 +111,8 @@ def _grad_cam(self, x, targets):
             weights = ops.mean(slope, axis=tuple(range(1, len(A.shape) - 1)), keepdims=True)
             return ops.maximum(ops.sum(weights * A, axis=-1, keepdims=True), 0.0)
 
-        self._graphs["cam"][k] = compiled(cam, (None, *self.graph.input_shape), (None, k, self.graph.n_outputs))
-    small = ops.convert_to_numpy(self._graphs["cam"][k](x, targets))
+        self._graphs[k] = compiled(cam, (None, *self.graph.input_shape), (None, k, self.graph.n_outputs))
+    small = ops.convert_to_numpy(self._graphs[k](x, targets))
     if small.ndim > x.ndim:  # a spectrogram inside a network of waveforms
         small = small.mean(axis=1)
     return _stretched(small, x.shape[1:-1]).reshape(len(x), k, *x.shape[1:-1], 1) * np.ones(x.shape[-1], np.float32)
