@@ -31,7 +31,7 @@ def top_10(model):
 @pytest.mark.parametrize("name", published.names())
 def test_every_table_is_readable_and_named_by_its_source(name):
     table = published.table(name)
-    assert re.match(r"([a-z]+\d{4}_(\d+_\d+|section_\d+_\d+)|tagger_slides_\d+)_[a-z0-9_]+$", name)
+    assert re.match(r"([a-z]+\d{4}_(\d+_\d+|\d+_[ab]|a_\d+|section_\d+_\d+)|tagger_slides_\d+)_[a-z0-9_]+$", name)
     assert len(table) > 0
     assert not table.columns.str.startswith("Unnamed").any()
     assert not table.duplicated().any() or "layers" in name
@@ -219,3 +219,48 @@ def test_tables_of_the_slides_share_models_and_repeat_some_numbers():
     distinct = areas.nunique(axis=1)
     assert set(distinct.index[distinct == 1]) == {"self_attention", "harmonic_cnn"}
     assert set(distinct.index[distinct == 2]) == {"crnn", "short_chunk"}
+
+
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_tables_a_1_to_a_3_average_their_tags(layer):
+    table = published.table(f"rotheneder2023_a_{layer}_cross_validation_layer_{layer}")
+    assert list(table["model"]) == [m for m in ("knn_3", "knn_5", "knn_7", "rf_500", "rf_200", "rf_100") for _ in "ab"]
+    tags_of = table.columns[3:]
+    assert list(tags_of) == list(published.table("rotheneder2023_6_1_tag_occurrence")["tag"])
+    assert ((table[tags_of].mean(axis=1) - table["average"]).abs() < 0.0011).all()
+    forests = table[table["model"].str.startswith("rf") & (table["metric"] == "f1")]["average"]
+    assert forests.is_monotonic_decreasing
+
+
+MAPS = {2: ("top", 1), 3: ("bottom", 1), 4: ("top", 2), 5: ("bottom", 2), 6: ("top", 3), 7: ("bottom", 3)}
+
+
+@pytest.mark.parametrize("number", MAPS)
+def test_tables_6_2_to_6_7_rank_five_maps_of_ten_tags(number):
+    end, layer = MAPS[number]
+    table = published.table(f"rotheneder2023_6_{number}_{end}_maps_layer_{layer}")
+    assert list(table["rank"]) == [1, 2, 3, 4, 5] * 10
+    assert table.groupby("tag", sort=False)["f1"].apply(lambda f1: f1.is_monotonic_decreasing).all()
+    assert table["feature_map"].between(0, {1: 63, 2: 127, 3: 255}[layer]).all()
+    assert not table.duplicated(["tag", "feature_map"]).any()
+    assert table["f1"].max() < 0.5, "section 6.5: no map reached 50 %"
+
+
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_the_worst_of_the_best_maps_beats_the_best_of_the_worst(layer):
+    numbers = {end: number for number, (end, of) in MAPS.items() if of == layer}
+    top, bottom = (published.table(f"rotheneder2023_6_{numbers[end]}_{end}_maps_layer_{layer}") for end in
+                   ("top", "bottom"))
+    assert (top.groupby("tag")["f1"].min() > bottom.groupby("tag")["f1"].max()).all()
+
+
+def test_table_6_1_is_limited_to_3000():
+    assert published.table("rotheneder2023_6_1_tag_occurrence")["clips"].agg(["min", "max"]).tolist() == [1536, 3000]
+
+
+def test_table_7_a_doubles_from_layer_to_layer():
+    table = published.table("choi2018_7_a_effective_kernel_sizes")
+    frames = (table["width_ms"] - 1000 * 512 / 11025) / (1000 * 256 / 11025) + 1
+    assert list(frames.round()) == [3, 6, 12, 24, 48]
+    bins = table["height_hz"] / (11025 / 512) - 1
+    assert list(bins.round()) == [3, 6, 12, 24, 58]  # the last one is a misprint or another rule: 48 would follow

@@ -136,6 +136,9 @@ ROOMS = {  # who may import whom: every room may use those before the bar, none 
     "training": {"models", "spectrograms", "datasets"}, "evaluation": {"models", "spectrograms", "datasets"},
     "explain": {"audio", "runs", "plots", "models", "spectrograms", "evaluation"},
     "genres": {"runs", "datasets", "models", "spectrograms", "training", "evaluation"},
+    "mapping": {"runs", "models", "training", "evaluation"},
+    "probing": {"runs", "models", "spectrograms", "evaluation", "plots", "explain"},
+    "auralisation": {"audio", "runs", "models", "spectrograms", "evaluation", "plots", "explain"},
     "tagging": {"audio", "tags", "runs", "datasets", "models", "spectrograms", "training", "evaluation"},
 }
 

@@ -337,6 +337,10 @@ class Upstream:
         """Return the path of one of its models."""
         return self.path("models", name)
 
+    def card(self, name):
+        """Return one of its models' cards, dict."""
+        return manifests.read_json(self.path("cards", name))
+
 
 def _checked(name):
     if not isinstance(name, str) or not _NAME.fullmatch(name):
