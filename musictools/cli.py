@@ -100,6 +100,9 @@ def _add_explain(commands, shared):
                          help="a .keras file, or the name of a model of the profile demo (default: tagger)")
     command.add_argument("--genre", default="genre_model", metavar="NAME",
                          help="the same of the genre model (default: genre_model); 'none' leaves the genre out")
+    command.add_argument("--mapping", metavar="NAME",
+                         help="the same of what maps descriptors to genres (default: mapping, where it has been made); "
+                              "'none' leaves it out")
     command.add_argument("--method", default="lrp_composite",
                          help="of the relevance (default: lrp_composite, which passes the tests of notebook 05; the "
                               "thesis: deep_taylor)")
@@ -163,17 +166,19 @@ def _explain(arguments):
     from . import audio
 
     files = [None if arguments.genre == "none" else _model_file(arguments.genre, notebook="02"),
-             _model_file(arguments.tagger)]
+             _model_file(arguments.tagger), _mapping_file(arguments.mapping)]
     y, sr = audio.load(arguments.song)
     whole, y = len(y) / sr, y[: arguments.seconds * sr]
     from .explain import page, system
+    from .mapping.membership import Mapping
     from .tagging import GenreClassifier, Tagger
 
     genre, tagger = None if files[0] is None else GenreClassifier.load(files[0]), Tagger.load(files[1])
     loaded = clock()
     song, rule = Path(arguments.song), _rule(arguments, tagger)
-    found = system.ExplanationSystem(genre, tagger).explain(y, sr=sr, tags=arguments.tags, rule=rule,
-                                                            method=arguments.method)
+    mapping = None if files[2] is None else Mapping.load(files[2]).following(tagger, rule=rule)
+    found = system.ExplanationSystem(genre, tagger, mapping).explain(y, sr=sr, tags=arguments.tags, rule=rule,
+                                                                     method=arguments.method)
     explained = clock()
     about = {"file": song.name, "length": whole, "tagger": tagger.card.get("model"), "tagger_file": str(files[1]),
              "genre_model": genre and genre.card.get("model"), "genre_file": genre and str(files[0])}
@@ -190,6 +195,9 @@ def _explain(arguments):
 def _print_explanation(found):
     if found.genre:
         print(f"  {found.genre}: {int((found.votes['genre'] == found.genre).sum())} of {len(found.votes)} sections")
+    if found.membership is not None:
+        degrees = found.membership.sort_values(ascending=False).head(3)
+        print("  the descriptors belong to " + ", ".join(f"{genre} {share:.0%}" for genre, share in degrees.items()))
     print(f"  {'descriptor':24} score  threshold  evidence alone  the rest" if len(found.loop) else "  no descriptor")
     for row in found.loop.itertuples():
         print(f"  {row.tag:24} {row.clip:5.2f}  {row.threshold:9.2f}  {row.evidence:14.2f}  {row.rest:8.2f}")
@@ -207,6 +215,14 @@ def _model_file(name, *, notebook="03"):
     if not path.is_file():
         raise ValueError(f"{path}: no such model. Make one with: musictools rebuild --profile demo --only {notebook}")
     return path
+
+
+def _mapping_file(name):
+    """The mapping's file; None where none is wanted, or where none is named and none has been made."""
+    if name is None:
+        made = runs.root() / "outputs" / "demo" / "models" / "mapping.keras"
+        return made if made.is_file() else None
+    return None if name == "none" else _model_file(name, notebook="04")
 
 
 def _write_taggram(taggram, tags, place, *, title):

@@ -59,7 +59,7 @@ def grid(descriptors, genres, *, choices, folds=3, seed=0, workers=None, schedul
     choices : dict of str to sequence
         Parameters of `DescriptorNetwork` and their values.
     folds : int > 1
-        Stratified by genre, the same for every combination.
+        The same for every combination.
     seed, workers, scheduler
         The last two of `runs.map`.
     **options
@@ -73,13 +73,12 @@ def grid(descriptors, genres, *, choices, folds=3, seed=0, workers=None, schedul
     Raises
     ------
     ValueError
-        If a genre has fewer clips than there are folds.
+        If there are fewer clips than folds.
     """
     from sklearn.model_selection import ParameterGrid
 
-    rarest = genres.value_counts()
-    if rarest.min() < folds:
-        raise ValueError(f"Every genre must have at least folds={folds} clips. {rarest.idxmin()!r} has {rarest.min()}.")
+    if not 1 < folds <= len(genres):
+        raise ValueError(f"folds must lie between 2 and the number of clips, {len(genres)}. Got {folds}.")
     combinations = list(ParameterGrid({name: list(values) for name, values in choices.items()}))
     score = functools.partial(_cross_validated, descriptors.to_numpy(), genres.to_numpy(), folds, seed, options)
     found = runs.map(score, combinations, workers=workers, scheduler=scheduler, description="grid")
@@ -89,9 +88,9 @@ def grid(descriptors, genres, *, choices, folds=3, seed=0, workers=None, schedul
 
 
 def _cross_validated(X, y, folds, seed, options, combination):
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.model_selection import KFold, cross_val_score
 
-    cut = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    cut = KFold(folds, shuffle=True, random_state=seed)
     return cross_val_score(DescriptorNetwork(seed=seed, **options, **combination), X, y, cv=cut, error_score="raise")
 
 
@@ -169,7 +168,7 @@ def out_of_fold(descriptors, genres, *, groups, rivals=RIVALS, folds=5, seed=0, 
     groups : pd.Series [clip id -> artist]
     rivals : sequence of str
     folds : int > 1
-        Whole groups, genres as evenly as these allow.
+        Whole groups.
     seed, workers, scheduler
         The last two of `runs.map`.
     **options
@@ -186,11 +185,11 @@ def out_of_fold(descriptors, genres, *, groups, rivals=RIVALS, folds=5, seed=0, 
 
 
 def _out_of_fold(descriptors, genres, groups, folds, seed, options, name):
-    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.model_selection import GroupKFold
 
     X, y = descriptors.to_numpy(), genres.to_numpy()
     degrees = pd.DataFrame(0.0, index=genres.index, columns=np.unique(y))
-    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    cut = GroupKFold(folds, shuffle=True, random_state=seed)
     for train, test in cut.split(X, y, groups=groups.loc[genres.index].to_numpy()):
         classifier = rival(name, seed=seed, **options).fit(X[train], y[train])
         degrees.loc[genres.index[test], classifier.classes_] = classifier.predict_proba(X[test])

@@ -1,14 +1,12 @@
-"""The mapping network as a scikit-learn classifier, and as a trained model with its card."""
-
-import json
-from pathlib import Path
+"""The mapping network as a scikit-learn classifier."""
 
 import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["DescriptorNetwork", "Mapping"]
+from musictools.mapping.membership import checked, degrees
+
+__all__ = ["DescriptorNetwork"]
 
 
 class DescriptorNetwork(ClassifierMixin, BaseEstimator):
@@ -59,7 +57,7 @@ class DescriptorNetwork(ClassifierMixin, BaseEstimator):
         from musictools import training
         from musictools.models import mapping
 
-        X = _checked(X)
+        X = checked(X)
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"A mapping needs at least two genres. Got {len(self.classes_)}.")
@@ -77,121 +75,3 @@ class DescriptorNetwork(ClassifierMixin, BaseEstimator):
     def predict(self, X):
         """The genre of the highest degree, np.ndarray [shape=(n,)]."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
-
-
-class Mapping:
-    """A trained mapping with its card; called with a tagger's scores it is the `mapping` of an `ExplanationSystem`.
-
-    Parameters
-    ----------
-    model : keras.Model
-    card : dict
-        descriptors and genres, in the order of the network's inputs and outputs; thresholds: rule -> {tag: threshold},
-        by which `__call__` turns scores into descriptors, 0.5 for tags without one.
-    rule : str
-        Which of the thresholds.
-
-    Attributes
-    ----------
-    descriptors, genres : list of str
-    """
-
-    def __init__(self, model, card, *, rule="f1"):
-        missing = {"descriptors", "genres"} - set(card)
-        if missing:
-            raise ValueError(f"The card lacks {', '.join(sorted(missing))}; a mapping's card has them.")
-        self.model, self.card, self.rule = model, card, rule
-        self.descriptors, self.genres = list(card["descriptors"]), list(card["genres"])
-        shape = model.input_shape[-1], model.output_shape[-1]
-        if shape != (len(self.descriptors), len(self.genres)):
-            raise ValueError(f"The card names {len(self.descriptors)} descriptors and {len(self.genres)} genres, the "
-                             f"model has {shape[0]} inputs and {shape[1]} outputs.")
-
-    @classmethod
-    def load(cls, path, *, rule="f1"):
-        """Read what notebook 04 wrote.
-
-        Parameters
-        ----------
-        path : str or Path
-            ``models/mapping.keras``; its card lies in the folder ``cards`` beside ``models``.
-        rule : str
-
-        Returns
-        -------
-        mapping : Mapping
-
-        Raises
-        ------
-        ValueError
-            If there is no such model or no card of a mapping.
-        """
-        from musictools import models
-
-        path = Path(path)
-        model = models.load(path)
-        card = path.parent.parent / "cards" / f"{path.stem}.json"
-        content = json.loads(card.read_text()) if card.is_file() else {}
-        if content.get("task") != "mapping":
-            raise ValueError(f"{path} is no mapping: {card} "
-                             + (f"says task={content.get('task')!r}." if content else "is missing."))
-        return cls(model, content, rule=rule)
-
-    def membership(self, descriptors):
-        """Degree to which sets of descriptors belong to every genre.
-
-        Parameters
-        ----------
-        descriptors : pd.DataFrame [clips x descriptors, bool] or sequence of str
-            A table, whose columns that the mapping does not know are passed over, or one set by name.
-
-        Returns
-        -------
-        membership : pd.DataFrame [clips x genres], or pd.Series [genre -> degree] of one set
-            Of a set without any known descriptor: what the network makes of nothing.
-
-        Raises
-        ------
-        ValueError
-            If a descriptor of a named set is not known.
-        """
-        if isinstance(descriptors, pd.DataFrame):
-            x = descriptors.reindex(columns=self.descriptors, fill_value=False)
-            return pd.DataFrame(degrees(self.model, x), index=descriptors.index, columns=self.genres)
-        names = list(descriptors)
-        unknown = [n for n in names if n not in self.descriptors]
-        if isinstance(descriptors, str) or unknown:
-            raise ValueError(f"descriptors must be a table or names that the mapping knows, such as "
-                             f"{', '.join(self.descriptors[:5])}. Got {descriptors!r}.")
-        x = np.isin(self.descriptors, names)[None]
-        return pd.Series(degrees(self.model, x)[0], index=self.genres, name="membership")
-
-    def __call__(self, scores):
-        """Membership of what a tagger predicts.
-
-        Parameters
-        ----------
-        scores : pd.Series [tag -> score]
-
-        Returns
-        -------
-        membership : pd.Series [genre -> degree]
-        """
-        limits = pd.Series(self.card.get("thresholds", {}).get(self.rule, {}), dtype=float)
-        given = scores > limits.reindex(scores.index).fillna(0.5)
-        return self.membership([tag for tag in scores.index[given] if tag in self.descriptors])
-
-
-def degrees(model, X):
-    """A mapping network's softmax, np.ndarray [shape=(n, n_genres), float64]; done in one go, however many rows."""
-    X = _checked(X)
-    parts = [np.asarray(model.predict_on_batch(X[k : k + 65536]), float) for k in range(0, len(X), 65536)]
-    joined = np.concatenate(parts) if parts else np.zeros((0, model.output_shape[-1]))
-    return joined / joined.sum(axis=1, keepdims=True)
-
-
-def _checked(X):
-    X = np.asarray(X, dtype=np.float32)
-    if X.ndim != 2 or not np.isin(X, (0, 1)).all():
-        raise ValueError(f"descriptors must be a table of True and False (or 1 and 0). Got shape {X.shape}.")
-    return X
