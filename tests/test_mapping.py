@@ -163,6 +163,10 @@ class TestShapley:
         np.testing.assert_allclose(sampled, exact, atol=0.08)
         assert np.abs(sampled - exact).max() > 0
 
+    def test_an_order_and_its_reverse_solve_a_game_of_pairs(self):
+        sampled = shapley.shapley(lambda c: c.sum(axis=1) ** 2, 6, exact=0, permutations=2)
+        np.testing.assert_allclose(sampled, 6.0)
+
     def test_several_games_at_once_and_none(self):
         both = shapley.shapley(lambda c: np.stack([self.game(4)(c), self.game(4, 1)(c)], axis=1), 4)
         np.testing.assert_allclose(both[:, 1], shapley.shapley(self.game(4, 1), 4))
@@ -207,6 +211,14 @@ class TestScores:
         assert row["affiliation"] == pytest.approx(0.6)
         assert row["right"] == 0.5
         assert row["affiliation_low"] <= 0.6 <= row["affiliation_high"]
+
+    def test_calibration_error_looks_at_highest_degrees_and_knows_certainty(self):
+        table = pd.DataFrame([[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]], columns=["pop", "rock", "metal"])
+        genres = pd.Series(["pop", "pop"])
+        assert experiments.scores(table, genres)["calibration_error"] == pytest.approx((0.5 + 0) / 2)
+        curve = experiments.calibration(table, genres).set_index("bin")
+        assert curve["degrees"].to_dict() == {0.0: 2, 0.2: 1, 0.3: 1, 0.5: 1, 0.9: 1}
+        assert curve.at[0.9, "degree"] == 1
 
     def test_a_genre_that_nobody_predicts_has_degree_0(self):
         table = pd.DataFrame([[0.8, 0.2]], index=[1], columns=["pop", "rock"])

@@ -74,7 +74,8 @@ def wait_for(process, condition, seconds=300):
 
 def test_killed_rebuild_ends_with_the_tables_of_an_undisturbed_one(smoke, tmp_path, data_home):
     first = ["01_preprocess", "02_train_genre_model", "03_compare_taggers", "04_map_descriptors_to_genres"]
-    again = command(output := tmp_path / "outputs", "--only", *(name[:2] for name in first))
+    output = tmp_path / "outputs"
+    again = command(output, "--only", *(name[:2] for name in first))
     home = tmp_path / "data"
     home.mkdir()
     for corpus in data_home.glob("composed-*"):
