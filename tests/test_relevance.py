@@ -12,6 +12,7 @@ SMALL = {  # input shapes
     "se_cnn": (16, 64, 1), "short_chunk": (128, 128, 1), "short_chunk_res": (128, 128, 1), "fcn4": (48, 96, 1),
     "vgg_cnn": (48, 64, 1), "musicnn": (24, 40, 1), "stacked_cnn": (128, 128, 1), "sample_cnn": (3**10, 1),
     "sample_cnn_se": (3**10, 1), "compact_convnet": (96, 1280, 1), "ckn19": (64, 64, 1), "pg20": (64, 64, 1),
+    "choi_stft": (64, 64, 1),
 }
 REFUSED = {"crnn": ("gru1", (96, 320, 1)), "self_attention": ("class_token", (128, 64, 1)),
            "harmonic_cnn": ("harmonics", (80000, 1))}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["build", "layer_table", "load", "names"]
 
-GENRE = ("ckn19", "pg20")
+GENRE = ("ckn19", "pg20", "choi_stft")
 
 
 def names(kind=None):

@@ -262,6 +262,7 @@ _SHORT = FrontEnd(16000, 512, 256, 128)
 FRONT_ENDS = {
     "ckn19": FrontEnd(16000, 1024, 512, 128),
     "pg20": FrontEnd(16000, 1024, 512, 128),
+    "choi_stft": FrontEnd(11025, 512, 256, 257, kind="stft"),
     "se_cnn": FrontEnd(16000, 512, 512, 128),
     "short_chunk": _SHORT,
     "short_chunk_res": _SHORT,
@@ -281,6 +282,7 @@ FRONT_ENDS = {
 _FRAMING = {
     "ckn19": (128, 64),
     "pg20": (128, 64),
+    "choi_stft": (173, 173),  # 4 s, as `choi2018` cuts its songs
     "se_cnn": (628, 90),
     "short_chunk": (230, 115),
     "short_chunk_res": (230, 115),
