@@ -51,6 +51,7 @@ def test_report_lays_published_beside_rebuilt(smoke):
     text = (smoke / "report" / "index.html").read_text()
     assert "rotheneder2023_3_4_genre_performance" in text
     assert "0.773" in text, "the published accuracy"
+    assert "href='../files/auralised_features.html'" in text
     assert "<script" not in text
     assert "http://" not in text.replace("http://www.w3.org", "")
 

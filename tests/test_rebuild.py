@@ -365,6 +365,17 @@ def test_the_report_lays_published_beside_rebuilt(done, tmp_path):
     assert "<a href='notebooks/01_first.html'>" in page
 
 
+@pytest.mark.parametrize(("name", "title"), [
+    ("rotheneder2023_5_19_affiliation", "rotheneder2023 5.19: affiliation"),
+    ("rotheneder2023_a_3_cross_validation_layer_3", "rotheneder2023 A.3: cross validation layer 3"),
+    ("choi2018_7_a_effective_kernel_sizes", "choi2018 7-A: effective kernel sizes"),
+    ("rotheneder2023_section_3_5_accuracy_callbacks", "rotheneder2023 section 3.5: accuracy callbacks"),
+    ("tagger_slides_1_mtat", "tagger_slides 1: mtat"), ("a_table", "a table"),
+])
+def test_tables_are_called_as_their_sources_call_them(name, title):
+    assert report._title(name) == title
+
+
 def test_the_report_loads_nothing_from_the_network(undisturbed):
     pages = list((undisturbed.output / "report").rglob("*.html"))
     assert len(pages) == 4
