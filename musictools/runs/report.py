@@ -14,7 +14,8 @@ SOURCES = {
     "rotheneder2023": ("Rotheneder 2023, master's thesis", "MagnaTagATune"),
     "sharma2022": ("Sharma 2022, “Why Pop?”", "FMA small"),
     "ren_poster": ("Ren, Moon and Guo, poster", "GTZAN"),
-    "choi2018": ("Choi 2018, thesis chapter on music tagging", "the Million Song Dataset with Last.fm tags, in 7.2 songs of Naver Music"),
+    "choi2018": ("Choi 2018, thesis chapter on music tagging",
+                 "the Million Song Dataset with Last.fm tags, in 7.2 songs of Naver Music"),
     "tagger_slides": ("Evaluation of taggers, slides", "MagnaTagATune, MTG-Jamendo and others"),
 }
 _ROWS = 200
