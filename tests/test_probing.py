@@ -10,6 +10,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, matthews_corrcoef
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
+from musictools import datasets, published, runs, tags
 from musictools.probing import clips, forests, margins, neighbours, probes, scores, sets
 from musictools.probing.maps import FeatureMaps
 
@@ -475,3 +476,17 @@ def test_sets_of_planted_maps_on_clips_not_seen(tmp_path):
     assert found.loc[("all", "a"), "roc_auc_low"] > 0.9
     assert found.loc[("two", "a"), "roc_auc_low"] < 0.55, "noise carries nothing"
     assert found.loc["all", "best_map"]["a"] == "one 2"
+
+
+def test_the_limit_gives_table_6_1_on_the_real_annotations():
+    folder = runs.shared_data()
+    if folder is None or not (folder / "magnatagatune").is_dir():
+        pytest.skip("the real annotations of MagnaTagATune are not here")
+    data = datasets.load("magnatagatune", data_dir=folder / "magnatagatune")
+    aside = tags.single_genre(data).genres.sample(2000, random_state=0).index
+    ten = data.descriptors.drop(index=aside)[list(clips.TAGS)]
+    assert ten.any(axis=1).sum() == pytest.approx(14_492, rel=0.01)  # section 6.2
+    counts = clips.limited(ten, per_tag=3000).sum()
+    printed = published.table("rotheneder2023_6_1_tag_occurrence").set_index("tag")["clips"]
+    assert counts["guitar"] == printed["guitar"] == 3000
+    assert (counts / printed - 1).abs().max() < 0.1
