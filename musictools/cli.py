@@ -140,8 +140,9 @@ def _tag(arguments):
         raise ValueError(f"Several songs are called {twice[0]!r}, their taggrams would get one name. Tag them apart.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when it is imported
 
+    from musictools.inference import Tagger
+
     from . import audio
-    from .tagging import Tagger
 
     tagger = Tagger.load(_model_file(arguments.model))
     rule = _rule(arguments, tagger)
@@ -169,9 +170,10 @@ def _explain(arguments):
              _model_file(arguments.tagger), _mapping_file(arguments.mapping)]
     y, sr = audio.load(arguments.song)
     whole, y = len(y) / sr, y[: arguments.seconds * sr]
-    from .explain import page, system
+    from musictools.explain.application import page, system
+    from musictools.inference import GenreClassifier, Tagger
+
     from .mapping.membership import Mapping
-    from .tagging import GenreClassifier, Tagger
 
     genre, tagger = None if files[0] is None else GenreClassifier.load(files[0]), Tagger.load(files[1])
     loaded = clock()

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from musictools import datasets, genres, spectrograms, tags
+from musictools import datasets, spectrograms, tags
+from musictools.experiments import genres
 
 FRONT_END = spectrograms.FRONT_ENDS["ckn19"]
 

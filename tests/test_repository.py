@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from musictools import runs
+from musictools.runs import notebook_index
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -49,7 +50,7 @@ class TestNotebook:
         assert functions <= 2
 
     def test_opens_and_closes_as_all_do(self, path):
-        head = runs.contents.describe(path)
+        head = notebook_index.describe(path)
         assert head["question"].endswith("?")
         last = "".join(code_cells(path)[-1]["source"])
         assert "run.say(" in last
@@ -114,7 +115,7 @@ def test_no_big_files_are_tracked():
 
 
 def test_plots_neither_save_nor_show():
-    source = (ROOT / "musictools" / "plots.py").read_text()
+    source = "".join(p.read_text() for p in (ROOT / "musictools" / "plots").glob("*.py"))
     for word in ("savefig(", ".show(", "rcParams", "jet"):
         assert word not in source
 
@@ -130,33 +131,62 @@ def test_modules_stay_small(path):
             assert lines <= 40, f"{node.name} has {lines} lines"
 
 
-ROOMS = {  # who may import whom: every room may use those before the bar, none may reach upwards
-    "audio": set(), "published": set(), "runs": set(), "tags": {"published"}, "plots": set(),
-    "spectrograms": {"audio", "runs"}, "datasets": {"audio", "tags", "runs"}, "models": set(),
-    "training": {"models", "spectrograms", "datasets"}, "evaluation": {"models", "spectrograms", "datasets"},
-    "explain": {"audio", "runs", "plots", "models", "spectrograms", "evaluation"},
-    "genres": {"runs", "datasets", "models", "spectrograms", "training", "evaluation"},
-    "mapping": {"runs", "models", "training", "evaluation"},
-    "probing": {"runs", "models", "spectrograms", "evaluation", "plots", "explain"},
-    "auralisation": {"audio", "runs", "models", "spectrograms", "evaluation", "plots", "explain"},
-    "tagging": {"audio", "tags", "runs", "datasets", "models", "spectrograms", "training", "evaluation"},
+LIBRARY = {  # module or package of the library -> what it may import of the others; nothing imports upwards
+    "files": set(), "published": set(), "plots": set(), "html": {"files"},
+    "tags": {"published"}, "audio": {"files"}, "runs": {"files", "html"},
+    "spectrograms": {"audio", "files", "runs"},
+    "datasets": {"audio", "files", "runs", "spectrograms", "tags"},
+    "models": {"files", "spectrograms"},
+    "training": {"datasets", "files", "models", "spectrograms"},
+    "evaluation": {"datasets", "models", "spectrograms"},
+    "inference": {"audio", "evaluation", "files", "models", "spectrograms"},
+    "released": {"files", "inference", "models", "spectrograms"},
+    "mapping": {"evaluation", "files", "models", "runs", "training"},
+    "explain": {"audio", "evaluation", "files", "html", "inference", "models", "plots", "runs", "spectrograms"},
+    "probing": {"datasets", "evaluation", "explain", "files", "models", "runs", "spectrograms"},
+    "auralisation": {"audio", "evaluation", "explain", "files", "html", "models", "runs", "spectrograms"},
 }
+ABOVE = {"experiments": set(LIBRARY), "doctor": {"runs"}, "cli": {*LIBRARY, "doctor"}, "__main__": {"cli"}}
+LAYERS = LIBRARY | ABOVE
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_nothing_imports_upwards(room):
-    place = ROOT / "musictools" / room
-    files = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
-    assert files
-    for path in files:
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = []
-            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module.split(".")[0] == "musictools":
-                inner = node.module.split(".")[1:]
-                names = inner[:1] or [a.name for a in node.names]
-            elif isinstance(node, ast.Import):
-                names = [a.name.split(".")[1] for a in node.names if a.name.startswith("musictools.")]
-            assert set(names) <= ROOMS[room] | {room}, f"{path.name} imports {names}"
+def imported(path):
+    """(module, names) of everything that a file imports of the package, relative imports resolved."""
+    inside = path.relative_to(ROOT).with_suffix("").parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((a.name, []) for a in node.names if a.name.split(".")[0] == "musictools")
+        elif isinstance(node, ast.ImportFrom):
+            base = inside[: len(inside) - node.level] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            if module.split(".")[0] == "musictools":
+                yield module, [a.name for a in node.names]
+
+
+def sources(layer):
+    place = ROOT / "musictools" / layer
+    return sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+
+
+def test_every_module_has_its_layer():
+    here = {p.stem if p.suffix == ".py" else p.name for p in (ROOT / "musictools").iterdir()
+            if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert here - {"__init__"} == set(LAYERS)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_nothing_imports_upwards(layer):
+    for path in sources(layer):
+        for module, names in imported(path):
+            inner = module.split(".")[1:2] or [n for n in names if not n.startswith("__")]
+            assert set(inner) <= LAYERS[layer] | {layer}, f"{path.name} imports {', '.join(inner)}"
+
+
+def test_nobody_imports_private_names():
+    for path in (ROOT / "musictools").rglob("*.py"):
+        for module, names in imported(path):
+            private = [n for n in names if n.startswith("_") and not n.startswith("__")]
+            assert not private, f"{path.name} imports {', '.join(private)} of {module}"
 
 
 def test_import_is_light():

@@ -5,20 +5,20 @@ Names are loaded when they are first used, so that measures of sounds alone do n
 
 from importlib import import_module
 
-_HOMES = {"ActivationMask": "ren", "Auralisation": "sound", "Deconvolution": "deconvolution", "ablate": "pruning",
-          "auralise": "sound", "effective_sizes": "kernels", "masked_by_activation": "ren", "measure": "measures",
-          "upsampled_deconvolution": "ren"}
-_MODULES = ("deconvolution", "figures", "items", "kernels", "measures", "page", "pruning", "ren", "sanity", "sound",
-            "survey")
+_NAMES = {"ActivationMask": "activation_masks", "Auralisation": "sound", "Deconvolution": "deconvolution",
+          "ablate": "pruning", "auralise": "sound", "effective_sizes": "kernels",
+          "masked_by_activation": "activation_masks", "measure": "measures",
+          "upsampled_deconvolution": "activation_masks"}
+_MODULES = ("activation_masks", "deconvolution", "kernels", "measures", "page", "pruning", "sanity", "sound")
 
-__all__ = [*_HOMES, *_MODULES]
+__all__ = [*_NAMES, *_MODULES]
 
 
 def __getattr__(name):
     if name in _MODULES:
         return import_module(f"musictools.auralisation.{name}")
-    if name not in _HOMES:
+    if name not in _NAMES:
         raise AttributeError(f"musictools.auralisation has no {name!r}")
-    found = getattr(import_module(f"musictools.auralisation.{_HOMES[name]}"), name)
+    found = getattr(import_module(f"musictools.auralisation.{_NAMES[name]}"), name)
     globals()[name] = found
     return found

@@ -20,9 +20,9 @@ from functools import cached_property
 import numpy as np
 from keras import layers, ops
 
-from musictools.explain import graph as graphs
-from musictools.explain.autodiff import compiled, pull
-from musictools.explain.linear import is_linear, make_linear
+from musictools.models.graph import reading as graphs
+from musictools.models.graph.autodiff import compiled, pull
+from musictools.models.graph.linear import is_linear, make_linear
 
 __all__ = ["Deconvolution", "convolutions"]
 

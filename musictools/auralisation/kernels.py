@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
-from musictools.explain import graph as graphs
+from musictools.models.graph import reading as graphs
 
 __all__ = ["effective_sizes"]
 

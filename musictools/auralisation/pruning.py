@@ -10,7 +10,7 @@ from keras import ops
 
 from musictools import evaluation, runs
 from musictools.auralisation.deconvolution import _made, _with_maps
-from musictools.explain import graph as graphs
+from musictools.models.graph import reading as graphs
 
 __all__ = ["ablate", "best"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from musictools.auralisation.deconvolution import Deconvolution
-from musictools.explain import randomised
+from musictools.explain.metrics import randomisation as randomised
 
 __all__ = ["likeness"]
 

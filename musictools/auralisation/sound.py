@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from musictools.explain import evidence
+from musictools.explain.application import evidence
 from musictools.spectrograms import frames
 
 __all__ = ["READINGS", "Auralisation", "auralise", "image_of_clip", "mask_of", "scale_of", "sound_of"]
@@ -117,7 +117,7 @@ def image_of_clip(deconvolution, S, features, *, length, step=None, join="mean",
     ----------
     deconvolution : Deconvolution
     S : np.ndarray [shape=(n_bins, n_frames)], in [0, 1]
-        Scaled by the front end. Shorter than one input: its last column is repeated, as a `tagging.Tagger` does, and
+        Scaled by the front end. Shorter than one input: its last column is repeated, as a `inference.Tagger` does, and
         what is added is cut off again.
     features : sequence of int
     length : int > 0

@@ -1,24 +1,27 @@
-"""Explanations of Keras networks that listen to music: relevance, its accounts, its tests, and how it sounds.
+"""Explanations of Keras networks that listen to music.
 
-`relevance` works with any Functional or Sequential Keras model, not only with those of the suite. Names are loaded when
-they are first used, so that metrics alone do not load TensorFlow.
+`attribution` holds the methods that assign relevance to the input, `metrics` says whether a map deserves belief, and
+`application` explains whole songs. `relevance` works with any Functional or Sequential Keras model, not only with those
+of the suite. Names are loaded when they are first used, so that metrics alone do not load TensorFlow.
 """
 
 from importlib import import_module
 
-_HOMES = {"METHODS": "explainer", "Explainer": "explainer", "logits": "explainer", "relevance": "explainer",
-          "Explanation": "explanation", "Ledger": "ledger", "RULES": "rules"}
-_MODULES = ("badge", "evidence", "faithfulness", "localisation", "page", "randomised", "rules", "sanity", "sources",
-            "survey", "system", "voices")
+_NAMES = {"METHODS": "attribution.explainer", "Explainer": "attribution.explainer", "logits": "attribution.explainer",
+          "relevance": "attribution.explainer", "Explanation": "attribution.explanation",
+          "Ledger": "attribution.conservation", "RULES": "attribution.rules"}
+_MODULES = {"rules": "attribution", "badge": "metrics", "faithfulness": "metrics", "localisation": "metrics",
+            "randomisation": "metrics", "sanity": "metrics", "evidence": "application", "page": "application",
+            "system": "application"}
 
-__all__ = [*_HOMES, *_MODULES]
+__all__ = [*_NAMES, *_MODULES]
 
 
 def __getattr__(name):
     if name in _MODULES:
-        return import_module(f"musictools.explain.{name}")
-    if name not in _HOMES:
+        return import_module(f"musictools.explain.{_MODULES[name]}.{name}")
+    if name not in _NAMES:
         raise AttributeError(f"musictools.explain has no {name!r}")
-    found = getattr(import_module(f"musictools.explain.{_HOMES[name]}"), name)
+    found = getattr(import_module(f"musictools.explain.{_NAMES[name]}"), name)
     globals()[name] = found
     return found

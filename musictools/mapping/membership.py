@@ -97,7 +97,7 @@ class Mapping:
 
         Parameters
         ----------
-        tagger : tagging.Tagger
+        tagger : inference.Tagger
             Its thresholds make descriptors of scores.
         rule : str
             Which of them.

@@ -5,19 +5,18 @@ untrained network, intervals, sets of maps, and stems. Modules are loaded when t
 
     maps           feature maps on disk, one read at a time
     clips          which clips and tags take part, and how they are divided
-    neighbours     nearest neighbours, equal to scikit-learn's, one search for all tags
-    forests        random forests, one for all sizes
-    margins        support vector machines: linear, exact and approximate kernel
+    knn            nearest neighbours, equal to scikit-learn's, one search for all tags
+    random_forest  random forests, one for all sizes
+    svm            support vector machines: linear, exact and approximate kernel
     probes         all of these on every map, through `runs.map`
     scores         measures with jackknife intervals, tables
-    sets           the smallest set of maps that carries a descriptor together
+    map_sets       the smallest set of maps that carries a descriptor together
     dissection     does a map light up where the instrument sounds
-    figures        many maps in one picture
 """
 
 from importlib import import_module
 
-__all__ = ["clips", "dissection", "figures", "forests", "maps", "margins", "neighbours", "probes", "scores", "sets"]
+__all__ = ["clips", "dissection", "knn", "map_sets", "maps", "probes", "random_forest", "scores", "svm"]
 
 
 def __getattr__(name):

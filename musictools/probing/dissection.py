@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from musictools import evaluation, runs
-from musictools.explain import localisation
+from musictools.explain.metrics import localisation
 from musictools.probing.maps import INPUT, FeatureMaps
 
 __all__ = ["Masks", "dissect", "masks", "planted", "summary"]

@@ -49,7 +49,7 @@ def blocks(model):
     >>> blocks(models.build("ckn19", n_classes=8))  # doctest: +SKIP
     ['pool1', 'pool2', 'pool3']
     """
-    from musictools.explain.graph import read
+    from musictools.models.graph.reading import read
 
     graph = read(model)
     convolutions = [call for call in graph.calls if _is_convolution(call)]
@@ -73,7 +73,7 @@ def untrained(listener, *, seed=0):
     Parameters
     ----------
     listener : listener
-        A trained model with its card, such as `musictools.tagging.Tagger`.
+        A trained model with its card, such as `musictools.inference.Tagger`.
     seed : int >= 0
 
     Returns
@@ -138,8 +138,8 @@ class FeatureMaps:
             If a layer is unknown or gives no maps, the model has no convolution, the inputs do not fit the ids, or
             the folder holds maps of something else.
         """
-        from musictools.explain import autodiff
-        from musictools.explain.graph import read
+        from musictools.models.graph import autodiff
+        from musictools.models.graph.reading import read
 
         if len(ids) != len(x) or not len(ids):
             raise ValueError(f"ids must name every input, at least one. Got {len(ids)} ids and {len(x)} inputs.")

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from musictools import runs
-from musictools.probing import forests, margins, neighbours
+from musictools.probing import knn as neighbours
+from musictools.probing import random_forest as forests
+from musictools.probing import svm as margins
 from musictools.probing.scores import COUNTS
 
 __all__ = ["METHODS", "probe"]

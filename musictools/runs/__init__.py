@@ -6,13 +6,15 @@ beside their place and moved into it when complete; every output is recorded wit
 Importing this room is cheap and touches nothing else of the package.
 """
 
+from musictools.files import atomic
+from musictools.runs.execution import rebuild
+from musictools.runs.notebook_index import index
+
 from .caching import cached
-from .contents import index
 from .manifests import package_digest
 from .parallel import map, progress
-from .paths import atomic, data_folders, data_home, root, shared_data
+from .paths import data_folders, data_home, root, shared_data
 from .settings import parameters, resolve
-from .suite import rebuild
 from .writer import Run, start
 
 __all__ = [

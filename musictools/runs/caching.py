@@ -3,8 +3,9 @@
 import hashlib
 from pathlib import Path
 
+from musictools.files import atomic
+
 from .manifests import package_digest
-from .paths import atomic
 
 __all__ = ["cached"]
 

@@ -10,7 +10,9 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .paths import atomic, root
+from musictools.files import atomic
+
+from .paths import root
 
 PACKAGE = Path(__file__).resolve().parents[1]
 VERSIONED = ("musictools", "tensorflow", "keras", "numpy", "scipy", "pandas", "librosa", "scikit-learn", "matplotlib")

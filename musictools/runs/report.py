@@ -7,8 +7,9 @@ import html
 import re
 from pathlib import Path
 
+from musictools.files import atomic
+
 from . import manifests
-from .paths import atomic
 
 SOURCES = {
     "rotheneder2023": ("Rotheneder 2023, master's thesis", "MagnaTagATune"),

@@ -6,9 +6,11 @@ import shutil
 import time
 from pathlib import Path
 
+from musictools.files import atomic
+
 from . import manifests, settings
 from .parallel import kernel_shell
-from .paths import atomic, from_root, root
+from .paths import from_root, root
 
 _FOLDERS = {"tables": ".csv", "figures": ".png", "audio": ".mp3", "models": ".keras", "cards": ".json", "files": ""}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -8,7 +8,7 @@ writes ``voice_rows.csv`` (a map a row), ``voice_table.csv`` (methods, targets a
 ``voice_down.csv`` (what turning the voice down by 20 dB does) and ``voice_tags.csv`` (is the evidence of the vocal tags
 more on the voice than that of other tags, each against *instrumental*).
 Exit status 1 when no blind method beats energy, over all cells or among cells of equal energy, with an interval clear
-of it. See `musictools.explain.voices` for what is what.
+of it. See `musictools.experiments.voices` for what is what.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def clips_in_order(data):
 
 def clip_of(data, clip_id, sr):
     """One clip as `voices` wants it."""
-    from musictools.explain import voices
+    from musictools.experiments import voices
 
     stems, _ = data.stems(clip_id, sr=sr)
     return voices.Clip(clip_id, data.tracks.at[clip_id, "artist"], stems["voice"], stems["accompaniment"],
@@ -53,8 +53,8 @@ def prepared(shared):
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     from musictools import datasets
-    from musictools.explain import voices
-    from musictools.tagging import choi2018
+    from musictools.experiments import voices
+    from musictools.released import choi2018
 
     data = datasets.load("mir1k", data_dir=Path(shared) / "mir1k")
     tagger = choi2018.load(Path(shared) / "choi2018" / "keras2_model" / "model_best.hdf5")
@@ -85,7 +85,7 @@ def measured(task):
 
 def tag_table(rows):
     """AUC of every tag's evidence against *instrumental*, and the tag's place among all, by method."""
-    from musictools.explain import voices
+    from musictools.experiments import voices
 
     found = voices.table(rows)
     found = found[~found["method"].isin(voices.KNOW_NOTHING)].sort_values(
@@ -105,7 +105,7 @@ def main():
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "bench_voice")
     options = parser.parse_args()
     from musictools import datasets, runs
-    from musictools.explain import voices
+    from musictools.experiments import voices
 
     shared = runs.shared_data()
     if shared is None or not (shared / "mir1k").is_dir() or not (shared / "choi2018").is_dir():

@@ -1,0 +1,1 @@
+"""The explanation system: a song in, a page with its descriptors, heatmaps and sounds out."""

@@ -1,0 +1,337 @@
+"""A graph of layer calls turned into steps that relevance can go back through, batch normalisation folded in exactly.
+
+A batch normalisation (y = a x + b for every channel) disappears into the convolution or dense layer before it, or,
+where a ReLU stands between, travels on through poolings, flatten, dropout and concatenation into those after it:
+their weights take a, their biases b. At zero-padded borders the bias is a map, since padding is not normalised. A
+negative a would turn a maximum into a minimum; there the signal's sign is turned before the pooling. Where no linear
+layer can take it (before a sum, a gate or the output) it stays a step of its own. The model is not touched.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from keras import layers, ops
+
+from musictools.explain.attribution.operations import (
+    Activation,
+    Gate,
+    Head,
+    Join,
+    Linear,
+    MaxPool,
+    Move,
+    Opaque,
+    Standardise,
+)
+from musictools.models.graph.linear import conv_bias_map, is_linear, kernel_scaled, make_linear
+from musictools.models.graph.reading import activation_of
+
+__all__ = ["Plan", "plan"]
+
+GRADIENTS = "gradient, smooth_grad, integrated_gradients, occlusion, rise and lime work with any layer"
+_RISING = {"relu", "elu", "leaky_relu"}
+_ACTIVATIONS = {layers.ReLU: "relu", layers.ELU: "elu", layers.LeakyReLU: "leaky_relu"}
+_GATING = {"sigmoid", "hard_sigmoid", "softmax"}
+_SILENT = (layers.Dropout, layers.Identity, layers.ActivityRegularization, layers.GaussianNoise,
+           layers.SpatialDropout1D, layers.SpatialDropout2D)
+_MAX_POOLS = (layers.MaxPooling1D, layers.MaxPooling2D, layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D)
+_MEAN_POOLS = (layers.AveragePooling1D, layers.AveragePooling2D, layers.GlobalAveragePooling1D,
+               layers.GlobalAveragePooling2D)
+_PADS = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.Cropping1D, layers.Cropping2D)
+_MOVES = (layers.Reshape, layers.Permute, *_PADS)
+
+
+@dataclass
+class Plan:
+    """Steps of a network and the value that feeds its last layer.
+
+    Attributes
+    ----------
+    steps : list of Step
+        In the order of computation; the last is a `Head`.
+    """
+
+    steps: list
+
+    def on_path(self):
+        """Steps that relevance passes, list of Step."""
+        wanted, found = {self.steps[-1].output}, []
+        for step in reversed(self.steps):
+            if step.output in wanted:
+                found.append(step)
+                wanted |= set(step.carriers())
+        return found[::-1]
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A tensor: a step's output (`positive`: never negative), under a normalisation a x + b still to be applied."""
+
+    source: int
+    positive: bool = False
+    first: bool = False
+    a: np.ndarray | None = None
+    b: np.ndarray | None = None
+
+
+def plan(graph):
+    """Turn a graph into steps.
+
+    Parameters
+    ----------
+    graph : musictools.models.graph.reading.Graph
+
+    Returns
+    -------
+    plan : Plan
+
+    Raises
+    ------
+    ValueError
+        If relevance would have to pass a layer that no rule knows; names it and what works instead.
+    """
+    made = _Planner(graph).finish()
+    for step in made.on_path():
+        if isinstance(step, Opaque):
+            raise ValueError(f"Layer {step.name!r} of {graph.name} {step.why}: relevance cannot be propagated through "
+                             f"it. {GRADIENTS[0].upper()}{GRADIENTS[1:]}.")
+    return made
+
+
+class _Planner:
+    def __init__(self, graph):
+        self.graph, self.consumers = graph, graph.consumers()
+        self.steps, self.values = [], {0: _Value(0, first=True)}
+        self.fresh = 1 + max((o for c in graph.calls for o in c.outputs), default=0)
+        self.producer = {call.outputs[0]: call for call in graph.calls}
+        self.scales = {}
+
+    def finish(self):
+        for call in self.graph.calls:
+            self.values[call.outputs[0]] = self.convert(call)
+        last = self.values[self.graph.output]
+        step = next((s for s in self.steps if s.output == last.source), None)
+        if last.a is None and isinstance(step, Linear) and step.kind == "dense":
+            self.steps.remove(step)
+            self.steps.append(Head(**{n: getattr(step, n) for n in step.__dataclass_fields__ if n != "forward"}))
+        else:
+            self.emit(Head, "output", (self.settled(last),), kind="dense", apply=ops.matmul, layer="output",
+                      kernels=[np.eye(self.graph.n_outputs, dtype=np.float32)], positive=False, first=last.first)
+        return Plan(self.steps)
+
+    def convert(self, call):
+        """The value that a call makes, its steps added to the plan."""
+        layer, ins = call.layer, [self.values.get(i) for i in call.inputs]
+        if None in ins or len(call.outputs) != 1:
+            return self.refuse(call, f"({call.kind}) has several outputs")
+        if isinstance(layer, layers.BatchNormalization):
+            return self.normalised(call, ins[0])
+        if is_linear(layer):
+            return self.linear(call, ins[0])
+        if isinstance(layer, _SILENT):
+            return ins[0]
+        if isinstance(layer, _MAX_POOLS):
+            return self.pooled(call, ins[0])
+        if isinstance(layer, _MEAN_POOLS):
+            return self.averaged(call, ins[0])
+        if isinstance(layer, layers.Flatten):
+            return self.flattened(call, ins[0])
+        if isinstance(layer, layers.Concatenate):
+            return self.joined(call, ins)
+        return self.plain(call, ins)
+
+    def plain(self, call, ins):
+        """Layers before which a normalisation has to be settled."""
+        layer = call.layer
+        if isinstance(layer, _MOVES):
+            keeps = ins[0].a is None and ins[0].first
+            return self.moved(call, ins[0], first=keeps)
+        if isinstance(layer, layers.Add | layers.Average | layers.Subtract):
+            return self.summed(call, ins)
+        if isinstance(layer, layers.Multiply):
+            return self.gated(call, ins)
+        if isinstance(layer, layers.Rescaling):
+            return self.rescaled(call, ins[0])
+        if isinstance(layer, layers.LayerNormalization):
+            return self.standardised(call, ins[0])
+        if type(layer) in _ACTIVATIONS or isinstance(layer, layers.Activation):
+            return self.activated(call, ins[0], _ACTIVATIONS.get(type(layer)) or activation_of(layer))
+        return self.refuse(call, f"is of a kind ({call.kind}) that has no rule")
+
+    # -- what changes no tensor -------------------------------------------------------------------------------------
+
+    def emit(self, make, name, inputs, *, output=None, **options):
+        """Add a step; its output's number."""
+        if output is None:
+            output, self.fresh = self.fresh, self.fresh + 1
+        self.steps.append(make(name=name, inputs=tuple(inputs), output=output, **options))
+        return output
+
+    def settled(self, value):
+        """The number of a value with its normalisation applied, by a step of its own if need be."""
+        if value.a is None:
+            return value.source
+        key = value.source, value.a.tobytes(), value.b.tobytes()
+        if key not in self.scales:
+            bias = value.b if np.any(value.b) else None
+            self.scales[key] = self.emit(Linear, "normalisation", (value.source,), kind="scale", bias=bias,
+                                         apply=ops.multiply, kernels=[value.a], layer="BatchNormalization")
+        return self.scales[key]
+
+    def bare(self, value):
+        """A value with its normalisation applied."""
+        return value if value.a is None else _Value(self.settled(value))
+
+    def refuse(self, call, why):
+        inputs = [self.settled(self.values[i]) for i in call.inputs if i in self.values]
+        return _Value(self.emit(Opaque, call.name, inputs, output=call.outputs[0],
+                                forward=lambda *xs: call(*xs)[0], why=why))
+
+    # -- normalisation ----------------------------------------------------------------------------------------------
+
+    def normalised(self, call, value):
+        layer, shape = call.layer, call.shapes()[0]
+        if layer.axis not in (-1, len(shape)):
+            return self.refuse(call, f"normalises axis {layer.axis}, only the last one can be folded, and so")
+        if call.node.arguments.kwargs.get("training"):
+            return self.refuse(call, "normalises by its batch (training=True), and so")
+        gamma = 1.0 if layer.gamma is None else _array(layer.gamma)
+        beta = 0.0 if layer.beta is None else _array(layer.beta)
+        a = gamma / np.sqrt(_array(layer.moving_variance) + layer.epsilon)
+        b = beta - _array(layer.moving_mean) * a
+        return self.scaled(call, value, np.broadcast_to(a, shape[-1:]), np.broadcast_to(b, shape[-1:]))
+
+    def rescaled(self, call, value):
+        channels = call.shapes()[0][-1]
+        a, b = (np.broadcast_to(np.asarray(v, np.float64), (channels,)) for v in (call.layer.scale, call.layer.offset))
+        return self.scaled(call, value, a, b)
+
+    def scaled(self, call, value, a, b):
+        """A value under a x + b: in the layer before where that is the only one to use it, else still to be done."""
+        if value.a is not None:
+            a, b = a * value.a, a * value.b + b
+        step = next((s for s in self.steps if s.output == value.source), None)
+        alone = self.consumers.get(call.inputs[0]) == 1 and value.a is None
+        if alone and isinstance(step, Linear) and step.kind in ("conv", "dense") and step.output == call.inputs[0]:
+            step.kernels = [kernel_scaled(step, a)]
+            step.bias = b if step.bias is None else step.bias * a + b
+            return value
+        return replace(value, a=a, b=b)
+
+    # -- linear layers ----------------------------------------------------------------------------------------------
+
+    def linear(self, call, value):
+        apply, kernel, bias, kind = make_linear(call)
+        source, positive = value.source, value.positive
+        if value.a is not None:
+            added = conv_bias_map(call, apply, kernel, value.b)
+            if added is None:
+                source, positive = self.settled(value), False
+            else:
+                kernel = kernel_scaled(call, value.a, kernel=kernel, inputs=True)
+                bias = added if bias is None else bias + added
+        number = self.emit(Linear, call.name, (source,), output=call.outputs[0], kind=kind, apply=apply,
+                           kernels=[kernel], bias=bias, positive=positive, first=value.first, layer=call.kind)
+        name = "linear" if call.headless else activation_of(call.layer)
+        return self.activation(call, name, _Value(number), getattr(call.layer, "activation", None))
+
+    def activated(self, call, value, name):
+        if name == "relu" and isinstance(call.layer, layers.ReLU) and getattr(call.layer, "threshold", 0):
+            return self.refuse(call, "is a ReLU with a threshold")
+        return self.activation(call, name, self.bare(value), call.layer)
+
+    def activation(self, call, name, value, function):
+        if name == "linear":
+            return value
+        if name not in _RISING:
+            number = self.emit(Opaque, call.name, (value.source,), forward=function,
+                               why=f"has the activation {name!r}, which is none of ReLU, ELU and LeakyReLU")
+            return _Value(number, positive=name in _GATING)
+        number = self.emit(Activation, call.name, (value.source,), forward=function)
+        slope = getattr(call.layer, "negative_slope", 0.0) or 0.0
+        return _Value(number, positive=name == "relu" and slope == 0)
+
+    def averaged(self, call, value):
+        layer = call.layer
+        number = self.emit(Linear, call.name, (value.source,), output=call.outputs[0], kind="pool", kernels=[1.0],
+                           apply=lambda x, w: w * layer(x), positive=value.positive,
+                           first=value.first, layer=call.kind)
+        return replace(value, source=number, first=False)
+
+    def summed(self, call, ins):
+        shapes = set(call.shapes())
+        if len(shapes) != 1:
+            return self.refuse(call, f"adds shapes {', '.join(map(str, sorted(shapes)))}")
+        weight = 1.0 / len(ins) if isinstance(call.layer, layers.Average) else 1.0
+        kernels = [weight] * len(ins)
+        if isinstance(call.layer, layers.Subtract):
+            kernels[1] = -weight
+        positive = all(v.positive and v.a is None for v in ins)
+        number = self.emit(Linear, call.name, [self.settled(v) for v in ins], output=call.outputs[0], kind="sum",
+                           apply=ops.multiply, kernels=kernels, positive=positive, layer=call.kind)
+        return _Value(number, positive=positive and kernels[-1] > 0)
+
+    # -- poolings, moves, gates -------------------------------------------------------------------------------------
+
+    def pooled(self, call, value):
+        if value.a is not None and np.any(value.a < 0):
+            sign = np.where(value.a < 0, -1.0, 1.0)
+            turned = self.emit(Linear, "sign", (value.source,), kind="scale", apply=ops.multiply, kernels=[sign],
+                               layer="BatchNormalization")
+            value = replace(value, source=turned, a=np.abs(value.a), positive=False)
+        number = self.emit(MaxPool, call.name, (value.source,), output=call.outputs[0], forward=call.layer)
+        return replace(value, source=number, first=False)
+
+    def flattened(self, call, value):
+        size, channels = int(np.prod(call.shapes()[0])), call.shapes()[0][-1]
+        number = self.emit(Move, call.name, (value.source,), output=call.outputs[0], forward=call.layer)
+        if value.a is None:
+            return replace(value, source=number)
+        return replace(value, source=number, a=np.tile(value.a, size // channels),
+                       b=np.tile(value.b, size // channels))
+
+    def moved(self, call, value, *, first):
+        number = self.emit(Move, call.name, (self.settled(value),), output=call.outputs[0], forward=call.layer)
+        return _Value(number, positive=value.positive and value.a is None, first=first)
+
+    def joined(self, call, ins):
+        shapes = call.shapes()
+        axis = call.layer.axis % (len(shapes[0]) + 1)
+        if axis != len(shapes[0]) or all(v.a is None for v in ins):
+            ins = [self.bare(v) for v in ins]
+        number = self.emit(Join, call.name, [v.source for v in ins], output=call.outputs[0], forward=lambda *xs:
+                           ops.concatenate(xs, axis=axis), axis=axis)
+        value = _Value(number, positive=all(v.positive for v in ins), first=all(v.first for v in ins))
+        if all(v.a is None for v in ins):
+            return value
+        a = [np.ones(s[-1]) if v.a is None else v.a for v, s in zip(ins, shapes)]
+        b = [np.zeros(s[-1]) if v.a is None else v.b for v, s in zip(ins, shapes)]
+        return replace(value, a=np.concatenate(a), b=np.concatenate(b))
+
+    def gated(self, call, ins):
+        signals = [i for i, number in enumerate(call.inputs) if not self.is_gate(number)]
+        if len(signals) != 1:
+            return self.refuse(call, "multiplies signals none of which is a sigmoid gate" if signals else
+                               "multiplies gates only")
+        number = self.emit(Gate, call.name, [self.settled(v) for v in ins], output=call.outputs[0],
+                           forward=lambda *xs: call(*xs)[0], signal=signals[0])
+        return _Value(number, positive=ins[signals[0]].positive and ins[signals[0]].a is None)
+
+    def is_gate(self, number):
+        call = self.producer.get(number)
+        while call is not None and isinstance(call.layer, layers.Reshape | layers.Flatten | layers.Permute
+                                              | layers.RepeatVector | layers.Dropout | layers.Identity):
+            call = self.producer.get(call.inputs[0])
+        return call is not None and activation_of(call.layer) in _GATING
+
+    def standardised(self, call, value):
+        layer, shape = call.layer, call.shapes()[0]
+        axes = sorted(a % (len(shape) + 1) for a in np.atleast_1d(layer.axis))
+        if layer.center or layer.scale or axes != list(range(1, len(shape) + 1)):
+            return self.refuse(call, "normalises other than a whole sample without weights, and so")
+        number = self.emit(Standardise, call.name, (self.settled(value),), output=call.outputs[0], forward=layer)
+        return _Value(number, first=value.first and value.a is None)
+
+
+def _array(variable):
+    return ops.convert_to_numpy(variable).astype(np.float64)

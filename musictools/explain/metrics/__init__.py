@@ -1,0 +1,1 @@
+"""Metrics of attribution: does a map deserve belief."""

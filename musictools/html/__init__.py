@@ -1,0 +1,1 @@
+"""HTML pages from templates in which every value is escaped."""

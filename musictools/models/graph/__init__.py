@@ -1,0 +1,1 @@
+"""Reading a Keras model as a graph of layer calls."""

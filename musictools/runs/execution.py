@@ -1,0 +1,339 @@
+"""Rebuilding a profile: every notebook in order, what is unchanged left out, what failed or was killed taken up again.
+
+A notebook belongs to a profile when ``params/<profile>/<notebook>.yaml`` exists. It is skipped when all of these are
+as they were when it last finished: its parameters, its cells, the package's sources, the versions of the packages that
+matter, the data folders it used, the results of the notebooks it read, its own outputs.
+"""
+
+import json
+import logging
+import os
+import re
+import shlex
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from musictools.files import atomic, remove_stale
+from musictools.runs import manifests, settings
+from musictools.runs.paths import from_root, root
+
+_UPSTREAM = re.compile(r"""\.upstream\(\s*["']([\w.-]+)["']""")
+_NOT_COUNTED = {"injected-parameters", "papermill-error-cell-tag"}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One notebook to be run: where it is, where its results go, with which parameters."""
+
+    name: str
+    source: Path
+    folder: Path
+    parameters: dict
+
+    @property
+    def executed(self):
+        return self.folder / "notebooks" / f"{self.name}.ipynb"
+
+    @property
+    def part(self):
+        return manifests.read_json(manifests.part_path(self.folder, self.name))
+
+
+def rebuild(profile, *, only=None, force=False, parameters=None, notebooks_dir=None, params_dir=None, output_root=None):
+    """Run a profile's notebooks in order, each in a fresh kernel, and write the report.
+
+    All parameters are checked before anything runs. Results go to ``<output_root>/<profile>``.
+
+    Parameters
+    ----------
+    profile : str
+        Folder below `params_dir`, such as ``"demo"``.
+    only : list of str or None
+        Numbers or names of notebooks to look at, such as ``["03"]``; None: all of the profile.
+    force : bool
+        Run them even when nothing changed.
+    parameters : dict or None
+        Values that win over the files'; each must be declared by a chosen notebook.
+    notebooks_dir, params_dir, output_root : str, Path or None
+        None: ``notebooks``, ``params`` and ``outputs`` of the checkout.
+
+    Returns
+    -------
+    status : int
+        0 when all is well, 1 when a notebook failed, 130 when interrupted.
+
+    Raises
+    ------
+    ValueError
+        If the profile, a notebook, a parameter or a parameter file is not as it should be.
+    BlockingIOError
+        If another process is rebuilding this profile.
+    """
+    folder = from_root(output_root or "outputs") / profile
+    jobs = plan(
+        profile,
+        only=only,
+        parameters=parameters,
+        notebooks_dir=from_root(notebooks_dir or "notebooks"),
+        params_dir=from_root(params_dir or "params"),
+        folder=folder,
+    )
+    outcome = {}
+    with _alone(folder), _kernel_environment(folder):
+        remove_stale(folder)
+        try:
+            for number, job in enumerate(jobs, start=1):
+                _say(f"[{number}/{len(jobs)}] {job.name} …")
+                outcome[job.name] = _attend(job, force=force, outcome=outcome)
+                _say(f"        {': '.join(filter(None, outcome[job.name]))}")
+        except KeyboardInterrupt:
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # nobody awaits the interrupted cell any more
+            _say(f"Interrupted in {job.name}. Go on with: musictools rebuild --profile {profile}")
+            return 130
+        return _close(folder, outcome)
+
+
+def plan(profile, *, only, parameters, notebooks_dir, params_dir, folder):
+    """Return the jobs of a profile in order, with all parameters checked."""
+    params = params_dir / profile
+    profiles = [path.name for path in params_dir.iterdir() if path.is_dir()] if params_dir.is_dir() else []
+    if profile not in profiles:
+        raise settings.unknown(profile, profiles, where=params_dir, what="profile")
+    notebooks = {path.stem: path for path in sorted(notebooks_dir.glob("[0-9][0-9]_*.ipynb"))}
+    notebooks |= {path.stem: path for path in notebooks_dir.glob("song_explorer.ipynb")}
+    files = {path.stem: path for path in sorted(params.glob("*.yaml")) if path.name != settings.COMMON}
+    for name in files:
+        if name not in notebooks:
+            raise settings.unknown(name, notebooks, where=files[name], what="notebook")
+    chosen = [name for name in notebooks if name in files]
+    if only:
+        wanted = {_named(word, chosen, where=params) for word in only}
+        chosen = [name for name in chosen if name in wanted]
+    if not chosen:
+        raise ValueError(f"{params}: holds no <notebook>.yaml, so this profile has no notebooks.")
+    common = [params / settings.COMMON] if (params / settings.COMMON).is_file() else []
+    resolved = {name: settings.resolve(notebooks[name], *common, files[name]) for name in chosen}
+    _override(resolved, notebooks, parameters or {})
+    return [
+        _Job(name, notebooks[name], folder, _directed(values, folder, where=params))
+        for name, values in resolved.items()
+    ]
+
+
+def _override(resolved, notebooks, parameters):
+    """Put the command line's values over the files', in place."""
+    known = {name for values in resolved.values() for name in values} - {"output_dir"}
+    for name in parameters:
+        if name not in known:
+            raise settings.unknown(name, known, where="-p")
+    for notebook, values in resolved.items():
+        given = {name: value for name, value in parameters.items() if name in values}
+        defaults = settings.parameters(notebooks[notebook])
+        values |= {name: settings.fitting(value, defaults[name], where=f"-p {name}") for name, value in given.items()}
+
+
+def _directed(values, folder, *, where):
+    """Set ``output_dir`` to the profile's folder, after a look at what the files say."""
+    if "output_dir" not in values:
+        return values
+    if Path(values["output_dir"]).name != folder.name:
+        raise ValueError(
+            f"{where}: output_dir is {values['output_dir']!r}, but profile {folder.name!r} writes to "
+            f"'outputs/{folder.name}'. Say so in {settings.COMMON}."
+        )
+    shown = folder.relative_to(root()) if folder.is_relative_to(root()) else folder
+    return values | {"output_dir": shown.as_posix()}
+
+
+def _named(word, names, *, where):
+    """Return the notebook that a number or name given to ``--only`` means."""
+    for name in names:
+        if word in (name, f"{name}.ipynb") or (word.isdigit() and name.startswith(f"{int(word):02d}_")):
+            return name
+    raise settings.unknown(word, names, where=f"--only, {where}", what="notebook")
+
+
+def _attend(job, *, force, outcome):
+    """Skip or run one notebook; return what happened, in two words: state and detail."""
+    missing = [name for name in upstream_names(job.source) if outcome.get(name, ("",))[0] in ("failed", "not run")]
+    if missing:
+        return "not run", f"it reads {', '.join(missing)}, which failed"
+    inputs = _inputs(job)
+    reason = "forced" if force else changed(job, inputs)
+    if not reason:
+        return "skipped", "unchanged"
+    began = time.monotonic()
+    failure = _execute(job)
+    seconds = time.monotonic() - began
+    if failure:
+        return "failed", f"{failure} (see {job.executed})"
+    part = job.part | {"rebuild": {"inputs": inputs, "executed": manifests.file_digest(job.executed)}}
+    part |= {"seconds": round(seconds, 3), "parameters": job.parameters}
+    manifests.write_part(job.folder, job.name, part)
+    return "done", f"{seconds:.1f} s ({reason})"
+
+
+def upstream_names(source):
+    """Return the notebooks that a notebook reads results of, as its cells spell them out."""
+    cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
+    return _UPSTREAM.findall("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+
+
+def _inputs(job):
+    return {
+        "parameters": manifests.digest({name: job.parameters[name] for name in job.parameters if name != "output_dir"}),
+        "notebook": manifests.notebook_digest(job.source),
+        "package": manifests.package_digest(),
+        "versions": manifests.digest(manifests.versions()),
+    }
+
+
+def changed(job, inputs):
+    """Say why a notebook must run, in a few words; empty when nothing changed since it finished."""
+    part = job.part
+    if not part or "rebuild" not in part:
+        return "not finished before" if part or job.executed.exists() else "first run"
+    for name, value in inputs.items():
+        if part["rebuild"]["inputs"].get(name) != value:
+            return f"{name} changed"
+    for name, data in part["data"].items():
+        if data["path"] and manifests.folder_stamp(data["path"]) != data["stamp"]:
+            return f"data set {name} changed"
+    for name, seen in part["upstream"].items():
+        other = manifests.read_json(manifests.part_path(job.folder, name)) or {}
+        if not other.get("finished") or manifests.digest(other["outputs"]) != seen:
+            return f"results of {name} changed"
+    outputs = part["outputs"] | {f"notebooks/{job.name}.ipynb": part["rebuild"]["executed"]}
+    for name, known in outputs.items():
+        path = job.folder / name
+        if not path.is_file() or manifests.file_digest(path) != known:
+            return f"{name} {'changed' if path.is_file() else 'is missing'}"
+    return ""
+
+
+def _execute(job):
+    """Run one notebook in a fresh kernel; return what went wrong, empty when nothing."""
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    manifests.part_path(job.folder, job.name).unlink(missing_ok=True)
+    job.executed.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            job.source,
+            job.executed,
+            parameters=job.parameters,
+            kernel_name="python3",
+            language="python",
+            cwd=root(),
+            progress_bar=False,
+            start_timeout=180,
+        )
+    except papermill.PapermillExecutionError as error:
+        return f"cell {_cell_number(job.executed)}: {error.ename}: {_short(error.evalue)}"
+    except DeadKernelError:
+        return f"cell {_cell_number(job.executed)}: the kernel died (out of memory?)"
+    except Exception as error:  # whatever one notebook does to its kernel, the others go on
+        return f"{type(error).__name__}: {_short(error)}"
+    if job.part is None:
+        manifests.write_part(job.folder, job.name, _bare_part(job))
+    return "" if job.part["finished"] else "it ended without run.finish()"
+
+
+def _bare_part(job):
+    """Return the manifest part of a notebook that keeps no results."""
+    part = {"notebook": job.name, "finished": True, "seconds": 0, "parameters": job.parameters}
+    return part | {"data": {}, "upstream": {}, "outputs": {}, "said": [], "versions": manifests.versions()}
+
+
+def _cell_number(executed):
+    """Return the number (from 1) in the source notebook of the cell where a run stopped."""
+    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    cells = [cell for cell in cells if not _NOT_COUNTED & set(cell["metadata"].get("tags", []))]
+    stopped = "?"
+    for number, cell in enumerate(cells, start=1):
+        state = cell["metadata"].get("papermill", {})
+        if state.get("exception"):
+            return number
+        if state.get("start_time"):
+            stopped = number
+    return stopped
+
+
+def _short(text):
+    text = " ".join(str(text).split())
+    return text if len(text) <= 400 else text[:400] + " …"
+
+
+def _close(folder, outcome):
+    """Write the report, print the summary, return the exit status."""
+    from musictools.runs import report
+
+    index = report.write(folder, outcome=outcome)
+    width = max(map(len, outcome))
+    _say("")
+    for name, (state, detail) in outcome.items():
+        _say(f"{name:{width}}  {state:8} {detail}")
+    failed = [name for name, (state, _) in outcome.items() if state in ("failed", "not run")]
+    _say(f"Report: {index}")
+    if failed:
+        _say(f"{len(failed)} of {len(outcome)} notebooks did not finish: {', '.join(failed)}.")
+    return 1 if failed else 0
+
+
+def _say(text):
+    print(text, flush=True)
+
+
+@contextmanager
+def _alone(folder):
+    """Hold the profile's lock; the system frees it when this process ends, however it ends."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise BlockingIOError(
+                f"{folder} is being rebuilt by process {file.read().strip()}. Wait for it, or end it first."
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@contextmanager
+def _kernel_environment(folder):
+    """Set up what kernels inherit: this interpreter, nobody's own configuration, equal bytes for equal results."""
+    home = folder / ".jupyter"
+    home.mkdir(parents=True, exist_ok=True)
+    # Whatever libraries write past Python goes into a file; what cells print is in the executed notebook.
+    command = ["/bin/sh", "-c", f'exec "$0" "$@" 2>>{shlex.quote(str(home / "kernel.log"))}']
+    command += [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    command += ["--log-level=50", "--IPKernelApp.capture_fd_output=False"]
+    kernel = {"argv": command, "display_name": "Python 3 (ipykernel)", "language": "python"}
+    manifests.write_json(home / "kernels" / "python3" / "kernel.json", kernel)
+    with atomic(home / "matplotlibrc") as temporary:
+        temporary.write_text("svg.hashsalt: musictools\n", encoding="utf-8")
+    before = dict(os.environ)
+    os.environ.update(
+        JUPYTER_PATH=str(home),
+        IPYTHONDIR=str(home / "ipython"),
+        MATPLOTLIBRC=str(home / "matplotlibrc"),
+        PYTHONHASHSEED="0",
+        SOURCE_DATE_EPOCH="946684800",
+        PYDEVD_DISABLE_FILE_VALIDATION="1",
+    )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.pop("MPLBACKEND", None)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,62 @@
+"""What the notebooks say of themselves: the index."""
+
+import json
+import re
+
+from musictools.runs import manifests
+from musictools.runs.paths import root
+
+_ROW = re.compile(r"^\|\s*\*\*(\w+)\*\*\s*\|\s*(.*?)\s*\|\s*$", re.MULTILINE)
+_HEAD = ("Source", "Reads", "Produces", "Minutes")
+_TITLE = re.compile(r"^#\s*(?:\d+\s*·\s*)?(.*)$", re.MULTILINE)
+
+
+def index(output_dir, *, notebooks_dir=None):
+    """Read every notebook's first cell.
+
+    Parameters
+    ----------
+    output_dir : str or Path
+        A profile's folder, for the seconds of the last finished run.
+    notebooks_dir : Path or None
+        None: ``notebooks`` of the checkout.
+
+    Returns
+    -------
+    index : pd.DataFrame
+        notebook, question, source, reads, produces, minutes, last_run (seconds; NaN where there is none).
+
+    Raises
+    ------
+    ValueError
+        If a notebook's first cell lacks its title or one of the rows.
+    """
+    import pandas as pd
+
+    rows = []
+    for path in sorted((notebooks_dir or root() / "notebooks").glob("*.ipynb")):
+        part = manifests.read_json(manifests.part_path(output_dir, path.stem)) or {}
+        seconds = part.get("seconds") if part.get("finished") else None
+        rows.append({"notebook": path.stem, **describe(path), "last_run": seconds})
+    return pd.DataFrame(rows).astype({"last_run": float})
+
+
+def describe(path):
+    """Title and head table of one notebook.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    head : dict of str to str
+        question, source, reads, produces, minutes.
+    """
+    text = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+    title, rows = _TITLE.search(text), dict(_ROW.findall(text))
+    missing = [name for name in _HEAD if name not in rows]
+    if title is None or missing:
+        raise ValueError(f"{path.name}: its first cell must hold a title and the rows {', '.join(_HEAD)}. "
+                         f"Missing: {', '.join(missing) or 'title'}.")
+    return {"question": title.group(1).strip()} | {name.lower(): rows[name] for name in _HEAD}

@@ -1,0 +1,946 @@
+"""Taggers at work: protocols, divided clips, jobs, comparisons by hand, and songs with tones planted in them."""
+
+import json
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from musictools import audio, cli, inference, models, runs, training
+from musictools.datasets import splits
+from musictools.datasets.base import Dataset
+from musictools.datasets.composed.dataset import Composed
+from musictools.experiments import protocols, taggers
+from musictools.experiments import tagger_tables as comparison
+from musictools.experiments import taggers as experiments
+from musictools.spectrograms import ArrayStore, Frames, FrontEnd
+
+SR = 16000
+
+# --- Protocols ------------------------------------------------------------------------------------------------------
+
+
+def test_the_protocol_of_the_thesis():
+    """rotheneder2023, 5.1.2-5.1.7."""
+    for model, rate, batch in (("se_cnn", 1e-4, 32), ("short_chunk", 1e-4, 16), ("fcn4", 1e-4, 64),
+                               ("vgg_cnn", 1e-3, 128), ("musicnn", 1e-3, 64), ("crnn", 1e-4, 16)):
+        plan = protocols.protocol("rotheneder2023", model)
+        assert plan.phases == ({"optimizer": "adam", "learning_rate": rate, "epochs": 120, "hold": 80,
+                                "decay": 0.1},)
+        assert (plan.batch_size, plan.patience, plan.per_clip) == (batch, 30, 0)
+        assert plan.best_by == "val_binary_accuracy"
+
+
+def test_the_protocol_of_the_slides():
+    """Won et al. 2020, which tagger_slides repeats."""
+    plan = protocols.protocol("tagger_slides", "musicnn")
+    assert [(p["optimizer"], p["learning_rate"], p["epochs"]) for p in plan.phases] == [
+        ("adam", 1e-4, 80), ("sgd", pytest.approx(1e-3), 20), ("sgd", pytest.approx(1e-4), 20),
+        ("sgd", pytest.approx(1e-5), 20)]
+    assert not any("hold" in p for p in plan.phases)  # rates fall between phases only
+    assert (plan.batch_size, plan.patience, plan.best_by, plan.per_clip) == (16, None, "val_loss", 1)
+
+
+@pytest.mark.parametrize("name", protocols.PROTOCOLS)
+def test_stacked_cnn_is_trained_twice(name):
+    once, twice = protocols.protocol(name, "se_cnn"), protocols.protocol(name, "stacked_cnn")
+    assert len(twice.phases) == 2 * len(once.phases)
+    assert twice.phases[: len(once.phases)] == twice.phases[len(once.phases):]
+
+
+def test_fewer_epochs_shrink_every_number():
+    plan = protocols.protocol("rotheneder2023", "se_cnn", epochs=12)
+    assert (plan.phases[0]["epochs"], plan.phases[0]["hold"], plan.patience) == (12, 8, 3)
+    assert plan.phases[0]["decay"] * (12 - 8) == pytest.approx(0.1 * (120 - 80))  # the last rate is the same
+    plan = protocols.protocol("tagger_slides", "se_cnn", epochs=14)
+    assert [p["epochs"] for p in plan.phases] == [8, 2, 2, 2]
+    for epochs in range(4, 140):
+        plan = protocols.protocol("tagger_slides", "se_cnn", epochs=epochs)
+        assert sum(p["epochs"] for p in plan.phases) == epochs
+        assert min(p["epochs"] for p in plan.phases) >= 1
+    assert protocols.protocol("rotheneder2023", "se_cnn", epochs=1).patience == 3  # at least
+
+
+def test_other_rates_keep_their_ratios():
+    plan = protocols.protocol("tagger_slides", "se_cnn", learning_rate=1e-2, batch_size=4, per_clip=3)
+    assert [p["learning_rate"] for p in plan.phases] == pytest.approx([1e-2, 1e-1, 1e-2, 1e-3])
+    assert (plan.batch_size, plan.per_clip) == (4, 3)
+    assert protocols.protocol("tagger_slides", "se_cnn", per_clip=0).per_clip == 0
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"name": "slides"}, "protocol must be one of rotheneder2023, tagger_slides. Got 'slides'"),
+    ({"epochs": 0}, "epochs must be positive or None. Got 0"),
+    ({"learning_rate": -1.0}, "learning_rate must be positive or None. Got -1.0"),
+    ({"batch_size": 0}, "batch_size must be positive or None. Got 0"),
+    ({"per_clip": -1}, "per_clip must be at least 0 or None. Got -1"),
+])
+def test_wrong_protocols_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        protocols.protocol(**{"name": "rotheneder2023", "model": "se_cnn", **options})
+
+
+# --- Which clips and labels -----------------------------------------------------------------------------------------
+
+GENRES = ("rock", "pop", "metal", "classic")
+
+
+def fake(n=480, *, per_artist=6, artists=None):
+    """Clips of artists with one genre each; every fifth clip has no genre, every seventh two."""
+    ids = pd.Index(np.arange(n) * 3 + 7, name="clip_id")
+    number = np.arange(n) // per_artist
+    genres = pd.DataFrame({g: number % 4 == k for k, g in enumerate(GENRES)}, index=ids)
+    genres.iloc[::7, 0] = genres.iloc[::7, 1] = True
+    genres.iloc[::5] = False
+    tracks = pd.DataFrame({"artist": [f"a{k}" for k in number] if artists is None else artists, "album": "",
+                           "title": "", "path": ""}, index=ids)
+    tags = pd.DataFrame(np.random.default_rng(0).random((n, 4)) < (0.1, 0.4, 0.3, 0.2), index=ids,
+                        columns=["harp", "drums", "slow", "loud"])
+    data = Dataset("nowhere", tracks=tracks, tags=tags, genres=genres, descriptors=tags)
+    data.split_kinds, data.name = ("random", "artist"), "fake"
+    return data
+
+
+@pytest.mark.parametrize(("hold_out", "unseen_share"), [(60, 0.5), (100, 0.25), (40, 0.0), (200, 0.9), (290, 0.5)])
+def test_parts_are_complete_and_unseen_artists_are_nowhere_else(hold_out, unseen_share):
+    data = fake()
+    parts = taggers.divide(data, data.tracks.index, hold_out=hold_out, unseen_share=unseen_share, seed=1)
+    assert parts.index.equals(data.tracks.index)
+    assert set(parts["part"]) - {"unused"} == {"train", "validation", "test", "hold_out"}
+    assert set(parts["artist"]) <= {"seen", "unseen"}
+    held = parts[parts["part"] == "hold_out"]
+    assert abs(len(held) - hold_out) <= 1
+    assert (data.genres.loc[held.index].sum(axis=1) == 1).all()
+    assert abs((held["artist"] == "unseen").sum() - unseen_share * hold_out) <= 6  # artists are whole
+    artist = data.tracks["artist"]
+    unseen = set(artist[parts["artist"] == "unseen"])
+    assert not unseen & set(artist[parts["part"].isin(["train", "validation", "test"])])
+    assert not unseen & set(artist[parts["artist"] == "seen"])
+    assert set(parts.loc[parts["artist"] == "unseen", "part"]) <= {"hold_out", "unused"}
+    assert (parts.loc[parts["part"] == "unused", "artist"] == "unseen").all()
+    if unseen_share < 0.9:
+        assert set(artist[held.index[held["artist"] == "seen"]]) & set(artist[parts["part"] == "train"])
+
+
+def test_shares_are_of_what_is_left():
+    data = fake()
+    parts = taggers.divide(data, data.tracks.index, hold_out=80, unseen_share=0.0, test_share=0.2,
+                           validation_share=0.1)["part"]
+    counts = parts.value_counts()
+    assert counts.to_dict() == {"train": 288, "test": 80, "validation": 32, "hold_out": 80}
+    strata = splits.strata(data.genres)
+    left = strata[parts != "hold_out"].value_counts(normalize=True)
+    for part in ("train", "test"):  # genres are spread evenly
+        assert (strata[parts == part].value_counts(normalize=True) - left).abs().max() < 0.02
+
+
+def test_equal_seeds_divide_equally_and_only_the_clips_named():
+    data = fake()
+    ids = data.tracks.index[::2]
+    one, same, other = (taggers.divide(data, ids, hold_out=50, seed=seed) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(one, same)
+    assert not one.equals(other)
+    assert one.index.equals(ids)
+
+
+@pytest.mark.parametrize("missing", ["", None])
+def test_clips_without_an_artist_share_it_with_nobody(missing):
+    data = fake(artists=[missing] * 480)
+    parts = taggers.divide(data, data.tracks.index, hold_out=60)
+    assert (parts["part"] == "hold_out").sum() == 60
+    assert (parts["part"] == "train").sum() > 200
+
+
+@pytest.mark.parametrize("options", [{"hold_out": 0}, {"hold_out": 480}, {"hold_out": 10, "unseen_share": 1.0},
+                                     {"hold_out": 10, "test_share": 1.2}])
+def test_impossible_divisions_are_refused(options):
+    data = fake()
+    with pytest.raises(ValueError, match=r"hold_out must lie between 1 and .* and unseen_share|parts must be"):
+        taggers.divide(data, data.tracks.index, **options)
+
+
+def test_annotated_labels_come_most_frequent_first():
+    data = fake()
+    labels = taggers.label_table(data, n_tags=3)
+    assert list(labels.columns) == ["drums", "slow", "loud"]
+    pd.testing.assert_frame_equal(taggers.label_table(data), data.descriptors)
+    for kind in ("complete", "true"):
+        with pytest.raises(ValueError, match=f"labels must be 'annotated', or 'complete' .* Got '{kind}' for fake"):
+            taggers.label_table(data, kind=kind)
+    with pytest.raises(ValueError, match="n must be an int and lie between"):
+        taggers.label_table(data, n_tags=5)
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory):
+    return Composed(tmp_path_factory.mktemp("corpus") / "a", n_clips=10, seed=3, workers=2)
+
+
+def test_complete_labels_hold_what_annotators_forgot(composed):
+    """Nearly everything that was written is true (wrong tags are rare), and much that is true was not written."""
+    written, true = (taggers.label_table(composed, kind=kind, n_tags=20) for kind in ("annotated", "complete"))
+    assert written.columns.equals(true.columns)
+    assert written.index.equals(true.index)
+    assert true.dtypes.eq(bool).all()
+    assert (written & ~true).to_numpy().sum() <= 0.03 * (~true).to_numpy().sum()
+    assert (true & ~written).to_numpy().sum() >= 0.2 * written.to_numpy().sum()
+    with pytest.raises(ValueError, match="Got 'all' for composed"):
+        taggers.label_table(composed, kind="all")
+
+
+# --- One job --------------------------------------------------------------------------------------------------------
+
+CLIPS, TAGS = 24, 3
+
+
+def job_task(folder, *, epochs=12, **options):
+    """A small job: clips of 16 bands and 100 frames, three inputs each; a tag lifts its own bands."""
+    rng = np.random.default_rng(0)
+    ids = [f"c{k:02d}" for k in range(CLIPS)]
+    labels = pd.DataFrame(rng.random((CLIPS, TAGS)) < 0.5, index=ids, columns=["a", "b", "c"])
+    S = rng.integers(0, 80, (CLIPS, 16, 100))
+    for k in range(TAGS):
+        S[labels.to_numpy()[:, k], 5 * k: 5 * k + 4] += 150
+    part = pd.Series(np.repeat(["train", "validation", "test", "hold_out"], [12, 4, 4, 4]), index=ids)
+    plan = protocols.protocol("rotheneder2023", "se_cnn", epochs=epochs, batch_size=8, learning_rate=0.01)
+    return {"job": taggers.Job("se_cnn", TAGS), "store": ArrayStore(S.astype(np.uint8), ids), "labels": labels,
+            "parts": part, "length": 64, "step": 18, "width": 0.1, "norm_momentum": 0.5, "protocol": plan,
+            "threads": None, "folder": folder, **options}
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jobs")
+    return folder, taggers.run_job(job_task(folder))
+
+
+def assert_same_result(one, other):
+    pd.testing.assert_frame_equal(one.history, other.history)
+    for part in one.scores:
+        np.testing.assert_array_equal(one.scores[part], other.scores[part])
+        np.testing.assert_array_equal(one.clip[part], other.clip[part])
+
+
+def test_a_job_scores_the_frames_of_every_part(job):
+    folder, result = job
+    task = job_task(None)
+    assert result.tags == ["a", "b", "c"]
+    assert list(result.history["epoch"]) == list(range(len(result.history)))
+    assert len(result.history) <= 12
+    assert set(result.scores) == set(result.clip) == {"validation", "test", "hold_out"}
+    for part, scores in result.scores.items():
+        assert scores.shape == (4 * 3, TAGS)
+        assert ((scores > 0) & (scores < 1)).all()
+        assert list(result.clip[part]) == list(np.repeat(task["parts"].index[task["parts"] == part], 3))
+    assert result.parameters > 0
+    assert result.seconds > 0
+    assert result.clips_per_second > 0
+    model = models.load(result.model_file)
+    frames = Frames(task["store"], list(task["labels"].index[-4:]), length=64, step=18)
+    np.testing.assert_allclose(model.predict_on_batch(frames[:]), result.scores["hold_out"], atol=1e-6)
+    assert result.job.name == "se_cnn-top3-annotated-rotheneder2023-0"
+    assert not list(folder.rglob("fit"))
+
+
+def test_a_job_is_done_once(job, monkeypatch):
+    folder, result = job
+    trained = []
+    fit_phases = training.fit_phases
+    monkeypatch.setattr(training, "fit_phases", lambda *a, **k: (trained.append(1), fit_phases(*a, **k))[1])
+    assert_same_result(taggers.run_job(job_task(folder)), result)
+    assert not trained
+    assert_same_result(taggers.run_job(job_task(None)), result)  # no folder, no cache; and the same by seed
+    assert len(trained) == 1
+
+
+def test_a_job_is_done_again_when_anything_changed_or_its_file_is_gone(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(experiments, "_train", lambda task, folder: done.append(task["job"]) or len(done))
+    task = job_task(tmp_path)
+    assert [taggers.run_job(task), taggers.run_job(job_task(tmp_path, threads=2))] == [1, 1]
+    swapped = task["parts"].replace({"test": "train", "train": "test"})
+    changes = [{"labels": ~task["labels"]}, {"labels": task["labels"].rename(columns={"a": "x"})}, {"parts": swapped},
+               {"step": 9}, {"width": 0.2}, {"job": taggers.Job("se_cnn", TAGS, seed=1)},
+               {"job": taggers.Job("se_cnn", TAGS, imbalance="focal")},
+               {"protocol": protocols.protocol("tagger_slides", "se_cnn")}]
+    for number, change in enumerate(changes, start=2):
+        assert taggers.run_job(task | change) == number
+        assert taggers.run_job(task | change) == number
+    assert taggers.run_job(task) == 1
+    for file in tmp_path.rglob("result.joblib"):
+        file.unlink()
+    assert taggers.run_job(task) == len(changes) + 2
+
+
+def test_a_job_learns(job):
+    clips = comparison.clip_scores(job[1])
+    labels = job_task(None)["labels"]
+    assert clips.name == "se_cnn"
+    table = comparison.clip_table([clips], labels)
+    assert table["roc_auc"].iloc[0] > 0.9
+
+
+def test_validation_takes_as_many_inputs_of_a_clip_as_training():
+    clip = np.array([0, 0, 0, 1, 1, 1, 1, 2])
+    np.testing.assert_array_equal(experiments._some(clip, 0), np.arange(8))
+    for per_clip in (1, 2, 3):
+        chosen = experiments._some(clip, per_clip)
+        wanted = np.minimum(np.bincount(clip), per_clip)
+        np.testing.assert_array_equal(np.bincount(clip[chosen], minlength=3), wanted)
+        assert (np.diff(chosen) > 0).all()
+    np.testing.assert_array_equal(experiments._some(clip, 1)[[0, 2]], [1, 7])
+
+
+# --- Phases, patience, inputs of a clip, losses ---------------------------------------------------------------------
+
+
+def build(seed=3):
+    keras.utils.set_random_seed(seed)
+    layers = keras.layers
+    return keras.Sequential([layers.Input((6,)), layers.Dense(8, activation="relu"), layers.Dropout(0.2),
+                             layers.Dense(3, activation="sigmoid")])
+
+
+def examples(n=40):
+    rng = np.random.default_rng(0)
+    x = rng.random((n, 6)).astype(np.float32)
+    return x, (x[:, :3] > 0.5).astype(np.float32)
+
+
+OPTIONS = {"batch_size": 8, "loss": "binary_crossentropy", "metrics": ("binary_accuracy",), "best_by": "val_loss",
+           "optimizer": "adam", "seed": 1}
+FIRST = {"learning_rate": 0.05, "epochs": 4}
+
+
+def fit_phases(model, phases, **options):
+    x, y = examples()
+    return training.fit_phases(model, x[10:], y[10:], phases, validation=(x[:10], y[:10]), **OPTIONS | options)
+
+
+def assert_weights(model, weights):
+    for a, b in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
+
+
+def test_a_second_phase_starts_from_the_best_weights_of_the_first():
+    """With a learning rate of next to nothing they are the weights at its end; best is not the last epoch here."""
+    x, y = examples()
+    alone = build()
+    history = training.fit(alone, x[10:], y[10:], validation=(x[:10], y[:10]), **OPTIONS | FIRST | {"epochs": 12,
+                           "learning_rate": 0.5})
+    assert history["val_loss"].argmin() < len(history) - 1
+    model = build()
+    both = fit_phases(model, [FIRST | {"epochs": 12, "learning_rate": 0.5}, {"learning_rate": 1e-12, "epochs": 2}])
+    assert_weights(model, alone.get_weights())
+    assert list(both["epoch"]) == list(range(14))
+    assert list(both["phase"]) == [0] * 12 + [1] * 2
+    pd.testing.assert_frame_equal(both[both["phase"] == 0].drop(columns="phase"), history)
+    np.testing.assert_allclose(both["val_loss"].iloc[-1], history["val_loss"].min(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("with_folder", [True, False])
+def test_a_phase_that_makes_things_worse_is_taken_back(with_folder, tmp_path):
+    x, y = examples()
+    alone, model = build(), build()
+    training.fit(alone, x[10:], y[10:], validation=(x[:10], y[:10]), **OPTIONS | FIRST)
+    both = fit_phases(model, [FIRST, {"learning_rate": 50.0, "epochs": 2}, {"learning_rate": 1e-12, "epochs": 1}],
+                      folder=tmp_path / "fit" if with_folder else None)
+    assert both.loc[both["phase"] == 1, "val_loss"].min() > both.loc[both["phase"] == 0, "val_loss"].min()
+    assert_weights(model, alone.get_weights())
+    assert not (tmp_path / "fit").exists()
+
+
+def test_without_a_best_the_last_phase_counts():
+    model, other = build(), build()
+    fit_phases(model, [FIRST, {"learning_rate": 5.0, "epochs": 2}], best_by=None)
+    fit_phases(other, [FIRST], best_by=None)
+    assert np.abs(model.get_weights()[0] - other.get_weights()[0]).max() > 1
+
+
+def test_phases_that_are_done_are_not_done_again(tmp_path, monkeypatch):
+    phases = [FIRST, {"learning_rate": 0.01, "epochs": 3}]
+    undisturbed = build()
+    history = fit_phases(undisturbed, phases)
+    rates, fit = [], training.fit
+
+    def dying(model, x, y, **options):
+        rates.append(options["learning_rate"])
+        if rates == [0.05, 0.01]:
+            raise KeyboardInterrupt
+        return fit(model, x, y, **options)
+
+    monkeypatch.setattr(training, "fit", dying)
+    with pytest.raises(KeyboardInterrupt):
+        fit_phases(build(), phases, folder=tmp_path / "fit")
+    model = build(seed=9)
+    again = fit_phases(model, phases, folder=tmp_path / "fit")
+    assert rates == [0.05, 0.01, 0.01]
+    pd.testing.assert_frame_equal(again, history, check_exact=True)
+    assert_weights(model, undisturbed.get_weights())
+    assert not (tmp_path / "fit").exists()
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Validation losses that are told, not measured; and a list of the epochs that began."""
+    losses, began = [3.0, 2.0, 2.5, 2.0, 1.9, 4.0, 4.0, 4.0, 1.0], []
+    end, begin = training._Journal.on_epoch_end, training._Epoch.on_epoch_begin
+    monkeypatch.setattr(training._Journal, "on_epoch_end",
+                        lambda self, e, logs=None: end(self, e, logs | {"val_loss": losses[e]}))
+    monkeypatch.setattr(training._Epoch, "on_epoch_begin", lambda self, e, logs=None: (began.append(e),
+                                                                                      begin(self, e, logs))[1])
+    return began
+
+
+def fit_told(**options):
+    x, y = examples()
+    return training.fit(build(), x[10:], y[10:], validation=(x[:10], y[:10]), epochs=9, learning_rate=0.01,
+                        **OPTIONS | options)
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(2, 4), (3, 8), (1, 3), (5, 9), (None, 9)])
+def test_patience_ends_when_the_validation_loss_has_not_been_better(patience, epochs, told):
+    """Equal is not better: with patience 2 the loss of epoch 1 has not been beaten in epochs 2 and 3."""
+    assert len(fit_told(patience=patience)) == epochs
+    assert told == list(range(epochs))
+
+
+def test_a_fit_that_had_stopped_trains_no_more(told, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Journal, "finish", lambda self, model: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            fit_told(patience=2, folder=tmp_path / "fit")
+    assert told == [0, 1, 2, 3]
+    history = fit_told(patience=2, folder=tmp_path / "fit")
+    assert told == [0, 1, 2, 3]
+    assert list(history["val_loss"]) == [3.0, 2.0, 2.5, 2.0]
+    assert not (tmp_path / "fit").exists()
+
+
+@pytest.mark.parametrize("options", [{"patience": 0}, {"patience": 2, "best_by": None}])
+def test_patience_needs_something_to_wait_for(options):
+    with pytest.raises(ValueError, match="patience must be positive and needs validation data and best_by"):
+        fit_told(**options)
+
+
+class Heard(Frames):
+    """Frames that remember what was asked for."""
+
+    asked = ()
+
+    def __getitem__(self, index):
+        self.asked = (*self.asked, np.asarray(index))
+        return super().__getitem__(index)
+
+
+def uneven(lengths=(100, 64, 82, 63, 136)):
+    """A store whose clips give 3, 1, 2, 0 and 5 inputs of 64 frames."""
+    store = ArrayStore(np.zeros((len(lengths), 4, max(lengths)), np.uint8), list("abcdefgh"[: len(lengths)]))
+    cut = dict(zip(store.ids, lengths))
+    raw = store.raw
+    store.raw = lambda clip_id: raw(clip_id)[:, : cut[clip_id]]
+    return store
+
+
+@pytest.mark.parametrize("per_clip", [0, 1, 2, 3])
+def test_an_epoch_takes_so_many_inputs_of_every_clip(per_clip):
+    frames = Frames(uneven(), list("abcde"), length=64, step=18)
+    counts = np.array([3, 1, 2, 0, 5])
+    wanted = np.minimum(counts, per_clip) if per_clip else counts
+    seen = set()
+    for seed in range(60):
+        order = frames.order(np.random.default_rng(seed), per_clip=per_clip)
+        assert len(set(order)) == len(order)
+        np.testing.assert_array_equal(np.bincount(frames.clip[order], minlength=5), wanted)
+        seen |= set(order)
+    assert seen == set(range(11))  # in the long run every input has its turn
+
+
+def test_inputs_of_a_clip_are_chosen_evenly():
+    frames = Frames(uneven(), list("abcde"), length=64, step=18)
+    times = np.bincount(np.concatenate([frames.order(np.random.default_rng(k), per_clip=1) for k in range(2000)]))
+    for clip in (0, 2, 4):
+        share = times[frames.clip == clip] / 2000
+        np.testing.assert_allclose(share, 1 / len(share), atol=0.05)
+
+
+def test_training_hears_so_many_inputs_of_a_clip_an_epoch_and_others_in_the_next():
+    frames = Heard(uneven(), list("abcde"), length=64, step=18)
+    model = keras.Sequential([keras.layers.Input((4, 64, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "sigmoid")])
+    options = OPTIONS | {"best_by": None}
+    training.fit(model, frames, np.zeros((11, 2)), epochs=4, learning_rate=0.1, per_clip=2, **options)
+    epochs = np.concatenate(frames.asked).reshape(4, 7)
+    for epoch in epochs:
+        np.testing.assert_array_equal(np.bincount(frames.clip[epoch], minlength=5), [2, 1, 2, 0, 2])
+    assert len({tuple(sorted(epoch)) for epoch in epochs}) > 1
+    with pytest.raises(ValueError, match="per_clip needs Frames"):
+        training.fit(model, frames[:], np.zeros((11, 2)), per_clip=2, **options)
+
+
+@pytest.mark.parametrize("imbalance", taggers.IMBALANCE)
+def test_losses_are_what_their_formulas_say(imbalance):
+    rng = np.random.default_rng(0)
+    labels = rng.random((400, 5)) < (0.001, 0.1, 0.25, 0.5, 0.9)
+    labels[:, 0] = False
+    y, p = labels[:32].astype(np.float32), rng.uniform(0.01, 0.99, (32, 5)).astype(np.float32)
+    share = labels.mean(axis=0)
+    weights = {"positive_weights": np.clip((1 - share) / np.maximum(share, 1e-9), 1, 20)}.get(imbalance, np.ones(5))
+    positive, negative = -np.log(p) * weights, -np.log(1 - p)
+    if imbalance == "focal":
+        positive, negative = positive * (1 - p) ** 2, negative * p**2
+    wanted = np.where(y == 1, positive, negative).mean()
+    model = keras.Sequential([keras.layers.Input((5,)), keras.layers.Activation("linear")])
+    model.compile("sgd", training.tag_loss(imbalance, labels))
+    assert model.evaluate(p, y, verbose=0) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_focal_loss_is_kerass():
+    rng = np.random.default_rng(1)
+    y, p = (rng.random((8, 4)) < 0.5).astype(np.float32), rng.random((8, 4)).astype(np.float32)
+    ours = training.tag_loss("focal", y)(y, p)
+    assert float(ours) == pytest.approx(float(keras.losses.binary_focal_crossentropy(y, p, gamma=2).numpy().mean()))
+
+
+def test_weights_make_a_rare_tag_count_like_a_frequent_one():
+    """A tag on a tenth of the clips: the best constant score is a half, not a tenth."""
+    labels = np.arange(200)[:, None] % 10 == 0
+    scores = np.linspace(0.02, 0.98, 97)
+    best = {}
+    for imbalance in ("none", "positive_weights"):
+        loss = keras.losses.get(training.tag_loss(imbalance, labels))
+        y = labels.astype(np.float32)
+        values = [float(np.mean(loss(y, np.full_like(y, score)))) for score in scores]
+        best[imbalance] = scores[int(np.argmin(values))]
+    assert best == {"none": pytest.approx(0.1, abs=0.011), "positive_weights": pytest.approx(0.5, abs=0.011)}
+    with pytest.raises(ValueError, match="imbalance must be 'none', 'positive_weights' or 'focal'. Got 'smote'"):
+        training.tag_loss("smote", labels)
+
+
+def test_scores_of_exactly_0_and_1_have_a_finite_loss():
+    y = np.array([[1.0, 0.0]], np.float32)
+    assert np.isfinite(np.asarray(training.tag_loss("positive_weights", y)(y, 1 - y))).all()
+
+
+# --- Comparisons ----------------------------------------------------------------------------------------------------
+
+NAMES = ["a", "b"]
+
+
+def clips(name, validation, hold_out):
+    return comparison.Clips(name, pd.DataFrame(validation, index=[f"v{k}" for k in range(len(validation))],
+                                               columns=NAMES),
+                            pd.DataFrame(hold_out, index=[f"h{k}" for k in range(len(hold_out))], columns=NAMES))
+
+
+@pytest.fixture
+def table():
+    """Four clips each; model good knows tag a, model other tag b."""
+    truth = [[1, 0], [1, 0], [0, 1], [0, 1]]
+    labels = pd.DataFrame(np.array(truth * 2, bool), columns=NAMES,
+                          index=[f"{part}{k}" for part in "vh" for k in range(4)])
+    good = clips("good", [[0.9, 0.9], [0.7, 0.6], [0.2, 0.4], [0.1, 0.1]], [[0.8, 0.6], [0.4, 0.7], [0.2, 0.4],
+                                                                           [0.1, 0.3]])
+    other = clips("other", [[0.1, 0.1], [0.4, 0.2], [0.6, 0.6], [0.9, 0.7]], [[0.1, 0.2], [0.6, 0.1], [0.4, 0.9],
+                                                                             [0.9, 0.8]])
+    return SimpleNamespace(labels=labels, good=good, other=other)
+
+
+def test_thresholds_are_chosen_on_validation_only(table):
+    values = comparison.rule_thresholds(table.good, table.labels, rule="f1")
+    assert values["a"] == pytest.approx((0.7 + 0.2) / 2)
+    assert list(comparison.rule_thresholds(table.good, table.labels, rule="half")) == [0.5, 0.5]
+    changed, labels = clips("good", table.good.validation.to_numpy(), np.random.default_rng(0).random((4, 2))), (
+        table.labels.copy())
+    labels.loc[["h0", "h1", "h2"]] = ~labels.loc[["h0", "h1", "h2"]]
+    for rule in comparison.RULES:
+        one, other = (comparison.rule_thresholds(c, y, rule=rule) for c, y in ((table.good, table.labels),
+                                                                              (changed, labels)))
+        pd.testing.assert_series_equal(one, other)
+    with pytest.raises(ValueError, match="rule must be one of half, f1, precision. Got 'best'"):
+        comparison.rule_thresholds(table.good, table.labels, rule="best")
+
+
+def test_tables_take_the_columns_by_their_names(table):
+    """Labels may stand in another order and have more tags than the model."""
+    more = table.labels.assign(z=True)[["z", "b", "a"]]
+    for rule in comparison.RULES:
+        pd.testing.assert_series_equal(comparison.rule_thresholds(table.good, more, rule=rule),
+                                       comparison.rule_thresholds(table.good, table.labels, rule=rule))
+    both = [table.good, table.other]
+    for function in (comparison.clip_table, comparison.threshold_table, comparison.per_tag):
+        pd.testing.assert_frame_equal(function(both, more), function(both, table.labels))
+    pd.testing.assert_series_equal(comparison.ensemble(both, more)[1], comparison.ensemble(both, table.labels)[1])
+
+
+def test_the_table_of_rules_counts_by_hand(table):
+    rows = comparison.threshold_table([table.good], table.labels).set_index("rule")
+    assert list(rows.index) == ["half", "f1", "precision"]
+    # a: {0.8, 0.4 | 0.2, 0.1} above 0.5: h0. b: {0.6, 0.7 | 0.4, 0.3} above 0.5: h0 and h1, both wrong.
+    assert rows.loc["half", "average_tags"] == pytest.approx(3 / 4)
+    assert rows.loc["half", "micro_precision"] == pytest.approx(1 / 3)
+    assert rows.loc["half", "micro_recall"] == pytest.approx(1 / 4)
+    # f1: a above 0.45: h0. b above 0.05, since only all four give its two clips: all.
+    assert rows.loc["f1", "average_tags"] == pytest.approx(5 / 4)
+    assert rows.loc["f1", "micro_precision"] == pytest.approx(3 / 5)
+    assert rows.loc["f1", "micro_recall"] == pytest.approx(3 / 4)
+    inverted = comparison.threshold_table([table.good], table.labels, choose_labels=~table.labels).set_index("rule")
+    assert inverted.loc["half"].equals(rows.loc["half"])
+    assert not inverted.loc["f1"].equals(rows.loc["f1"])
+
+
+def test_the_ensemble_takes_for_each_tag_the_model_that_is_best_on_validation(table):
+    joined, chosen = comparison.ensemble([table.good, table.other], table.labels, shrink=0)
+    assert chosen.to_dict() == {"a": "good", "b": "other"}
+    assert joined.tags == NAMES
+    pd.testing.assert_series_equal(joined.hold_out["a"], table.good.hold_out["a"])
+    pd.testing.assert_series_equal(joined.hold_out["b"], table.other.hold_out["b"])
+    pd.testing.assert_series_equal(joined.validation["b"], table.other.validation["b"])
+    labels = table.labels.copy()
+    labels.loc[[f"h{k}" for k in range(4)]] = False  # of the hold-out nothing is used
+    assert comparison.ensemble([table.good, table.other], labels, shrink=0)[1].equals(chosen)
+    labels.loc[[f"v{k}" for k in range(4)], "b"] = False  # b does not occur: the model that is best on the others
+    assert comparison.ensemble([table.good, table.other], labels, shrink=0)[1].to_dict() == {"a": "good", "b": "good"}
+
+
+def test_few_clips_decide_little_in_the_ensemble(table):
+    table.other.validation["a"] = [0.5, 0.1, 0.4, 0.3]  # not as bad as it was: better than the good one on the whole
+    both = [table.good, table.other]
+    assert comparison.ensemble(both, table.labels, shrink=0)[1].to_dict() == {"a": "good", "b": "other"}
+    assert comparison.ensemble(both, table.labels, shrink=1e9)[1].to_dict() == {"a": "other", "b": "other"}
+
+
+def test_the_frequency_of_tags_knows_nothing():
+    rng = np.random.default_rng(0)
+    labels = pd.DataFrame(rng.random((90, 2)) < (0.3, 0.7), columns=NAMES)
+    prior = comparison.prior_baseline(labels.loc[:49], validation=range(50, 70), hold_out=range(70, 90))
+    np.testing.assert_allclose(prior.hold_out.iloc[3], labels.loc[:49].mean())
+    assert (prior.validation.shape, prior.hold_out.shape) == ((20, 2), (20, 2))
+    row = comparison.clip_table([prior], labels).iloc[0]  # the curve has two points, (0, 1) and (1, share)
+    assert row["roc_auc"] == 0.5
+    assert row["pr_auc"] == pytest.approx((1 + labels.loc[70:].mean().mean()) / 2, abs=0.01)
+    assert row["average_precision"] == pytest.approx(labels.loc[70:].mean().mean())
+
+
+def test_a_linear_model_of_features_finds_what_is_linear():
+    rng = np.random.default_rng(0)
+    mfcc = pd.DataFrame(rng.normal(size=(200, 5)) * (1, 100, 0.01, 1, 1))
+    labels = pd.DataFrame({"left": mfcc[1] > 20, "noise": rng.random(200) < 0.5, "all": True, "none": False})
+    baseline = comparison.mfcc_baseline(mfcc, labels.loc[:119], validation=range(120, 150), hold_out=range(150, 200))
+    table = comparison.per_tag([baseline], labels).iloc[0]
+    assert table["left"] > 0.99
+    assert 0.2 < table["noise"] < 0.8
+    assert (baseline.hold_out["all"] == 1).all()
+    assert (baseline.hold_out["none"] == 0).all()
+    assert table[["all", "none"]].isna().all()
+
+
+def test_rows_for_seen_and_unseen_artists(table):
+    groups = pd.Series({"h0": "seen", "h1": "unseen", "h2": "seen", "h3": "unseen", "v0": "seen"})
+    rows = comparison.clip_table([table.good, table.other], table.labels, groups=groups)
+    assert list(zip(rows["model"], rows["clips"], rows["n_clips"])) == [
+        (m, c, n) for m in ("good", "other") for c, n in (("all", 4), ("seen", 2), ("unseen", 2))]
+    rows = rows.set_index(["model", "clips"])
+    assert rows.loc[("good", "all"), "roc_auc"] == pytest.approx((1 + 0) / 2)
+    # other: a has 0.1 against 0.4 (seen) and 0.6 against 0.9 (unseen); b is right everywhere.
+    assert rows.loc[("other", "seen"), "roc_auc"] == pytest.approx((0 + 1) / 2)
+    assert rows.loc[("other", "all"), "roc_auc"] == pytest.approx((1 / 4 + 1) / 2)
+    assert rows.loc[("other", "unseen"), "micro_recall"] == pytest.approx(1.0)
+    assert rows.loc[("other", "unseen"), "micro_precision"] == pytest.approx(2 / 3)
+
+
+def test_a_measure_tag_by_tag(table):
+    areas = comparison.per_tag([table.good, table.other], table.labels)
+    assert areas.index.name == "model"
+    assert areas.loc["good"].to_dict() == {"a": 1.0, "b": 0.0}
+    recall = comparison.per_tag([table.good], table.labels, measure="recall", threshold=0.3)
+    assert recall.loc["good"].to_dict() == {"a": 1.0, "b": 0.5}
+
+
+def test_intervals_hold_their_value_and_are_narrower_with_more_clips():
+    rng = np.random.default_rng(0)
+    widths = []
+    for n in (40, 1000):
+        y = rng.random((n, 2)) < 0.5
+        model = clips("m", np.zeros((1, 2)), np.clip(0.3 * y + 0.7 * rng.random((n, 2)), 0, 1))
+        labels = pd.DataFrame(y, index=model.hold_out.index, columns=NAMES)
+        rows = comparison.interval_table([model], labels, repeats=100)
+        row = rows.loc["m"]
+        assert row["roc_auc_low"] < row["roc_auc"] < row["roc_auc_high"]
+        assert row["roc_auc"] == pytest.approx(comparison.clip_table([model], labels)["roc_auc"].iloc[0])
+        pd.testing.assert_frame_equal(rows, comparison.interval_table([model], labels, repeats=100))
+        widths.append(row["roc_auc_high"] - row["roc_auc_low"])
+    assert widths[1] < 0.4 * widths[0]
+
+
+def test_frames_are_joined_to_clips_by_mean_or_union():
+    scores = {part: np.array([[0.2, 0.4], [0.6, 0.0], [0.5, 0.5]], np.float32) for part in ("validation", "hold_out",
+                                                                                        "test")}
+    clip = {part: np.array([f"{part[0]}1", f"{part[0]}1", f"{part[0]}0"]) for part in scores}
+    result = taggers.Result(taggers.Job("m", 2), NAMES, pd.DataFrame(), scores, clip, 1.0, 1.0, 1, None)
+    mean, union = (comparison.clip_scores(result, join=join).hold_out for join in ("mean", "union"))
+    np.testing.assert_allclose(mean.loc["h1"], [0.4, 0.2], atol=1e-6)
+    np.testing.assert_allclose(union.loc["h1"], [0.6, 0.4], atol=1e-6)
+    np.testing.assert_allclose(mean.loc["h0"], [0.5, 0.5])
+    labels = pd.DataFrame({"b": [True, False], "a": [False, True]}, index=["t1", "t0"])
+    row = comparison.frame_table([result], labels).iloc[0]
+    assert (row["model"], row["tags"]) == ("m", 2)
+    # a is t0's: 0.5 lies between 0.2 and 0.6. b is t1's: 0.4 and 0.0 lie below 0.5. Above a half is one cell, wrongly.
+    assert row["roc_auc"] == pytest.approx((0.5 + 0.0) / 2)
+    assert row["accuracy"] == pytest.approx(2 / 6)
+    assert row["micro_precision"] == row["micro_recall"] == 0
+
+
+# --- A tagger and songs ---------------------------------------------------------------------------------------------
+
+FRONT_END = FrontEnd(SR, 512, 256, 32)
+LENGTH, STEP = 32, 16  # 0.512 s and half of that
+SECONDS = LENGTH * 256 / SR
+
+
+def band(hz):
+    return int(np.abs(FRONT_END.frequencies() - hz).argmin())
+
+
+def listening(hz=(440, 3000)):
+    """A model whose scores are the mean levels of two mel bands, steeply compared with -20 dB."""
+    layers = keras.layers
+    x = inputs = layers.Input((32, LENGTH, 1))
+    x = layers.Reshape((32, LENGTH))(x)
+    x = layers.GlobalAveragePooling1D(data_format="channels_first")(x)
+    model = keras.Model(inputs, layers.Dense(2, activation="sigmoid")(x))
+    kernel = np.zeros((32, 2), np.float32)
+    kernel[band(hz[0]), 0] = kernel[band(hz[1]), 1] = 60
+    model.layers[-1].set_weights([kernel, np.full(2, -30, np.float32)])
+    return model
+
+
+CARD = {"task": "tags", "tags": ["low", "high"], "front_end": FRONT_END.to_json(), "length": LENGTH, "step": STEP,
+        "thresholds": {"f1": {"high": 0.9, "low": 0.2}}}
+
+
+def save(folder, *, model=None, name="tagger", beside=True, **card):
+    """Write a model and its card; the card in ``cards`` beside ``models`` or beside the model."""
+    path = folder / "models" / f"{name}.keras"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (model or listening()).save(path)
+    place = path.with_suffix(".json") if beside else folder / "cards" / f"{name}.json"
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(json.dumps(CARD | card))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory):
+    return inference.Tagger.load(save(tmp_path_factory.mktemp("tagger")))
+
+
+def tone(hz, start, end, *, seconds=6.0, sr=SR):
+    time = np.arange(round(sr * seconds)) / sr
+    noise = 1e-4 * np.random.default_rng(0).standard_normal(len(time))
+    return (noise + 0.5 * np.sin(2 * np.pi * hz * time) * ((time >= start) & (time < end))).astype(np.float32)
+
+
+@pytest.mark.parametrize(("hz", "tag", "silent"), [(440, "low", "high"), (3000, "high", "low")])
+@pytest.mark.parametrize("sr", [SR, 22050])
+def test_a_planted_tone_lights_up_where_it_sounds(tagger, hz, tag, silent, sr):
+    taggram = tagger.taggram(tone(hz, 2.0, 3.5, sr=sr), sr=sr)
+    table = taggram.to_frame()
+    heard = (np.minimum(table["end"], 3.5) - np.maximum(table["start"], 2.0)).clip(lower=0) / SECONDS
+    assert (table.loc[heard > 0.7, tag] > 0.5).all()
+    assert (table.loc[heard < 0.3, tag] < 0.5).all()
+    assert (heard > 0.99).sum() >= 3
+    assert table.loc[heard > 0.99, tag].min() > 0.95
+    assert table.loc[heard == 0, tag].max() < 0.05
+    assert table[silent].max() < 0.05
+    lit = np.flatnonzero(table[tag] > 0.5)
+    assert abs(taggram.start[lit[0]] + SECONDS / 2 - 2.0) < 1.5 * STEP * 256 / SR
+    assert abs(taggram.start[lit[-1]] + SECONDS / 2 - 3.5) < 1.5 * STEP * 256 / SR
+
+
+@pytest.mark.parametrize(("frames", "inputs"), [(1, 1), (20, 1), (31, 1), (32, 1), (47, 1), (48, 2), (376, 22)])
+def test_songs_of_any_length_are_heard(tagger, frames, inputs):
+    y = tone(440, 0, 60, seconds=10)[: (frames - 1) * 256 + 10]
+    x = tagger.inputs(y)
+    assert x.shape == (inputs, 32, LENGTH, 1)
+    assert x.dtype == np.float32
+    assert x.min() >= 0
+    assert x.max() <= 1
+    taggram = tagger.taggram(y, sr=SR)
+    assert taggram.scores.shape == (inputs, 2)
+    np.testing.assert_allclose(taggram.start, np.arange(inputs) * STEP * 256 / SR)
+    assert taggram.seconds == pytest.approx(SECONDS)
+    S = FRONT_END.compute(y)
+    np.testing.assert_array_equal(x[0, :, : min(frames, LENGTH), 0], FRONT_END.scale(S)[:, :LENGTH])
+    if frames < LENGTH:  # lengthened by its last column
+        np.testing.assert_array_equal(x[0, :, frames:, 0], np.repeat(FRONT_END.scale(S)[:, -1:], LENGTH - frames, 1))
+
+
+def test_inputs_are_those_of_the_training(tagger):
+    y = tone(440, 2, 3)
+    S = FRONT_END.compute(y)
+    store = ArrayStore(np.zeros((1, 32, S.shape[1]), np.uint8), ["x"])
+    store.raw, store.scale = (lambda clip_id: S), FRONT_END.scale
+    np.testing.assert_array_equal(tagger.inputs(y), Frames(store, ["x"], length=LENGTH, step=STEP)[:])
+
+
+def test_scores_of_a_song_and_what_follows_from_them(tagger):
+    taggram = tagger.taggram(tone(440, 2.0, 3.5), sr=SR)
+    mean, union = taggram.joined(), taggram.joined("union")
+    np.testing.assert_allclose(mean, taggram.scores.mean(axis=0))
+    np.testing.assert_allclose(union, taggram.scores.max(axis=0))
+    assert mean["low"] == pytest.approx(1.5 / 6, abs=0.06)
+    with pytest.raises(ValueError, match="join must be 'mean' or 'union'. Got 'max'"):
+        taggram.joined("max")
+    decided = tagger.decide(mean)
+    assert list(decided.columns) == ["tag", "score", "threshold", "predicted"]
+    assert decided.to_dict("list")["tag"] == ["low", "high"]
+    assert decided.to_dict("list")["threshold"] == [0.2, 0.9]
+    assert decided.to_dict("list")["predicted"] == [True, False]
+    assert not tagger.decide(mean, rule="half")["predicted"].any()
+    both = pd.Series({"high": 0.91, "low": 0.95})
+    assert tagger.decide(both)["tag"].to_list() == ["low", "high"]  # both predicted, by score
+    predicted_first = tagger.decide(pd.Series({"high": 0.89, "low": 0.3}))
+    assert predicted_first["tag"].to_list() == ["low", "high"]
+    with pytest.raises(ValueError, match="rule must be 'half', 'f1'. Got 'precision'"):
+        tagger.decide(mean, rule="precision")
+
+
+def test_a_waveform_is_heard_as_well(tmp_path):
+    """Score: the mean of the magnitudes, compared with 0.1; the second tag is its opposite."""
+    layers = keras.layers
+    model = keras.Sequential([layers.Input((4000, 1)), layers.Conv1D(2, 1, activation="relu", use_bias=False),
+                              layers.GlobalAveragePooling1D(), layers.Dense(2, activation="sigmoid")])
+    model.layers[0].set_weights([np.array([[[1, -1]]], np.float32)])
+    model.layers[2].set_weights([np.array([[200, -200], [200, -200]], np.float32), np.array([-20, 20], np.float32)])
+    front_end = FrontEnd(SR, 2, 1, 1, kind="waveform")
+    path = save(tmp_path, model=model, front_end=front_end.to_json(), length=4000, step=2000, beside=False)
+    tagger = inference.Tagger.load(path)
+    y = tone(440, 2, 3)
+    np.testing.assert_array_equal(tagger.inputs(y)[1, :, 0], y[2000:6000])
+    taggram = tagger.taggram(y, sr=SR)
+    assert taggram.seconds == 0.25
+    np.testing.assert_allclose(taggram.start, np.arange(47) * 0.125)
+    lit = taggram.start[taggram.scores[:, 0] > 0.5]
+    assert (lit.min(), lit.max()) == (1.875, 2.875)  # half of these two, all of those between
+    short = tagger.inputs(y[:1000])
+    assert short.shape == (1, 4000, 1)
+    np.testing.assert_array_equal(short[0, :1000, 0], y[:1000])
+    assert not short[0, 1000:].any()
+    assert len(tagger.inputs(y[:4000])) == 1
+
+
+def test_a_tagger_of_the_suite_is_loaded_with_its_own_layers(tmp_path):
+    model = models.build("harmonic_cnn", n_tags=2, input_shape=(287 * 256, 1), width=0.02, seed=0)
+    front_end = FrontEnd(SR, 2, 1, 1, kind="waveform")
+    path = save(tmp_path, model=model, front_end=front_end.to_json(), length=287 * 256, step=40000)
+    taggram = inference.Tagger.load(path).taggram(tone(440, 1, 2), sr=SR)
+    assert taggram.scores.shape == (1, 2)
+    assert ((taggram.scores > 0) & (taggram.scores < 1)).all()
+
+
+@pytest.mark.parametrize(("card", "message"), [
+    ({"task": "genre"}, "is no tagger: its card says task='genre'"),
+    ({"tags": ["one"]}, "The card names 1 tags, the model has 2 outputs"),
+    ({"front_end": "{}"}, "The card's front_end cannot be read"),
+    ({"front_end": "mel"}, "The card's front_end cannot be read"),
+    ({"front_end": FRONT_END.to_json().replace("512", "511")}, "n_fft must be even"),
+    ({"length": 64}, r"inputs of shape \(32, 64, 1\), the model takes \(32, 32, 1\)"),
+    ({"front_end": FrontEnd(SR, 512, 256, 16).to_json(), "length": 64}, r"inputs of shape \(16, 64, 1\)"),
+])
+def test_cards_that_do_not_fit_are_refused(tmp_path, card, message):
+    with pytest.raises(ValueError, match=message):
+        inference.Tagger.load(save(tmp_path, **card))
+
+
+def test_cards_that_lack_something_or_are_not_there_are_refused(tmp_path):
+    path = save(tmp_path)
+    card = path.with_suffix(".json")
+    card.write_text(json.dumps({"task": "tags", "tags": ["a", "b"], "length": 3}))
+    with pytest.raises(ValueError, match="The card lacks front_end, step"):
+        inference.Tagger.load(path)
+    card.write_text("{")
+    with pytest.raises(ValueError, match="no JSON"):
+        inference.Tagger.load(path)
+    card.unlink()
+    with pytest.raises(ValueError, match=r"has no card: neither .*tagger\.json nor .*cards.tagger\.json is there"):
+        inference.Tagger.load(path)
+    with pytest.raises(ValueError, match=r"nothing\.keras: no such file"):
+        inference.Tagger.load(tmp_path / "nothing.keras")
+
+
+# --- The command ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def songs(tmp_path):
+    """Two songs: with a low tone for most of the time, and with none."""
+    paths = [tmp_path / "songs" / f"{name}.wav" for name in ("hum", "hush")]
+    audio.write(paths[0], tone(440, 1, 5), sr=SR)
+    audio.write(paths[1], tone(440, 0, 0, sr=22050), sr=22050)
+    return [str(path) for path in paths]
+
+
+def test_the_command_says_tags_and_writes_taggrams(tmp_path, songs, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "root", lambda: tmp_path)
+    save(tmp_path / "outputs" / "demo")
+    out = tmp_path / "new" / "folder"
+    assert cli.main(["tag", *songs, "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    score = pd.read_csv(out / "hum.taggram.csv")["low"].mean()
+    assert score == pytest.approx(4 / 6, abs=0.06)
+    assert [line for line in lines if line.startswith("*")] == [f"* {'low':24} {score:5.2f}       0.20"]
+    assert "hum.wav (6.0 s, 22 inputs, rule f1)" in text
+    assert sum(line.startswith("  high") for line in lines) == 2
+    for name in ("hum", "hush"):
+        table = pd.read_csv(out / f"{name}.taggram.csv")
+        assert list(table.columns) == ["start", "end", "low", "high"]
+        assert len(table) == 22
+        assert (out / f"{name}.taggram.png").read_bytes()[:4] == b"\x89PNG"
+        assert str(out / f"{name}.taggram.png") in text
+    assert len(list(out.iterdir())) == 4
+    import matplotlib.pyplot as plt
+
+    assert plt.get_fignums() == []
+
+
+def test_the_command_shows_as_many_tags_as_wanted_and_all_predicted(tmp_path, songs, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = save(tmp_path, thresholds={"precision": {"low": 0.0, "high": 0.0}})
+    for rule, shown in (("precision", 2), ("half", 1), (None, 1)):  # without "f1" in the card a half is the threshold
+        options = [] if rule is None else ["--rule", rule]
+        assert cli.main(["tag", songs[0], "--model", str(path), "--top", "1", *options]) == 0
+        text = capsys.readouterr().out
+        assert sum(line[2:].startswith(("low ", "high ")) for line in text.splitlines()) == shown
+        assert f"rule {rule or 'half'}" in text
+    assert (tmp_path / "hum.taggram.csv").is_file()
+
+
+def test_what_the_command_cannot_do(tmp_path, songs, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "root", lambda: tmp_path)
+    path = str(save(tmp_path))
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"")
+    soundfile.write(tmp_path / "hum.wav", np.zeros(100), SR)
+    for arguments, message in (
+        ([songs[0]], "outputs/demo/models/tagger.keras: no such model. Make one with: musictools rebuild --profile "
+                     "demo --only 03"),
+        ([songs[0], "--model", "other.keras"], "other.keras: no such model"),
+        ([str(broken), "--model", path], "broken.wav: the file is empty (0 bytes)"),
+        (["/none.mp3", "--model", path], "/none.mp3: no such file"),
+        ([songs[0], "--model", path, "--rule", "precision"], "rule must be 'half', 'f1'. Got 'precision'"),
+        ([songs[0], str(tmp_path / "hum.wav"), "--model", path], "Several songs are called 'hum'"),
+    ):
+        assert cli.main(["tag", *arguments, "--out", str(tmp_path / "out")]) == 2
+        captured = capsys.readouterr()
+        assert captured.err.startswith("musictools: ")
+        assert captured.err.count("\n") == 1
+        assert message in captured.err
+    assert not (tmp_path / "out").exists()
+    for top in ("0", "-1", "many"):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main(["tag", songs[0], "--top", top])
+        assert "must be a positive int" in capsys.readouterr().err

@@ -1,0 +1,513 @@
+"""The explanation system: merging by hand, songs with tones planted in them, the page that is written, the command."""
+
+import json
+import re
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from musictools import audio, cli, explain, runs
+from musictools.explain.application import page, system
+from musictools.inference import GenreClassifier, Tagger
+from musictools.spectrograms import FrontEnd
+
+SR = 16000
+MEL, COARSE, WAVE = FrontEnd(SR, 512, 256, 32), FrontEnd(SR, 1024, 512, 16), FrontEnd(SR, 2, 1, 1, kind="waveform")
+ODD = "low <b> & 'quiet'"  # a name that would break a careless page
+
+
+def band(front_end, hz):
+    return int(np.abs(front_end.frequencies() - hz).argmin())
+
+
+def levels(front_end, length, tones, *, head, steep=60.0, bias=-30.0):
+    """A model that compares the mean levels of single mel bands with -20 dB."""
+    layers = keras.layers
+    inputs = layers.Input((front_end.n_mels, length, 1))
+    x = layers.Flatten()(layers.AveragePooling2D((1, length))(inputs))
+    model = keras.Model(inputs, layers.Dense(len(tones), activation=head)(x))
+    kernel = np.zeros((front_end.n_mels, len(tones)), np.float32)
+    for k, hz in enumerate(tones):
+        kernel[band(front_end, hz), k] = steep
+    model.layers[-1].set_weights([kernel, np.full(len(tones), bias, np.float32)])
+    return model
+
+
+def tagger(**card):
+    card = {"task": "tags", "tags": [ODD, "high", "never"], "front_end": MEL.to_json(), "length": 32, "step": 16,
+            "thresholds": {"f1": {"high": 0.1, ODD: 0.2, "never": 0.5}}} | card
+    return Tagger(levels(MEL, 32, (440, 3000, 6500), head="sigmoid"), card)
+
+
+def genre_model(**card):
+    card = {"task": "genre", "genres": ["bass & co", "birds"], "front_end": COARSE.to_json(), "length": 16,
+            "step": 400} | card
+    return GenreClassifier(levels(COARSE, 16, (440, 3000), head="softmax"), card)
+
+
+def song(*, seconds=6.0, sr=SR):
+    """440 Hz at 1-3 s and 3 kHz at 2.5-5 s."""
+    time = np.arange(round(sr * seconds)) / sr
+    y = 1e-4 * np.random.default_rng(0).standard_normal(len(time))
+    for hz, start, end in ((440, 1, 3), (3000, 2.5, 5)):
+        y += 0.4 * np.sin(2 * np.pi * hz * time) * ((time >= start) & (time < end))
+    return y.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def models():
+    return genre_model(), tagger()
+
+
+@pytest.fixture(scope="module")
+def found(models):
+    return system.ExplanationSystem(*models).explain(song(), sr=SR)
+
+
+# --- Merging --------------------------------------------------------------------------------------------------------
+
+
+def test_heatmaps_are_merged_by_their_maximum():
+    """rotheneder2023 5.4: zeros where nothing is predicted, the maximum where two overlap."""
+    heatmaps = np.array([[[1, 5, 2], [0, 0, 1]], [[3, 1, 1], [0, 2, 0]], [[7, 8, 9], [1, 1, 1]]], float)
+    merged = system.merge(heatmaps, starts=[0, 2, 6], n_frames=8)
+    np.testing.assert_array_equal(merged, [[1, 5, 3, 1, 1, 0, 7, 8], [0, 0, 1, 2, 0, 0, 1, 1]])
+
+
+def test_of_signed_heatmaps_the_stronger_wins():
+    merged = system.merge(np.array([[[1.0, -3.0]], [[2.0, -1.0]]]), starts=[0, 1], n_frames=3)
+    np.testing.assert_array_equal(merged, [[1, -3, -1]])
+
+
+def test_nothing_to_merge_and_short_songs():
+    assert not system.merge(np.zeros((0, 4, 3)), starts=[], n_frames=5).any()
+    np.testing.assert_array_equal(system.merge(np.ones((1, 2, 9)), starts=[0], n_frames=4), np.ones((2, 4)))
+
+
+@pytest.mark.parametrize(("shape", "starts", "message"), [
+    ((2, 3), [0, 1], "heatmaps must have shape"),
+    ((2, 3, 4), [0], "with one start each. Got .* and 1 starts"),
+    ((2, 3, 4), [0, 9], r"starts must lie in the song, from 0 to 8. Got \[0, 9\]"),
+    ((1, 3, 4), [-1], "starts must lie in the song"),
+])
+def test_heatmaps_that_cannot_be_merged(shape, starts, message):
+    with pytest.raises(ValueError, match=message):
+        system.merge(np.zeros(shape), starts=starts, n_frames=9)
+
+
+# --- A song ---------------------------------------------------------------------------------------------------------
+
+
+def test_sections_vote_for_the_genre(found):
+    votes = found.votes
+    assert list(votes.columns) == ["start", "end", "genre", "score", "bass & co", "birds"]
+    np.testing.assert_allclose(votes["start"], np.arange(len(votes)) * 16 * 512 / SR)  # no gaps: not the card's step
+    np.testing.assert_allclose(votes["end"] - votes["start"], 16 * 512 / SR)
+    alone = votes[(votes["start"] >= 1) & (votes["end"] <= 2.5)], votes[(votes["start"] >= 3) & (votes["end"] <= 5)]
+    assert set(alone[0]["genre"]) == {"bass & co"}
+    assert set(alone[1]["genre"]) == {"birds"}
+    assert found.genre == votes["genre"].value_counts().idxmax()
+    np.testing.assert_allclose(votes["score"], votes[["bass & co", "birds"]].max(axis=1))
+
+
+def test_descriptors_one_by_one_and_together(found, models):
+    sections = found.sections
+    np.testing.assert_allclose(sections["start"], np.arange(len(sections)) * 16 * 256 / SR)
+    table = found.descriptors.set_index("tag")
+    for tag in models[1].tags:
+        assert table.loc[tag, "score"] == pytest.approx(sections[tag].mean())
+        assert table.loc[tag, "sections"] == (sections[tag] > table.loc[tag, "threshold"]).sum()
+    assert dict(table["predicted"]) == {"high": True, ODD: True, "never": False}
+    assert 0 < table.loc[ODD, "sections"] < len(sections)
+    assert table.loc["never", "sections"] == 0
+    assert found.heard == pytest.approx(sections["end"].iloc[-1])
+
+
+@pytest.mark.parametrize(("tag", "hz", "start", "end"), [(ODD, 440, 1, 3), ("high", 3000, 2.5, 5)])
+def test_heatmaps_lie_where_the_tone_is(found, tag, hz, start, end):
+    relevance = found.heatmaps[tag]
+    assert relevance.shape == found.S.shape == (32, 376)
+    assert relevance.min() >= 0
+    time = np.arange(376) * 256 / SR
+    section = 32 * 256 / SR  # a section that predicts the tag may reach so far beyond the tone
+    assert relevance[band(MEL, hz)].sum() > 0.999 * relevance.sum()
+    assert not relevance[:, (time < start - section) | (time > end + section)].any()
+    inside = relevance[:, (time > start) & (time < end)]
+    assert inside.sum() > 0.8 * relevance.sum()
+    assert (inside[band(MEL, hz)] > 0).mean() > 0.98
+
+
+def test_relevance_is_the_score_above_the_threshold(found, models):
+    """Of every section that predicts the tag, from the model's weights by hand."""
+    x = models[1].inputs(song())
+    row = x[..., 0][:, band(MEL, 440)]
+    logit = 60 * row.mean(axis=1) - 30
+    above = logit - np.log(0.2 / 0.8)
+    wanted = np.zeros(376)
+    for k in np.flatnonzero(above > 0):
+        part = wanted[k * 16 : k * 16 + 32]
+        np.maximum(part, above[k] * row[k] / row[k].sum(), out=part)
+    np.testing.assert_allclose(found.heatmaps[ODD][band(MEL, 440)], wanted, rtol=1e-3, atol=1e-6)
+
+
+def test_evidence_holds_the_tone_and_the_loop_closes(found):
+    def level(y, hz):
+        place = round(hz * len(y) / SR)
+        return np.abs(np.fft.rfft(y * np.hanning(len(y))))[place - 50 : place + 50].max()
+
+    y = song()
+    for tag, mine, other in ((ODD, 440, 3000), ("high", 3000, 440)):
+        part = found.evidence[tag]
+        np.testing.assert_allclose(part.sound + part.rest, y, atol=1e-6)
+        assert level(part.sound, mine) > 0.9 * level(y, mine)
+        assert level(part.sound, other) < 0.01 * level(y, other)
+        assert level(part.rest, mine) < 0.1 * level(y, mine)
+    loop = found.loop.set_index("tag")
+    assert list(loop.index) == list(found.heatmaps) == list(found.descriptors["tag"][:2])
+    assert loop[["accepted", "kept", "lost"]].all().all()
+    table = found.descriptors.set_index("tag")
+    assert loop.loc[ODD, "clip"] == pytest.approx(table.loc[ODD, "score"], abs=1e-6)
+    assert set(found.seconds) == {"genre", "descriptors", "relevance", "badges", "evidence", "loop"}
+    assert set(found.badges) == set(found.heatmaps)
+    assert all(text.startswith("deep_taylor ") and "passes" in text for text in found.badges.values())
+
+
+def test_relevance_is_asked_once_and_only_of_sections_that_predict(models, monkeypatch):
+    asked = []
+    plain = explain.relevance
+    monkeypatch.setattr(explain, "relevance", lambda model, x, neuron, **o: asked.append((len(x), neuron, o))
+                        or plain(model, x, neuron, **o))
+    found = system.ExplanationSystem(*models).explain(song(), sr=SR, method="lrp_epsilon", epsilon=1e-3)
+    threshold = found.descriptors.set_index("tag")["threshold"]
+    hit = (found.sections[[ODD, "high"]] > threshold[[ODD, "high"]]).any(axis=1).sum()
+    ((n, neurons, options),) = asked
+    assert n == hit < len(found.sections)
+    assert sorted(neurons) == [0, 1]
+    assert sorted(options.pop("reference")) == pytest.approx([0.1, 0.2])
+    assert options == {"method": "lrp_epsilon", "epsilon": 1e-3}
+    assert found.method == "lrp_epsilon"
+
+
+def test_chosen_descriptors_need_not_be_predicted(models):
+    found = system.ExplanationSystem(None, models[1]).explain(song(), sr=SR, tags=["never", "high", "never"])
+    assert list(found.heatmaps) == ["never", "high"]
+    assert not found.heatmaps["never"].any()
+    assert not found.evidence["never"].sound.any()
+    np.testing.assert_array_equal(found.evidence["never"].rest, song())
+    row = found.loop.set_index("tag").loc["never"]
+    assert not row[["accepted", "kept", "lost"]].any()
+    assert found.genre is None
+    assert found.votes.empty
+
+
+def test_other_rates_other_rules_and_a_mapping(models):
+    def mapping(scores):
+        assert list(scores.index) == models[1].tags
+        return pd.Series({"birds": scores["high"], "bass & co": scores[ODD]})
+
+    found = system.ExplanationSystem(*models, mapping).explain(song(sr=22050), sr=22050, rule="half")
+    assert len(found.y) == 6 * SR
+    assert (found.descriptors["threshold"] == 0.5).all()
+    scores = found.descriptors.set_index("tag")["score"]
+    assert dict(found.membership) == {"birds": scores["high"], "bass & co": scores[ODD]}
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.4])
+def test_songs_shorter_than_a_section(models, seconds):
+    y = song()[round(1.5 * SR) : round((1.5 + seconds) * SR)]
+    found = system.ExplanationSystem(*models).explain(y, sr=SR)
+    assert len(found.sections) == len(found.votes) == 1
+    assert found.heatmaps[ODD].shape == found.S.shape
+    assert found.heatmaps[ODD].any()
+    assert len(found.evidence[ODD].sound) == len(y)
+    assert found.heard == pytest.approx(seconds)
+
+
+def test_silence_has_no_descriptors(models):
+    found = system.ExplanationSystem(*models).explain(np.zeros(3 * SR), sr=SR)
+    assert found.heatmaps == found.evidence == {}
+    assert found.loop.empty
+    assert not found.descriptors["predicted"].any()
+
+
+def test_a_model_that_hears_waveforms():
+    """Score: the mean magnitude, compared with 0.1."""
+    layers = keras.layers
+    model = keras.Sequential([layers.Input((4000, 1)), layers.Conv1D(2, 1, activation="relu", use_bias=False),
+                              layers.GlobalAveragePooling1D(), layers.Dense(1, activation="sigmoid")])
+    model.layers[0].set_weights([np.array([[[1, -1]]], np.float32)])
+    model.layers[2].set_weights([np.array([[200], [200]], np.float32), np.array([-20], np.float32)])
+    card = {"task": "tags", "tags": ["loud"], "front_end": WAVE.to_json(), "length": 4000, "step": 2000,
+            "thresholds": {"f1": {"loud": 0.1}}}
+    y = song()
+    found = system.ExplanationSystem(None, Tagger(model, card)).explain(y, sr=SR)
+    relevance = found.heatmaps["loud"]
+    assert relevance.shape == (1, len(y))
+    time = np.arange(len(y)) / SR
+    assert not relevance[0, (time < 0.7) | (time > 5.3)].any()
+    part = found.evidence["loud"]
+    np.testing.assert_allclose(part.sound + part.rest, y, atol=1e-6)
+    assert np.sum(part.sound**2) > 0.8 * np.sum(y**2)
+    assert found.loop.loc[0, ["accepted", "kept", "lost"]].all()
+
+
+@pytest.mark.parametrize(("y", "options", "message"), [
+    (np.zeros((2, 9)), {}, r"y must be a finite mono waveform of shape \(n,\), n > 0. Got shape \(2, 9\)"),
+    (np.zeros(0), {}, "y must be a finite mono waveform"),
+    (np.array([np.nan, 0]), {}, "y must be a finite mono waveform"),
+    (np.zeros(9), {"sr": 0}, "sr must be a positive int. Got 0"),
+    (np.zeros(9), {"tags": ["hihg"]}, "tags must be known to the descriptor model. Got hihg; known: "),
+    (np.zeros(9), {"rule": "best"}, "rule must be 'half', 'f1'. Got 'best'"),
+    (song(), {"method": "deep_tailor"}, "method must be one of .* Got 'deep_tailor'"),
+    (song(), {"mask": {"power": 0}}, "power be positive"),
+])
+def test_what_cannot_be_explained(models, y, options, message):
+    with pytest.raises(ValueError, match=message):
+        system.ExplanationSystem(*models).explain(y, **{"sr": SR, **options})
+
+
+def test_plots_of_a_song(found):
+    import matplotlib.pyplot as plt
+
+    ax = found.plot("high", title="3 kHz")
+    assert ax.get_title() == "3 kHz"
+    assert len(ax.images) == 2
+    plt.close("all")
+    with pytest.raises(ValueError, match="tag must be one of those explained: high, low .* Got 'never'"):
+        found.plot("never")
+
+
+# --- Genre classifiers ----------------------------------------------------------------------------------------------
+
+
+def test_a_genre_classifier_is_read_with_its_card(tmp_path):
+    path = save(tmp_path, genre_model())
+    assert GenreClassifier.load(path).tags == ["bass & co", "birds"]
+    with pytest.raises(ValueError, match=r"is no tagger: its card says task='genre'"):
+        Tagger.load(path)
+    with pytest.raises(ValueError, match=r"is no genre classifier: its card says task='tags'"):
+        GenreClassifier.load(save(tmp_path, tagger()))
+    with pytest.raises(ValueError, match="The card's front_end is null"):
+        genre_model(front_end=None)
+    with pytest.raises(ValueError, match="The card names 1 genres, the model has 2 outputs"):
+        genre_model(genres=["one"])
+
+
+def save(folder, listener, name=None):
+    path = folder / "models" / f"{name or listener.kind}.keras"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    listener.model.save(path)
+    place = folder / "cards" / f"{path.stem}.json"
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(json.dumps(listener.card))
+    return path
+
+
+# --- The page -------------------------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, the text, and whether every tag is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.text = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+    def all(self, tag, name):
+        return [attributes[name] for kind, attributes in self.tags if kind == tag and name in attributes]
+
+
+@pytest.fixture(scope="module")
+def written(models, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page") / "new" / "folder"
+    found = system.ExplanationSystem(*models, lambda s: pd.Series({"birds": 0.75})).explain(
+        song(), sr=SR, tags=[ODD, "high", "never"])
+    found.badges["high"] = "passes 3 of 4 tests <fails: none>"
+    index = page.write(folder, found, title="<script>alert(1)</script> & Co", more={"file": "a.mp3", "length": 9.5})
+    assert index == folder / "index.html"
+    return folder, found, Page(index.read_text(encoding="utf-8"))
+
+
+def test_the_page_holds_everything(written):
+    folder, found, parsed = written
+    assert parsed.open == []
+    text = re.sub(r"\s+", " ", " ".join(parsed.text))
+    for words in ("<script>alert(1)</script> & Co", f"Genre: {found.genre}", "birds", "0.75", ODD, "high",
+                  "The first 6.0 s of 9.5 s at 16,000 Hz; relevance by deep_taylor",
+                  "passes 3 of 4 tests <fails: none>", "No section of the song predicts it",
+                  "not predicted of the song: nothing to keep or lose", "kept by the evidence alone",
+                  f"{(found.votes['genre'] == found.genre).sum()} of {len(found.votes)} sections say"):
+        assert words in text, words
+    assert [kind for kind, _ in parsed.tags].count("script") == 1
+    assert [kind for kind, _ in parsed.tags].count("b") == len(found.votes)  # one bar a vote, none from the tag's name
+    assert len(parsed.all("audio", "controls")) == 1 + 3 * 3
+    assert all(parsed.all("audio", "aria-label"))
+    assert ("html", {"lang": "en"}) in parsed.tags
+
+
+def test_the_page_asks_nothing_of_the_network(written):
+    folder, _, parsed = written
+    source = (folder / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|//\w", source)
+    links = [*parsed.all("img", "src"), *parsed.all("audio", "src"), *parsed.all("a", "href")]
+    ids = parsed.all("section", "id")
+    assert len(ids) == len(set(ids)) == 3
+    for link in links:
+        assert link[1:] in ids if link.startswith("#") else (folder / unquote(link)).is_file(), link
+    kept = {path.name for path in folder.iterdir()} - {"index.html"}
+    assert kept == {link for link in links if not link.startswith("#")}
+
+
+def test_the_sounds_are_the_evidence(written):
+    folder, found, _ = written
+    numbers = json.loads((folder / "explanation.json").read_text())
+    y, sr = audio.load(folder / numbers["song"])
+    assert sr == SR
+    np.testing.assert_allclose(y, found.y, atol=2**-15)
+    for tag, names in numbers["files"].items():
+        parts = [audio.load(folder / names[kind])[0] for kind in ("evidence", "rest")]
+        np.testing.assert_allclose(parts[0], found.evidence[tag].sound, atol=2**-15)
+        np.testing.assert_allclose(sum(parts), y, atol=2**-13)
+
+
+def test_the_numbers_are_all_there_and_strict_json(written):
+    folder, found, _ = written
+
+    def refuse(value):
+        raise AssertionError(value)
+
+    numbers = json.loads((folder / "explanation.json").read_text(), parse_constant=refuse)
+    assert numbers["genre"] == found.genre
+    assert numbers["file"] == "a.mp3"
+    assert numbers["duration"] == 6
+    assert FrontEnd(**numbers["front_end"]) == found.front_end
+    for name, table in (("votes", found.votes), ("descriptors", found.descriptors), ("sections", found.sections),
+                        ("evidence", found.loop)):
+        pd.testing.assert_frame_equal(pd.DataFrame(numbers[name]), table, check_dtype=False)
+    assert numbers["relevance"]["high"]["positive"] == pytest.approx(found.heatmaps["high"].sum())
+    assert numbers["membership"] == {"birds": 0.75}
+    assert numbers["badges"] == found.badges
+    assert numbers["gain"] == {}
+
+
+def test_the_playhead_meets_the_picture(written):
+    """At the tone's onset the playhead stands where the picture shows it."""
+    from PIL import Image
+
+    folder, found, parsed = written
+    (place,) = {(a["data-left"], a["data-width"], a["data-end"]) for k, a in parsed.tags if a.get("class") == "picture"}
+    left, width, end = map(float, place)
+    assert end == pytest.approx(376 * 256 / SR)
+    names = json.loads((folder / "explanation.json").read_text())["files"]
+    shot = np.asarray(Image.open(folder / names["high"]["heatmap"]).convert("RGB")).astype(int)
+    coloured = (shot.max(axis=2) - shot.min(axis=2) > 60)[:, : round((left + width) * shot.shape[1])]
+    columns = np.flatnonzero(coloured.any(axis=0)) / shot.shape[1]
+    heat = np.flatnonzero(found.heatmaps["high"].max(axis=0) > 0.5 * found.heatmaps["high"].max()) * 256 / SR
+    for column, time in ((columns.min(), heat.min()), (columns.max(), heat.max())):
+        assert (column - left) / width * end == pytest.approx(time, abs=0.06)
+
+
+def test_loud_evidence_is_written_quieter_and_names_stay_apart(models, tmp_path):
+    found = system.ExplanationSystem(None, models[1]).explain(song(), sr=SR, tags=["high"])
+    part = found.evidence["high"]
+    twin = system.sounds.Evidence(part.mask, 4 * part.sound, part.rest, part.gap)
+    for table in (found.descriptors, found.loop):
+        table.loc[len(table)] = table[table["tag"] == "high"].iloc[0]
+        table.loc[len(table) - 1, "tag"] = "high!"
+    found.heatmaps["high!"], found.evidence["high!"] = found.heatmaps["high"], twin
+    page.write(tmp_path, found, title="twins", audio_format="wav")
+    numbers = json.loads((tmp_path / "explanation.json").read_text())
+    names = [names["evidence"] for names in numbers["files"].values()]
+    assert names == ["evidence-high.wav", "evidence-high-2.wav"]
+    gain = 1 / np.abs(twin.sound).max()
+    assert numbers["gain"] == {names[1]: pytest.approx(gain)}
+    np.testing.assert_allclose(audio.load(tmp_path / names[1])[0], gain * twin.sound, atol=2**-14)
+
+
+def test_where_no_page_can_be_written(found, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file: is a file, not a folder"):
+        page.write(tmp_path / "file", found, title="a")
+    with pytest.raises(ValueError, match="audio_format must be flac, wav, mp3 or ogg. Got 'au'"):
+        page.write(tmp_path / "new", found, title="a", audio_format="au")
+    assert not (tmp_path / "new").exists()
+
+
+# --- The command ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """The checkout's models, and a song."""
+    monkeypatch.setattr(runs, "root", lambda: tmp_path)
+    save(tmp_path / "outputs" / "demo", tagger(), "tagger")
+    save(tmp_path / "outputs" / "demo", genre_model(), "genre_model")
+    audio.write(tmp_path / "hum.wav", song(), sr=SR)
+    return tmp_path
+
+
+def test_the_command_writes_a_page(place, capsys):
+    out = place / "out"
+    assert cli.main(["explain", str(place / "hum.wav"), "--out", str(out), "--seconds", "4", "--audio", "wav"]) == 0
+    text = capsys.readouterr().out
+    assert "hum.wav (the first 4 s of 6.0 s, rule f1, lrp_composite)" in text
+    assert re.search(r"(bass & co|birds): \d+ of 7 sections", text)
+    assert re.search(rf"{re.escape(ODD)} +0\.\d\d +0\.20 +0\.\d\d +0\.\d\d", text)
+    assert str(out / "index.html") in text
+    numbers = json.loads((out / "explanation.json").read_text())
+    assert (numbers["title"], numbers["file"], numbers["length"], numbers["duration"]) == ("hum", "hum.wav", 6, 4)
+    assert numbers["genre_file"].endswith("genre_model.keras")
+    assert len(list(out.iterdir())) == 2 + 1 + 3 * 2
+
+
+def test_the_command_without_a_genre_and_with_chosen_tags(place, capsys):
+    out = place / "out"
+    arguments = ["--genre", "none", "--tags", "never", "--method", "gradient", "--rule", "half"]
+    assert cli.main(["explain", str(place / "hum.wav"), "--out", str(out), *arguments]) == 0
+    assert "sections" not in capsys.readouterr().out
+    numbers = json.loads((out / "explanation.json").read_text())
+    assert (numbers["genre"], numbers["genre_file"], numbers["method"]) == (None, None, "gradient")
+    assert list(numbers["files"]) == ["never"]
+
+
+def test_what_the_command_cannot_explain(place, capsys):
+    (place / "empty.wav").write_bytes(b"")
+    hum = str(place / "hum.wav")
+    for arguments, message in (
+        (["/none.mp3"], "/none.mp3: no such file"),
+        ([str(place / "empty.wav")], "empty.wav: the file is empty (0 bytes)"),
+        ([hum, "--tagger", "other"], "other.keras: no such model. Make one with: musictools rebuild --profile demo "
+                                     "--only 03"),
+        ([hum, "--genre", "other"], "other.keras: no such model. Make one with: musictools rebuild --profile demo "
+                                    "--only 02"),
+        ([hum, "--genre", "tagger"], "is no genre classifier: its card says task='tags'"),
+        ([hum, "--method", "deep_tailor"], "Got 'deep_tailor'"),
+        ([hum, "--tags", "hihg"], "tags must be known to the descriptor model. Got hihg"),
+        ([hum, "--rule", "precision"], "rule must be 'half', 'f1'. Got 'precision'"),
+    ):
+        assert cli.main(["explain", *arguments, "--out", str(place / "out")]) == 2
+        captured = capsys.readouterr()
+        assert captured.err.startswith("musictools: ")
+        assert captured.err.count("\n") == 1
+        assert message in captured.err
+    assert not (place / "out").exists()
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["explain", hum])
+    assert "--out" in capsys.readouterr().err

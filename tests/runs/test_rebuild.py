@@ -1,0 +1,388 @@
+"""Rebuilding a profile of tiny notebooks in real kernels: skip, go on after failures and kills, say what went wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+
+from musictools import runs
+from musictools.runs import execution as suite
+from musictools.runs import manifests, report
+
+START = "from musictools import runs\nrun = runs.start(output_dir, notebook={name!r})"
+PUBLISHED = "rotheneder2023_3_4_genre_performance"
+
+# Tables are written as text here: a kernel that loads pandas takes seconds.
+FIRST = [
+    "n = 3\noutput_dir = 'outputs/demo'",
+    START.format(name="01_first"),
+    f"run.path('tables', '{PUBLISHED}').write_text(f'model,data,accuracy\\nckn19,balanced,{{n / 10}}\\n')",
+    "run.say(f'The **accuracy** is {n / 10}.')\nrun.finish()",
+]
+SECOND = [
+    "pause = 0.0\nfault = ''\noutput_dir = 'outputs/demo'",
+    START.format(name="02_second"),
+    f"row = run.upstream('01_first').path('tables', '{PUBLISHED}').read_text().split()[1]",
+    "import os, time\nif pause:\n    (run.output_dir / 'pid').write_text(str(os.getpid()))\n    time.sleep(pause)",
+    "if fault == 'error':\n    raise ValueError('broken on purpose')\nif fault == 'death':\n    os._exit(9)",
+    "run.path('tables', 'doubled').write_text(f'x\\n{2 * float(row.split(\",\")[2])}\\n')",
+    "if fault != 'unfinished':\n    run.finish()",
+]
+THIRD = ["m = 1\noutput_dir = 'outputs/demo'", "doubled = runs = None\nassert m == 1"]
+
+
+class Suite:
+    """Three notebooks, one profile, one place for results."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.output = folder / "outputs" / "demo"
+        for name, cells in (("01_first", FIRST), ("02_second", SECOND), ("03_third", THIRD)):
+            self.write(name, cells)
+            self.set(name)
+        self.set("common", output_dir="outputs/demo")
+
+    def write(self, name, cells):
+        cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+        cells[0].metadata["tags"] = ["parameters"]
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {name}"), *cells])
+        (self.folder / "notebooks").mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, self.folder / "notebooks" / f"{name}.ipynb")
+
+    def set(self, name, **values):
+        path = self.folder / "params" / "demo" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(values))
+
+    @property
+    def places(self):
+        return {
+            "notebooks_dir": self.folder / "notebooks",
+            "params_dir": self.folder / "params",
+            "output_root": self.folder / "outputs",
+        }
+
+    def rebuild(self, **options):
+        return runs.rebuild("demo", **self.places, **options)
+
+    def reasons(self, **parameters):
+        """Say why each notebook would run now; empty where it would not."""
+        places = self.places | {"folder": self.output}
+        places.pop("output_root")
+        jobs = suite.plan("demo", only=None, parameters=parameters, **places)
+        return {job.name[:2]: suite.changed(job, suite._inputs(job)) for job in jobs}
+
+    def command(self, **options):
+        """Start the rebuild in a process of its own, from another folder."""
+        places = {name: str(path) for name, path in self.places.items()}
+        code = f"import sys; from musictools import runs; sys.exit(runs.rebuild('demo', **{places!r}, **{options!r}))"
+        return subprocess.Popen(
+            [sys.executable, "-c", code], cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        )  # fmt: skip
+
+    def tables(self):
+        return {path.name: path.read_bytes() for path in (self.output / "tables").glob("*.csv")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def package(tmp_path_factory):
+    """Let a small folder stand for the package, which does not change while these tests run."""
+    folder = tmp_path_factory.mktemp("package")
+    (folder / "audio.py").write_text("x = 1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifests, "PACKAGE", folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, package):
+    made = Suite(tmp_path_factory.mktemp("undisturbed"))
+    assert made.rebuild() == 0
+    return made
+
+
+@pytest.fixture
+def done(undisturbed, tmp_path):
+    """Return a copy of the finished suite, to be tampered with."""
+    shutil.copytree(undisturbed.folder, tmp_path / "copy")
+    copy = Suite.__new__(Suite)
+    copy.folder, copy.output = tmp_path / "copy", tmp_path / "copy" / "outputs" / "demo"
+    return copy
+
+
+def test_what_a_rebuild_leaves(undisturbed):
+    manifest = json.loads((undisturbed.output / "manifest.json").read_text())
+    first, second, third = manifest["notebooks"].values()
+    assert [part["finished"] for part in (first, second, third)] == [True] * 3
+    assert first["parameters"]["n"] == 3
+    assert list(second["upstream"]) == ["01_first"]
+    assert third["outputs"] == {}
+    assert set(first["rebuild"]["inputs"]) == {"parameters", "notebook", "package", "versions"}
+    assert set(undisturbed.tables()) == {f"{PUBLISHED}.csv", "doubled.csv"}
+    executed = nbformat.read(undisturbed.output / "notebooks" / "01_first.ipynb", as_version=4)
+    assert any("injected-parameters" in cell.metadata.get("tags", []) for cell in executed.cells)
+    assert not list(undisturbed.output.rglob(".tmp-*"))
+
+
+def test_kernels_run_on_this_python_whatever_the_user_has_set_up(tmp_path, monkeypatch):
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    foreign = tmp_path / "user" / "kernels" / "python3" / "kernel.json"
+    manifests.write_json(foreign, {"argv": ["/usr/bin/false"], "display_name": "Python 2", "language": "python"})
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "user"))
+    assert KernelSpecManager().get_kernel_spec("python3").argv[0] == "/usr/bin/false"
+    before = dict(os.environ)
+    with suite._kernel_environment(tmp_path / "demo"):
+        argv = KernelSpecManager().get_kernel_spec("python3").argv
+        assert argv[:2] == ["/bin/sh", "-c"]  # sends what libraries write past Python into a file …
+        assert argv[2].startswith('exec "$0" "$@"')
+        assert argv[3] == sys.executable  # … and becomes this interpreter
+        assert os.environ["PYTHONHASHSEED"] == "0"
+        assert "MPLBACKEND" not in os.environ
+    assert dict(os.environ) == before
+
+
+def test_nothing_runs_twice(undisturbed, capsys):
+    before = undisturbed.tables()
+    executed = [path.stat().st_mtime_ns for path in sorted((undisturbed.output / "notebooks").iterdir())]
+    assert undisturbed.rebuild() == 0
+    assert capsys.readouterr().out.count("skipped: unchanged") == 3
+    assert [path.stat().st_mtime_ns for path in sorted((undisturbed.output / "notebooks").iterdir())] == executed
+    assert undisturbed.tables() == before
+
+
+def test_every_changed_input_is_noticed(done, package):
+    unchanged = {"01": "", "02": "", "03": ""}
+    assert done.reasons() == unchanged
+    assert done.reasons(m=2) == unchanged | {"03": "parameters changed"}
+    done.set("01_first", n=4)
+    assert done.reasons() == unchanged | {"01": "parameters changed"}
+    done.set("01_first")
+    done.write("03_third", [*THIRD, "1 + 1"])
+    assert done.reasons() == unchanged | {"03": "notebook changed"}
+    done.write("03_third", THIRD)
+    (package / "audio.py").write_text("x = 2")
+    assert done.reasons() == {name: "package changed" for name in unchanged}
+    (package / "audio.py").write_text("x = 1")
+    assert done.reasons() == unchanged
+
+
+def test_every_changed_result_is_noticed(done):
+    table = done.output / "tables" / f"{PUBLISHED}.csv"
+    text = table.read_text()
+    table.write_text(text.replace("0.3", "0.4"))
+    assert done.reasons()["01"] == f"tables/{PUBLISHED}.csv changed"
+    table.unlink()
+    assert done.reasons()["01"] == f"tables/{PUBLISHED}.csv is missing"
+    table.write_text(text)
+    (done.output / "notebooks" / "03_third.ipynb").unlink()
+    assert done.reasons() == {"01": "", "02": "", "03": "notebooks/03_third.ipynb is missing"}
+
+
+def test_changed_data_and_upstream_results_are_noticed(done, tmp_path):
+    data = tmp_path / "songs"
+    data.mkdir()
+    part = manifests.read_parts(done.output)["01_first"]
+    part["data"] = {"folder": {"checksum": "", "path": str(data), "stamp": manifests.folder_stamp(data)}}
+    manifests.write_part(done.output, "01_first", part)
+    assert done.reasons()["01"] == ""
+    (data / "new.mp3").touch()
+    assert done.reasons()["01"] == "data set folder changed"
+    part["outputs"] |= {"tables/more.csv": "0"}
+    manifests.write_part(done.output, "01_first", part)
+    assert done.reasons()["02"] == "results of 01_first changed"
+
+
+def test_a_run_by_hand_makes_the_rebuild_run_again(done):
+    runs.start(done.output, notebook="03_third").finish()
+    assert done.reasons() == {"01": "", "02": "", "03": "not finished before"}
+
+
+def test_only_what_changed_runs_and_only_what_it_changes_follows(done, capsys):
+    (done.output / "tables" / f"{PUBLISHED}.csv").write_text("spoilt")
+    assert done.rebuild() == 0
+    states = [line.split()[1] for line in capsys.readouterr().out.split("\n\n")[1].splitlines()[:3]]
+    assert states == ["done", "skipped", "skipped"]
+    done.set("01_first", n=5)
+    assert done.rebuild(only=["1", "02_second"]) == 0
+    assert pd.read_csv(done.output / "tables" / "doubled.csv")["x"].tolist() == [1.0]
+
+
+def test_a_failed_notebook_is_named_and_the_next_call_goes_on(done, undisturbed, capsys):
+    done.write("04_fourth", ["m = 1", "run = None  # run.upstream('02_second')"])
+    done.set("04_fourth")
+    done.set("02_second", fault="error")
+    assert done.rebuild() == 1
+    out = capsys.readouterr().out
+    assert "02_second  failed   cell 6: ValueError: broken on purpose (see" in out
+    assert "03_third   skipped  unchanged" in out
+    assert "04_fourth  not run  it reads 02_second, which failed" in out
+    assert "2 of 4 notebooks did not finish: 02_second, 04_fourth." in out
+    assert "broken on purpose" in (done.output / "report" / "index.html").read_text()
+    done.set("02_second")
+    assert done.rebuild() == 0
+    out = capsys.readouterr().out
+    assert "01_first   skipped" in out
+    assert "02_second  done" in out
+    assert "04_fourth  done" in out
+    assert done.tables() == undisturbed.tables()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [("death", "cell 6: the kernel died (out of memory?)"), ("unfinished", "it ended without run.finish()")],
+)
+def test_other_ways_to_fail(done, capsys, fault, message):
+    assert done.rebuild(only=["02"], parameters={"fault": fault}) == 1
+    assert f"failed   {message}" in capsys.readouterr().out
+
+
+def wait_for_pid(made):
+    deadline = time.monotonic() + 90
+    while not ((made.output / "pid").exists() and (made.output / "pid").read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return int((made.output / "pid").read_text())
+
+
+def running(pid):
+    """Tell whether a process runs (a zombie that nobody waits for does not)."""
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and ") Z " not in state.read_text()
+
+
+def test_killed_in_the_middle_the_next_call_finishes(done, undisturbed, capsys):
+    process = done.command(parameters={"pause": 600.0}, only=["02"])
+    kernel = wait_for_pid(done)
+    with pytest.raises(BlockingIOError, match=f"is being rebuilt by process {process.pid}"):
+        done.rebuild()
+    (done.output / "tables" / f".tmp-{process.pid}-doubled.csv").write_text("half")
+    process.kill()
+    process.wait()
+    assert done.reasons()["02"] == "not finished before"
+    assert done.rebuild() == 0
+    out = capsys.readouterr().out
+    assert "01_first   skipped" in out
+    assert "02_second  done" in out
+    assert done.tables() == undisturbed.tables()
+    assert not list(done.output.rglob(".tmp-*"))
+    assert not running(kernel)
+
+
+def test_interrupted_it_says_how_to_go_on(done):
+    process = done.command(parameters={"pause": 600.0}, only=["02"])
+    kernel = wait_for_pid(done)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted in 02_second. Go on with: musictools rebuild --profile demo" in out
+    assert "Traceback" not in out
+    assert not running(kernel)
+
+
+def test_plain_papermill_works(undisturbed, tmp_path):
+    import papermill
+
+    source = undisturbed.folder / "notebooks" / "01_first.ipynb"
+    parameters = {"output_dir": str(tmp_path / "out"), "n": 5}
+    papermill.execute_notebook(
+        source,
+        tmp_path / "out.ipynb",
+        parameters=parameters,
+        progress_bar=False,
+        kernel_name="python3",
+        language="python",
+    )
+    assert pd.read_csv(tmp_path / "out" / "tables" / f"{PUBLISHED}.csv")["accuracy"].tolist() == [0.5]
+
+
+# --- what is checked before anything runs ---------------------------------------------------------------------------
+
+
+def refused(made, message, **options):
+    with pytest.raises(ValueError, match=message):
+        made.rebuild(**options)
+
+
+def test_typos_are_refused_before_anything_runs(tmp_path):
+    made = Suite(tmp_path)
+    with pytest.raises(ValueError, match=r"unknown profile 'dmeo'. Did you mean 'demo'\? Known: demo"):
+        runs.rebuild("dmeo", **made.places)
+    refused(made, r"--only.*unknown notebook '09'. Known: 01_first, 02_second, 03_third", only=["09"])
+    refused(made, r"unknown notebook '02_secnd'. Did you mean '02_second'\?", only=["02_secnd"])
+    refused(made, r"-p: unknown parameter 'paus'. Did you mean 'pause'\?", parameters={"paus": 1.0})
+    refused(made, r"-p: unknown parameter 'pause'", parameters={"pause": 1.0}, only=["01"])
+    refused(made, r"-p pause must be a number", parameters={"pause": "long"})
+    made.set("02_second", puase=1.0)
+    refused(made, r"02_second.yaml: unknown parameter 'puase'. Did you mean 'pause'\?")
+    made.set("02_second")
+    made.set("common", output_dir="outputs/smoke")
+    refused(made, r"output_dir is 'outputs/smoke', but profile 'demo' writes to 'outputs/demo'")
+    made.set("common", output_dir="outputs/demo")
+    made.set("04_forth")
+    refused(made, r"04_forth.yaml: unknown notebook '04_forth'")
+    assert not made.output.exists()
+
+
+def test_a_notebook_belongs_to_a_profile_by_its_file(tmp_path):
+    made = Suite(tmp_path)
+    (made.folder / "params" / "demo" / "02_second.yaml").unlink()
+    assert list(made.reasons()) == ["01", "03"]
+    for path in (made.folder / "params" / "demo").iterdir():
+        path.unlink()
+    refused(made, "holds no <notebook>.yaml")
+
+
+# --- report ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_lays_published_beside_rebuilt(done, tmp_path):
+    published = tmp_path / "published"
+    published.mkdir()
+    (published / f"{PUBLISHED}.csv").write_text(
+        "model,data,accuracy\nckn19,balanced,0.773\nckn19,semi_balanced,0.798\n"
+    )
+    (published / "rotheneder2023_9_9_later.csv").write_text("a\n1\n")
+    page = report.write(done.output, published_dir=published).read_text()
+    assert f"<a href='#{PUBLISHED}'>rotheneder2023 3.4: genre performance</a>" in page
+    assert f"<h3 id='{PUBLISHED}'>" in page
+    row = page.split("<td class=''>ckn19</td>")[1].split("</tr>")[0]
+    assert [cell.split("<")[0] for cell in row.split(">") if cell[:1] in set("+-0123456789")] == [
+        "0.773", "0.3", "-0.473",
+    ]  # fmt: skip
+    assert "its experiments use MagnaTagATune" in page
+    assert "rotheneder2023 9.9: later" in page
+    assert "<strong>accuracy</strong> is 0.3" in page
+    assert "<a href='notebooks/01_first.html'>" in page
+
+
+@pytest.mark.parametrize(("name", "title"), [
+    ("rotheneder2023_5_19_affiliation", "rotheneder2023 5.19: affiliation"),
+    ("rotheneder2023_a_3_cross_validation_layer_3", "rotheneder2023 A.3: cross validation layer 3"),
+    ("choi2018_7_a_effective_kernel_sizes", "choi2018 7-A: effective kernel sizes"),
+    ("rotheneder2023_section_3_5_accuracy_callbacks", "rotheneder2023 section 3.5: accuracy callbacks"),
+    ("tagger_slides_1_mtat", "tagger_slides 1: mtat"), ("a_table", "a table"),
+])
+def test_tables_are_called_as_their_sources_call_them(name, title):
+    assert report._title(name) == title
+
+
+def test_the_report_loads_nothing_from_the_network(undisturbed):
+    pages = list((undisturbed.output / "report").rglob("*.html"))
+    assert len(pages) == 4
+    for page in pages:
+        text = page.read_text()
+        assert "<script" not in text
+        assert 'src="http' not in text
+        assert "@import" not in text
+        assert 'rel="stylesheet" href="http' not in text
