@@ -210,7 +210,7 @@ def tag_table(labels, scores, *, names=None, thresholds=0.5):
 
 
 def roc_auc(labels, scores):
-    """Area under every tag's ROC curve, by ranks (ties count half).
+    """Area under every tag's ROC curve, ties counted half.
 
     Parameters
     ----------
@@ -222,14 +222,14 @@ def roc_auc(labels, scores):
     areas : np.ndarray [shape=(n_tags,)]
         NaN where only one class occurs.
     """
-    from scipy.stats import rankdata
-
     labels, scores = _check_tags(labels, scores)
-    positive = labels.sum(axis=0).astype(float)
-    pairs = positive * (len(labels) - positive)
-    ranks = np.where(labels, rankdata(scores, axis=0), 0.0).sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(pairs > 0, (ranks - positive * (positive + 1) / 2) / pairs, np.nan)
+    areas = np.full(labels.shape[1], np.nan)
+    for k in np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0)):
+        # Counting pairs in sorted scores is many times faster than ranking all of them, and gives the same bits.
+        inside, outside = np.sort(scores[labels[:, k], k]), np.sort(scores[~labels[:, k], k])
+        below = [np.searchsorted(outside, inside, side=side).sum() for side in ("left", "right")]
+        areas[k] = sum(below) / (2 * inside.size * outside.size)
+    return areas
 
 
 def choose_thresholds(labels, scores, *, rule="f1", precision=0.5, default=0.5):

@@ -1,28 +1,36 @@
-"""Is the evidence where the sound is? Relevance against the stems of a mix.
+"""Localisation: does relevance lie where the sound is? Maps are compared with the stems of a mix.
 
 Conventions
 -----------
-The last two axes of `relevance` are one map: (n_bins, n_frames) of a spectrogram input, that is ``relevance[..., 0]``
-of an explanation, or (n_samples, 1) of a waveform input as it is. `mask` says which cells belong to the target; it has
-the same last two axes and is broadcast over the leading ones, as NumPy does. Every measure gives a value a map, shape
+The last two axes of `relevance` are one map: (n_bins, n_frames) for a spectrogram input, that is ``relevance[..., 0]``
+of an explanation, or (n_samples, 1) for a waveform input. `mask` says which cells belong to the target. It has the same
+last two axes and is broadcast over the leading ones, as NumPy does. Every measure returns one value a map, in the shape
 of the leading axes.
 
-Maps are ranked as they are, signs included: negative relevance ranks below none. Pass ``np.maximum(relevance, 0)`` to
-rank positive relevance alone. Cells that tie are counted as if their order were drawn at random, so that a constant
-map, a zero map too, is worth exactly as much as chance. An empty mask gives NaN.
+Maps are ranked with their signs: negative relevance ranks below zero. Pass ``np.maximum(relevance, 0)`` to rank positive
+relevance alone. Ties are counted as if their order were drawn at random, so a constant map scores exactly at chance. An
+empty mask gives NaN.
 
-*Chance* is the expected value of a map whose cells are shuffled: the mask's share of the area, 0.5 for the AUC. It is
-not enough: a map that simply shows where the input is loud finds most stems better than chance. So every measure is
-also taken of an energy map of the input, and the difference is reported.
+*Chance* is the expected value for a map whose cells are shuffled: the mask's share of the area, and 0.5 for the AUC. To
+beat chance is not enough, since a map of the input's energy finds most stems better than chance. Every measure is
+therefore also taken of an energy map, and the difference is reported.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from musictools import evaluation, spectrograms
+from musictools.explain.metrics import arguments
+
+if TYPE_CHECKING:
+    from musictools.spectrograms import FrontEnd, ModelInput
 
 __all__ = ["MEASURES", "auc", "cut", "localise", "mass_accuracy", "pointing_game", "rank_accuracy", "stem_shares",
            "table", "target_mask", "target_share", "top_k_intersection"]
@@ -30,7 +38,7 @@ __all__ = ["MEASURES", "auc", "cut", "localise", "mass_accuracy", "pointing_game
 _LOWEST = -300.0  # dB: as good as no floor, and well inside float32
 
 
-def stem_shares(stems, front_end):
+def stem_shares(stems: Mapping[str, np.ndarray], front_end: FrontEnd) -> dict[str, np.ndarray]:
     """Share of every stem's power in every cell of a spectrogram.
 
     Parameters
@@ -38,17 +46,25 @@ def stem_shares(stems, front_end):
     stems : dict of str to np.ndarray [shape=(n,)]
         Waveforms at the front end's sampling rate; their sum is the mix.
     front_end : FrontEnd
-        Power is linear and in its bands; of a waveform front end it is the squared sample.
+        Power is linear and taken in its bands; for a waveform front end it is the squared sample.
 
     Returns
     -------
     shares : dict of str to np.ndarray [shape=(n_bins, n_frames), float32], in [0, 1]
-        They add up to 1 where the mix can be seen; where it lies on the front end's floor all are 0.
+        They add up to 1 where the mix lies above the front end's floor, and are all 0 elsewhere.
 
     Raises
     ------
     ValueError
         If there is no stem, or the waveforms differ in length.
+
+    Examples
+    --------
+    >>> from musictools.spectrograms import FrontEnd
+    >>> loud, soft = np.full(512, 0.3, dtype=np.float32), np.full(512, 0.1, dtype=np.float32)
+    >>> shares = stem_shares({"guitar": loud, "flute": soft}, FrontEnd(16000, 2, 1, 1, kind="waveform"))
+    >>> shares["guitar"].shape, round(float(shares["guitar"][0, 0]), 3)
+    ((1, 512), 0.9)
     """
     lengths = {np.shape(y) for y in stems.values()}
     if len(lengths) != 1:
@@ -56,8 +72,8 @@ def stem_shares(stems, front_end):
     power = {name: _power(y, front_end) for name, y in stems.items()}
     total = np.sum(list(power.values()), axis=0)
     mix = front_end.compute(np.sum(list(stems.values()), axis=0, dtype=np.float32))
-    seen = total > 0 if front_end.kind == "waveform" else (total > 0) & (mix > front_end.floor)
-    total[~seen] = np.inf
+    above = total > 0 if front_end.kind == "waveform" else (total > 0) & (mix > front_end.floor)
+    total[~above] = np.inf
     return {name: (p / total).astype(np.float32) for name, p in power.items()}
 
 
@@ -68,19 +84,24 @@ def _power(y, front_end):
     return np.where(S > _LOWEST, 10 ** (S / 10), 0.0)
 
 
-def target_share(shares, names):
+def target_share(shares: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
     """Share of some stems together, in every cell.
 
     Parameters
     ----------
     shares : dict of str to np.ndarray [shape=(n_bins, n_frames)]
-        Of `stem_shares`.
+        Result of `stem_shares`.
     names : sequence of str
-        The target's stems; none gives 0 everywhere.
+        The target's stems; without any the share is 0 everywhere.
 
     Returns
     -------
     share : np.ndarray [shape=(n_bins, n_frames)], in [0, 1]
+
+    Raises
+    ------
+    ValueError
+        If a name is none of the stems.
     """
     unknown = [name for name in names if name not in shares]
     if isinstance(names, str) or unknown:
@@ -88,28 +109,38 @@ def target_share(shares, names):
     return np.sum([shares[name] for name in names] or [np.zeros_like(next(iter(shares.values())))], axis=0)
 
 
-def target_mask(shares, names, *, share=0.5):
+def target_mask(shares: Mapping[str, np.ndarray], names: Sequence[str], *, share: float = 0.5) -> np.ndarray:
     """Cells in which some stems together have more than a share of the power.
 
     Parameters
     ----------
     shares : dict of str to np.ndarray [shape=(n_bins, n_frames)]
-        Of `stem_shares`.
+        Result of `stem_shares`.
     names : sequence of str
         The target's stems.
     share : float in [0, 1)
-        0.5: the target is louder than all others together.
+        With 0.5 the target is louder than all other stems together.
 
     Returns
     -------
     mask : np.ndarray [shape=(n_bins, n_frames), bool]
+
+    Raises
+    ------
+    ValueError
+        If `share` lies outside [0, 1) or a name is none of the stems.
+
+    Examples
+    --------
+    >>> target_mask({"guitar": np.array([[0.9, 0.2]]), "flute": np.array([[0.1, 0.8]])}, ["guitar"])
+    array([[ True, False]])
     """
     if not 0 <= share < 1:
         raise ValueError(f"share must lie in [0, 1). Got {share!r}.")
     return target_share(shares, names) > share
 
 
-def cut(values, model_input):
+def cut(values: np.ndarray, model_input: ModelInput) -> np.ndarray:
     """Cut a mask or shares of a whole clip exactly as its spectrogram is cut into model inputs.
 
     Parameters
@@ -119,14 +150,14 @@ def cut(values, model_input):
 
     Returns
     -------
-    pieces : np.ndarray [shape=(n_inputs, n_bins, length)]
-        For a waveform (n_inputs, length, 1): in both cases what the measures take. Read-only.
+    segments : np.ndarray [shape=(n_inputs, n_bins, length)]
+        Read-only. For a waveform the shape is (n_inputs, length, 1). The measures take both.
     """
-    pieces = spectrograms.frames(values, length=model_input.length, step=model_input.step)
-    return pieces.swapaxes(1, 2) if model_input.front_end.kind == "waveform" else pieces
+    segments = spectrograms.frames(values, length=model_input.length, step=model_input.step)
+    return segments.swapaxes(1, 2) if model_input.front_end.kind == "waveform" else segments
 
 
-def mass_accuracy(relevance, mask):
+def mass_accuracy(relevance: np.ndarray, mask: np.ndarray) -> float | np.ndarray:
     """Share of the positive relevance that lies inside the mask.
 
     Relevance mass accuracy of Arras et al. (2022), CLEVR-XAI; the same number is the inside-total relevance ratio of
@@ -142,6 +173,11 @@ def mass_accuracy(relevance, mask):
     -------
     values : float or np.ndarray [shape=(...)], in [0, 1]
         NaN without positive relevance or for an empty mask; 1 for a full mask.
+
+    Examples
+    --------
+    >>> mass_accuracy(np.array([[3.0, 1.0], [-5.0, 0.0]]), np.array([[True, False], [False, False]]))
+    0.75
     """
     R, M, shape = _cells(relevance, mask, soft=True)
     positive = np.maximum(R, 0)
@@ -150,7 +186,7 @@ def mass_accuracy(relevance, mask):
     return _shaped(np.where(M.any(axis=1), values, np.nan), shape)
 
 
-def rank_accuracy(relevance, mask):
+def rank_accuracy(relevance: np.ndarray, mask: np.ndarray) -> float | np.ndarray:
     """Share of the K most relevant cells that lie inside a mask of K cells.
 
     Relevance rank accuracy of Arras et al. (2022), CLEVR-XAI.
@@ -163,14 +199,19 @@ def rank_accuracy(relevance, mask):
     Returns
     -------
     values : float or np.ndarray [shape=(...)], in [0, 1]
-        NaN for an empty mask; 1 for a full mask; a constant map gets the mask's share of the area.
+        NaN for an empty mask; 1 for a full mask; the mask's share of the area for a constant map.
+
+    Examples
+    --------
+    >>> rank_accuracy(np.array([[3.0, 1.0], [2.0, 0.0]]), np.array([[True, True], [False, False]]))
+    0.5
     """
     R, M, shape = _cells(relevance, mask)
     size = M.sum(axis=1)
     return _shaped(_hits(R, M, np.maximum(size, 1)) / np.where(size, size, np.nan), shape)
 
 
-def pointing_game(relevance, mask):
+def pointing_game(relevance: np.ndarray, mask: np.ndarray) -> float | np.ndarray:
     """Whether the most relevant cell lies inside the mask.
 
     Zhang et al. (2018), Top-down neural attention by excitation backprop; here without a margin around the mask.
@@ -188,7 +229,7 @@ def pointing_game(relevance, mask):
     return top_k_intersection(relevance, mask, k=1)
 
 
-def top_k_intersection(relevance, mask, *, k=0.05):
+def top_k_intersection(relevance: np.ndarray, mask: np.ndarray, *, k: int | float = 0.05) -> float | np.ndarray:
     """Share of the k most relevant cells that lie inside the mask.
 
     Theiner et al. (2022), Interpretable semantic photo geolocation. With more cells than the mask has, 1 cannot be
@@ -205,6 +246,11 @@ def top_k_intersection(relevance, mask, *, k=0.05):
     -------
     values : float or np.ndarray [shape=(...)], in [0, 1]
         NaN for an empty mask.
+
+    Raises
+    ------
+    ValueError
+        If `k` is neither, or exceeds the number of cells.
     """
     R, M, shape = _cells(relevance, mask)
     count = max(1, round(k * R.shape[1])) if isinstance(k, float) and 0 < k < 1 else k
@@ -214,7 +260,7 @@ def top_k_intersection(relevance, mask, *, k=0.05):
     return _shaped(np.where(M.any(axis=1), values, np.nan), shape)
 
 
-def auc(relevance, mask):
+def auc(relevance: np.ndarray, mask: np.ndarray) -> float | np.ndarray:
     """Area under the ROC curve of relevance as a score of the mask's cells (Fawcett 2006).
 
     Parameters
@@ -226,16 +272,26 @@ def auc(relevance, mask):
     -------
     values : float or np.ndarray [shape=(...)], in [0, 1]
         Ties count half: 0.5 for a constant map. NaN for an empty or full mask.
+
+    See Also
+    --------
+    musictools.evaluation.roc_auc : The same area for the scores of tags.
+
+    Examples
+    --------
+    >>> auc(np.array([[3.0, 1.0], [2.0, 0.0]]), np.array([[True, True], [False, False]]))
+    0.75
     """
     R, M, shape = _cells(relevance, mask)
-    return _shaped(np.array([_area(r[m], r[~m]) for r, m in zip(R, M)]), shape)
+    return _shaped(evaluation.roc_auc(M.T, R.T), shape)
 
 
 MEASURES = {"mass_accuracy": mass_accuracy, "rank_accuracy": rank_accuracy, "pointing_game": pointing_game,
             "top_k_intersection": top_k_intersection, "auc": auc}  # fmt: skip
 
 
-def localise(relevance, mask, *, energy, k=0.05, **labels):
+def localise(relevance: np.ndarray, mask: np.ndarray, *, energy: np.ndarray, k: int | float = 0.05,
+             **labels) -> pd.DataFrame:
     """All measures of some maps, beside chance and an energy map.
 
     Parameters
@@ -243,25 +299,36 @@ def localise(relevance, mask, *, energy, k=0.05, **labels):
     relevance : np.ndarray [shape=(..., n_bins, n_frames)]
     mask : np.ndarray [shape=(..., n_bins, n_frames), bool]
     energy : np.ndarray [shape=(..., n_bins, n_frames)]
-        Baseline map of the input: the input itself, or its power.
+        Map to compare with: the input itself, or its power.
     k : int > 0 or float in (0, 1)
-        Of `top_k_intersection`.
+        Option of `top_k_intersection`.
     **labels : scalar or sequence of one value a map
         Further columns, such as ``clip=``, ``method=`` and ``instrument=``.
 
     Returns
     -------
     rows : pd.DataFrame
-        A row a map and measure: labels, map (number), measure, value, chance, corrected ((value - chance) /
+        One row for each map and measure: labels, map (number), measure, value, chance, corrected ((value - chance) /
         (1 - chance), NaN for a full mask), energy (the measure of the energy map), over_chance and over_energy
         (differences).
+
+    See Also
+    --------
+    table : Means over clips with intervals.
+
+    Examples
+    --------
+    >>> S = np.array([[1.0, 4.0], [2.0, 3.0]])
+    >>> rows = localise(S > 1, S > 2, energy=S, clip="a", method="loud cells")
+    >>> rows.loc[rows["measure"] == "auc", ["clip", "method", "value", "chance", "energy"]].to_dict("records")
+    [{'clip': 'a', 'method': 'loud cells', 'value': 0.75, 'chance': 0.5, 'energy': 1.0}]
     """
     R, M, _ = _cells(relevance, mask)
     energy = _fitted("energy", energy, np.shape(relevance))
-    _check_finite("energy", energy)
+    arguments.finite("energy", energy, axes=(-2, -1))
     area = np.where(M.any(axis=1), M.mean(axis=1), np.nan)
-    R, E, M = R[:, None], energy.reshape(R.shape)[:, None], M[:, None]  # maps of one row
-    parts = []
+    R, E, M = R[:, None], energy.reshape(R.shape)[:, None], M[:, None]  # maps with one row each
+    tables = []
     for name, function in MEASURES.items():
         measure = functools.partial(function, k=k) if function is top_k_intersection else function
         rows = pd.DataFrame({**labels, "map": np.arange(len(R)), "measure": name, "value": measure(R, M)})
@@ -269,31 +336,37 @@ def localise(relevance, mask, *, energy, k=0.05, **labels):
         rows["corrected"] = (rows["value"] - rows["chance"]) / (1 - rows["chance"]).replace(0, np.nan)
         rows["energy"] = measure(E, M)
         rows["over_chance"], rows["over_energy"] = rows["value"] - rows["chance"], rows["value"] - rows["energy"]
-        parts.append(rows)
-    return pd.concat(parts, ignore_index=True)
+        tables.append(rows)
+    return pd.concat(tables, ignore_index=True)
 
 
-def table(rows, *, by=("method",), repeats=500, seed=0):
-    """Mean of every measure over clips, with intervals that resample clips.
+def table(rows: pd.DataFrame, *, by: Sequence[str] = ("method",), repeats: int = 500, seed: int = 0) -> pd.DataFrame:
+    """Mean of every measure over clips, with bootstrap intervals that resample clips.
 
     Parameters
     ----------
     rows : pd.DataFrame
-        Of `localise`, one or several below each other, with a column ``clip`` and those of `by`. All maps of a clip
-        count as one: their mean.
+        Tables of `localise` below each other, with a column ``clip`` and those of `by`. All maps of a clip count as
+        one: their mean.
     by : sequence of str
         Columns that tell apart what is compared.
     repeats : int > 0
+        Resamples of the bootstrap.
     seed : int >= 0
-        Of the bootstrap; all groups with the same clips draw the same ones.
+        Seed of the bootstrap; groups with the same clips draw the same resamples.
 
     Returns
     -------
     table : pd.DataFrame
-        A row a group and measure: `by`, measure, clips, maps, undefined (maps without a value, left out), the means of
-        value, chance, corrected, energy, over_chance and over_energy, 95 % intervals ``…_low`` and ``…_high`` of value
-        and of the two paired differences, and clear: both differences' intervals lie above 0. Without two clips there
-        is no interval (NaN).
+        One row for each group and measure: `by`, measure, clips, maps, undefined (maps without a value, left out), the
+        means of value, chance, corrected, energy, over_chance and over_energy, 95 % intervals ``…_low`` and ``…_high``
+        of value and of the two paired differences, and clear: both differences' intervals lie above 0. With fewer than
+        two clips there is no interval (NaN).
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
     """
     by = [by] if isinstance(by, str) else list(by)
     missing = [c for c in (*by, "clip", "measure", "value", "over_energy") if c not in rows]
@@ -302,7 +375,7 @@ def table(rows, *, by=("method",), repeats=500, seed=0):
     lines = []
     for key, group in rows.groupby([*by, "measure"], sort=False):
         defined = group.dropna(subset=["over_chance", "over_energy"])
-        line = dict(zip([*by, "measure"], key))
+        line = dict(zip([*by, "measure"], key, strict=True))
         line |= {"maps": len(group), "undefined": len(group) - len(defined)}
         lines.append(line | _summary(defined, repeats=repeats, seed=seed))
     return pd.DataFrame(lines)
@@ -317,20 +390,11 @@ def _summary(rows, *, repeats, seed):
     intervals = dict.fromkeys(values, (np.nan, np.nan))
     if len(clips) > 1:
         array = values.to_numpy()
-        intervals = evaluation.bootstrap(lambda chosen: dict(zip(values, array[chosen].mean(axis=0))),
+        intervals = evaluation.bootstrap(lambda chosen: dict(zip(values, array[chosen].mean(axis=0), strict=True)),
                                          np.arange(len(clips)), repeats=repeats, seed=seed)  # fmt: skip
     for name, (low, high) in intervals.items():
         line |= {f"{name}_low": low, f"{name}_high": high}
     return line | {"clear": bool(line["over_chance_low"] > 0 and line["over_energy_low"] > 0)}
-
-
-def _area(inside, outside):
-    """Share of the pairs that are ranked right; five times faster than by the ranks of all cells."""
-    if not (inside.size and outside.size):
-        return np.nan
-    inside, outside = np.sort(inside), np.sort(outside)
-    below = [np.searchsorted(outside, inside, side=side).sum() for side in ("left", "right")]
-    return sum(below) / (2 * inside.size * outside.size)
 
 
 def _hits(relevance, mask, k):
@@ -346,7 +410,7 @@ def _cells(relevance, mask, *, soft=False):
     relevance = np.asarray(relevance)
     if relevance.ndim < 2 or not relevance.size:
         raise ValueError(f"relevance must have shape (..., n_bins, n_frames), none of them 0. Got {relevance.shape}.")
-    _check_finite("relevance", relevance)
+    arguments.finite("relevance", relevance, axes=(-2, -1))
     mask = _fitted("mask", mask, relevance.shape)
     if mask.dtype != bool and not (soft and mask.dtype.kind == "f" and np.all((mask >= 0) & (mask <= 1))):
         rule = "bool or hold shares in [0, 1]" if soft else "bool"
@@ -357,21 +421,13 @@ def _cells(relevance, mask, *, soft=False):
 
 def _fitted(name, values, shape):
     values = np.asarray(values)
-    try:
-        if values.shape[-2:] != shape[-2:]:
-            raise ValueError
-        return np.broadcast_to(values, shape)
-    except ValueError:
-        raise ValueError(
-            f"{name} must have the last two axes of relevance, {shape}, and fit the others. Got {values.shape}. "
-            "Of spectrogram inputs with a channel take relevance[..., 0]."
-        ) from None
-
-
-def _check_finite(name, values):
-    bad = ~np.isfinite(values).all(axis=(-2, -1))
-    if bad.any():
-        raise ValueError(f"{name} must be finite. Got NaN or Inf in {bad.sum()} of {bad.size} maps.")
+    if values.shape[-2:] == shape[-2:]:
+        try:
+            return np.broadcast_to(values, shape)
+        except ValueError:
+            pass
+    raise ValueError(f"{name} must have the last two axes of relevance, {shape}, and fit the others. Got "
+                     f"{values.shape}. For spectrogram inputs with a channel take relevance[..., 0].")
 
 
 def _shaped(values, shape):
