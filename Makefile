@@ -1,17 +1,21 @@
-# make demo and make test are all you need; each builds .venv from requirements.lock when it is missing or outdated.
+# make demo and make test are all that a user needs; each builds .venv when it is missing or older than the lock.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= demo
+WORKERS ?= 2
+# Each worker takes one test file after the other, so that a file's fixtures are made once; see tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test lint lab rebuild bench lock clean help
+.PHONY: demo test test-full lint lab rebuild bench lock clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      rebuild every notebook on the composed corpus (outputs/demo/report/index.html)"
-	@echo "make test      run the tests"
-	@echo "make lint      check style, notebooks too"
+	@echo "make test      run the tests, a few minutes on two cores (WORKERS=$(WORKERS))"
+	@echo "make test-full run every test: full grids, all notebooks, interruptions"
+	@echo "make lint      check style, notebooks, docstrings and their examples"
 	@echo "make lab       open JupyterLab in notebooks/"
 	@echo "make rebuild PROFILE=thesis   rebuild another profile (see params/)"
 	@echo "make bench     measure speed (tests/benchmarks)"
@@ -38,11 +42,15 @@ rebuild: $(VENV)/.installed
 	$(BIN)/musictools rebuild --profile $(PROFILE)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
+test-full: $(VENV)/.installed
+	$(PYTEST) --full --durations 25
+
+# To be added when the sources have been formatted once: $(BIN)/ruff format --check musictools tests
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q tests/test_repository.py
+	$(BIN)/python -m pytest -q tests/test_repository.py tests/test_docstrings.py
 
 lab: $(VENV)/.installed
 	$(BIN)/jupyter lab notebooks

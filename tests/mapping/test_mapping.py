@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from musictools import datasets, runs, tags
+from musictools import datasets, tags
 from musictools.experiments import mapping as experiments
 from musictools.mapping import membership, network, shapley
 from musictools.models import mapping as builder
@@ -321,15 +321,11 @@ def test_tree_asks_the_planted_questions():
     assert {"no", "yes"} <= set(texts)
 
 
-def real():
-    folder = runs.shared_data()
-    if folder is None or not (folder / "magnatagatune").is_dir():
+def test_real_annotations_give_the_clips_of_the_thesis_and_82_per_cent_over_five_divisions(shared_data):
+    folder = shared_data / "magnatagatune"
+    if not folder.is_dir():
         pytest.skip("the real annotations of MagnaTagATune are not here")
-    return datasets.load("magnatagatune", data_dir=folder / "magnatagatune")
-
-
-def test_real_annotations_give_the_clips_of_the_thesis_and_82_per_cent_over_five_divisions():
-    clips = tags.single_genre(real(), min_descriptors=3)
+    clips = tags.single_genre(datasets.load("magnatagatune", data_dir=folder), min_descriptors=3)
     X, genres = clips.descriptors, clips.genres
     assert X.shape == (5889, 108)
     accuracy = {"network": [], "logistic regression": []}

@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, matthews_corrcoef
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from musictools import datasets, published, runs, tags
+from musictools import datasets, published, tags
 from musictools.probing import clips, probes, scores
 from musictools.probing import knn as neighbours
 from musictools.probing import map_sets as sets
@@ -482,11 +482,11 @@ def test_sets_of_planted_maps_on_clips_not_seen(tmp_path):
     assert found.loc["all", "best_map"]["a"] == "one 2"
 
 
-def test_the_limit_gives_table_6_1_on_the_real_annotations():
-    folder = runs.shared_data()
-    if folder is None or not (folder / "magnatagatune").is_dir():
+def test_the_limit_gives_table_6_1_on_the_real_annotations(shared_data):
+    folder = shared_data / "magnatagatune"
+    if not folder.is_dir():
         pytest.skip("the real annotations of MagnaTagATune are not here")
-    data = datasets.load("magnatagatune", data_dir=folder / "magnatagatune")
+    data = datasets.load("magnatagatune", data_dir=folder)
     aside = tags.single_genre(data).genres.sample(2000, random_state=0).index
     ten = data.descriptors.drop(index=aside)[list(clips.TAGS)]
     assert ten.any(axis=1).sum() == pytest.approx(14_492, rel=0.01)  # section 6.2
