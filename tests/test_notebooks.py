@@ -20,7 +20,12 @@ PROMISED = yaml.safe_load((ROOT / "tests" / "promised_tables.yaml").read_text())
 QUICK = ("00_index", "01_preprocess", "02_train_genre_model")  # in `make test`; every notebook in `make test-full`
 NOTEBOOKS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.full) for name in PROMISED]
 UNEQUAL = {"genre_training_seconds.csv", "tagger_training_seconds.csv", "tagger_costs.csv"}  # wall-clock times
+RARE = {"piano", "male vocals", "female vocals"}  # tags with too few clips among 48
 MAY_BE_EMPTY = {  # columns that the smoke profile cannot fill, by table
+    "sanity_badges": {"conservation"},  # its only method is the gradient, which has no conservation report
+    "image_likeness": {"others"},  # one feature per layer leaves no other one to compare with
+    "readings": {"likeness"},
+    **{f"rotheneder2023_a_{k}_cross_validation_layer_{k}": RARE for k in (1, 2, 3)},
 }
 
 
@@ -62,7 +67,7 @@ def faults_of_output(path):
         return [f"{path.name} is empty"]
     if path.suffix == ".csv":
         table = pd.read_csv(path)
-        columns = table.columns[table.isna().all()].difference(MAY_BE_EMPTY.get(path.stem, ()))
+        columns = table.columns[table.isna().all()].difference(list(MAY_BE_EMPTY.get(path.stem, ())))
         return [f"{path.name} has no rows"] * table.empty + [f"{path.name}: {c} has no values" for c in columns]
     if path.suffix == ".png":
         with Image.open(path) as image:
