@@ -1,26 +1,55 @@
-"""Scores of trained models: frame level and clip level, with intervals.
+"""Scores of trained models: segment level and clip level, with intervals.
 
 Conventions
 -----------
-`scores` are probabilities, shape (n, n_classes); `labels` are class indices, shape (n,); `clip` is the index of every
-frame's clip, shape (n_frames,), ascending. Frame-level measures count every frame once, clip-level measures every
-clip once. Precision, recall and ROC-AUC are macro averages: the plain mean over classes. A class without examples has
-no ROC-AUC (NaN) and is left out of the mean. Intervals resample clips, never frames, since frames of one clip are no
-independent observations.
+`scores` are probabilities, shape (n, n_classes); `labels` are class indices, shape (n,); `clip` is the clip of every
+segment, shape (n_segments,). Segment-level measures (the sources say "frame level") count every segment once,
+clip-level measures every clip once. Precision, recall and ROC-AUC are macro averages: the plain mean over classes. A
+class without examples has no ROC-AUC (NaN) and is left out of the mean. Intervals resample groups such as clips or
+artists, never segments, since the segments of one clip are no independent observations.
 
-Of taggers, `labels` are bool, shape (n, n_tags), and a tag is predicted where its score exceeds its threshold. A tag
+For taggers `labels` are bool, shape (n, n_tags), and a tag is predicted where its score exceeds its threshold. A tag
 that all examples have, or none, is left out of every macro average and counted as undefined; micro averages, binary
 accuracy and tags an example count all cells. A tag that is never predicted has precision 0.
 """
 
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-__all__ = ["bootstrap", "choose_thresholds", "confusion", "genre_metrics", "max_by_clip", "mean_by_clip", "predict",
-           "roc_auc", "tag_metrics", "tag_table", "vote"]
+__all__ = ["Interval", "bootstrap", "choose_thresholds", "confusion", "genre_metrics", "max_by_clip", "mean_by_clip",
+           "predict", "roc_auc", "tag_metrics", "tag_table", "vote"]
 
 
-def predict(model, x, *, batch_size=64):
+class Interval(namedtuple("Interval", "low high")):
+    """A pair (low, high) that knows how many resamples it lacks.
+
+    Parameters
+    ----------
+    low, high : float
+        Ends of the interval; NaN where the measure is never defined.
+    undefined : int >= 0
+        Number of resamples in which the measure is undefined; the ends are quantiles of the others.
+
+    Examples
+    --------
+    >>> low, high = interval = Interval(0.2, 0.4, undefined=3)
+    >>> low, high, interval.undefined
+    (0.2, 0.4, 3)
+    """
+
+    def __new__(cls, low: float, high: float, undefined: int = 0):  # noqa: D102
+        interval = super().__new__(cls, float(low), float(high))
+        interval.undefined = undefined
+        return interval
+
+
+def predict(model: Any, x: Any, *, batch_size: int = 64) -> np.ndarray:
     """Run a model over many inputs without holding them all.
 
     Parameters
@@ -28,80 +57,118 @@ def predict(model, x, *, batch_size=64):
     model : keras.Model
     x : np.ndarray or Frames [shape=(n, ...)]
     batch_size : int > 0
-        Of speed only.
+        Number of inputs at a time; changes the speed only.
 
     Returns
     -------
     scores : np.ndarray [shape=(n, n_outputs), float32]
+
+    Raises
+    ------
+    ValueError
+        If `batch_size` is no positive int.
+
+    Examples
+    --------
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Softmax()])
+    >>> predict(model, np.zeros((5, 3)), batch_size=2).shape
+    (5, 3)
     """
     if not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive int. Got {batch_size}.")
-    parts = []
+    batches = []
     for start in range(0, len(x), batch_size):
         batch = np.asarray(x[start : start + batch_size], np.float32)
         missing = batch_size - len(batch)
         if missing and start:  # one shape only: no second tracing for the tail
             batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
         scores = np.asarray(model.predict_on_batch(batch))
-        parts.append(scores[: batch_size - missing] if missing else scores)
-    return np.concatenate(parts) if parts else np.zeros((0, model.output_shape[-1]), np.float32)
+        batches.append(scores[: batch_size - missing] if missing else scores)
+    return np.concatenate(batches) if batches else np.zeros((0, model.output_shape[-1]), np.float32)
 
 
-def mean_by_clip(scores, clip):
-    """Mean of every clip's frame scores.
+def mean_by_clip(scores: np.ndarray, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of the scores of every clip's segments.
 
     Parameters
     ----------
-    scores : np.ndarray [shape=(n_frames, n_classes)]
-    clip : np.ndarray [shape=(n_frames,), int]
+    scores : np.ndarray [shape=(n_segments, n_classes)]
+    clip : np.ndarray [shape=(n_segments,)]
 
     Returns
     -------
     clips : np.ndarray [shape=(n_clips,)]
-        The clips that have frames, ascending.
+        The clips that have segments, ascending.
     means : np.ndarray [shape=(n_clips, n_classes)]
+
+    See Also
+    --------
+    max_by_clip : The highest score instead.
+    vote : The most frequent class instead.
+
+    Examples
+    --------
+    >>> clips, means = mean_by_clip([[0.2], [0.6], [0.5]], ["b", "b", "a"])
+    >>> clips.tolist(), means.ravel().round(3).tolist()
+    (['a', 'b'], [0.5, 0.4])
     """
-    scores, clip = _check_frames(scores, clip)
+    scores, clip = _check_segments(scores, clip)
     clips, position, count = np.unique(clip, return_inverse=True, return_counts=True)
     total = np.zeros((len(clips), scores.shape[1]))
     np.add.at(total, position, scores)
     return clips, total / count[:, None]
 
 
-def max_by_clip(scores, clip):
-    """Highest of every clip's frame scores: what exceeds a threshold is the union of the frames' tags.
+def max_by_clip(scores: np.ndarray, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Highest score among every clip's segments; with a threshold it gives the union of the segments' tags.
 
     Parameters
     ----------
-    scores : np.ndarray [shape=(n_frames, n_tags)]
-    clip : np.ndarray [shape=(n_frames,), int]
+    scores : np.ndarray [shape=(n_segments, n_tags)]
+    clip : np.ndarray [shape=(n_segments,)]
 
     Returns
     -------
     clips : np.ndarray [shape=(n_clips,)]
-        The clips that have frames, ascending.
+        The clips that have segments, ascending.
     highest : np.ndarray [shape=(n_clips, n_tags)]
+
+    See Also
+    --------
+    mean_by_clip : The mean instead.
+
+    Examples
+    --------
+    >>> clips, highest = max_by_clip([[0.2], [0.6], [0.5]], ["b", "b", "a"])
+    >>> clips.tolist(), highest.ravel().tolist()
+    (['a', 'b'], [0.5, 0.6])
     """
-    scores, clip = _check_frames(scores, clip)
+    scores, clip = _check_segments(scores, clip)
     clips, position = np.unique(clip, return_inverse=True)
     highest = np.full((len(clips), scores.shape[1]), -np.inf)
     np.maximum.at(highest, position, scores)
     return clips, highest
 
 
-def vote(scores, clip):
-    """Majority vote of every clip's frames (`rotheneder2023` 5.4); a tie goes to the higher mean score.
+def vote(scores: np.ndarray, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Majority vote of every clip's segments (`rotheneder2023` 5.4); a tie goes to the higher mean score.
 
     Parameters
     ----------
-    scores : np.ndarray [shape=(n_frames, n_classes)]
-    clip : np.ndarray [shape=(n_frames,), int]
+    scores : np.ndarray [shape=(n_segments, n_classes)]
+    clip : np.ndarray [shape=(n_segments,)]
 
     Returns
     -------
     clips : np.ndarray [shape=(n_clips,)]
     winners : np.ndarray [shape=(n_clips,), int]
         Class of every clip.
+
+    Examples
+    --------
+    >>> vote([[0.6, 0.4], [0.6, 0.4], [0.0, 1.0]], [7, 7, 7])[1].tolist()
+    [0]
     """
     clips, means = mean_by_clip(scores, clip)
     votes = np.zeros((len(clips), np.shape(scores)[1]))
@@ -110,7 +177,8 @@ def vote(scores, clip):
     return clips, np.where(best, means, -np.inf).argmax(axis=1)
 
 
-def genre_metrics(labels, scores, *, predicted=None):
+def genre_metrics(labels: np.ndarray, scores: np.ndarray, *,
+                  predicted: np.ndarray | None = None) -> dict[str, float]:
     """Accuracy, macro precision and recall, macro one-vs-rest ROC-AUC (`rotheneder2023` table 3.4).
 
     Parameters
@@ -125,24 +193,35 @@ def genre_metrics(labels, scores, *, predicted=None):
     metrics : dict of str to float
         accuracy, precision, recall, roc_auc. Precision and recall run over the classes that occur in `labels` or
         `predicted`; a class that is never predicted has precision 0.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or not as many as scores.
+
+    Examples
+    --------
+    >>> genre_metrics([0, 1, 1, 0], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])["accuracy"]
+    0.75
     """
-    from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+    from sklearn.metrics import precision_recall_fscore_support
 
     labels, scores = np.asarray(labels), np.asarray(scores)
     if len(labels) == 0 or len(labels) != len(scores):
         raise ValueError(f"labels and scores must have the same length above 0. Got {len(labels)} and {len(scores)}.")
     predicted = scores.argmax(axis=1) if predicted is None else np.asarray(predicted)
     precision, recall, _, _ = precision_recall_fscore_support(labels, predicted, average="macro", zero_division=0.0)
-    areas = [roc_auc_score(labels == c, scores[:, c]) for c in range(scores.shape[1]) if 0 < (labels == c).mean() < 1]
+    areas = roc_auc(labels[:, None] == np.arange(scores.shape[1]), scores)
     return {
         "accuracy": float((labels == predicted).mean()),
         "precision": float(precision),
         "recall": float(recall),
-        "roc_auc": float(np.mean(areas)) if areas else float("nan"),
+        "roc_auc": float(pd.Series(areas).mean()),  # of the classes that have one
     }
 
 
-def tag_metrics(labels, scores, *, thresholds=0.5):
+def tag_metrics(labels: np.ndarray, scores: np.ndarray, *,
+                thresholds: float | np.ndarray = 0.5) -> dict[str, float]:
     """Scores of a tagger over all tags (`rotheneder2023` tables 5.6-5.16, `tagger_slides` tables I-III).
 
     Parameters
@@ -158,6 +237,17 @@ def tag_metrics(labels, scores, *, thresholds=0.5):
         roc_auc, pr_auc (trapezoids under the curve), average_precision, mcc, macro_precision, macro_recall, macro_f1:
         means over the tags that have both classes, NaN if none has; accuracy (binary), micro_precision, micro_recall,
         average_tags (predicted, an example), undefined (tags left out of the means).
+
+    See Also
+    --------
+    tag_table : The same measures tag by tag.
+
+    Examples
+    --------
+    >>> labels = np.array([[True, False], [False, True], [False, False]])
+    >>> measures = tag_metrics(labels, [[0.9, 0.1], [0.6, 0.8], [0.2, 0.3]])
+    >>> measures["roc_auc"], measures["average_tags"], round(measures["micro_precision"], 3)
+    (1.0, 1.0, 0.667)
     """
     table = tag_table(labels, scores, thresholds=thresholds)
     predicted = np.asarray(scores) > thresholds
@@ -173,7 +263,8 @@ def tag_metrics(labels, scores, *, thresholds=0.5):
     }
 
 
-def tag_table(labels, scores, *, names=None, thresholds=0.5):
+def tag_table(labels: np.ndarray, scores: np.ndarray, *, names: Sequence | None = None,
+              thresholds: float | np.ndarray = 0.5) -> pd.DataFrame:
     """Scores of a tagger, tag by tag (`rotheneder2023` tables 5.7-5.17).
 
     Parameters
@@ -181,8 +272,9 @@ def tag_table(labels, scores, *, names=None, thresholds=0.5):
     labels : np.ndarray [shape=(n, n_tags), bool]
     scores : np.ndarray [shape=(n, n_tags)]
     names : sequence of str or None
-        Of the tags; None: their numbers.
+        The tags' names; None: their numbers.
     thresholds : float or np.ndarray [shape=(n_tags,)]
+        A tag is predicted where its score is greater.
 
     Returns
     -------
@@ -209,8 +301,8 @@ def tag_table(labels, scores, *, names=None, thresholds=0.5):
     return table
 
 
-def roc_auc(labels, scores):
-    """Area under every tag's ROC curve, ties counted half.
+def roc_auc(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of every class or tag; ties count half.
 
     Parameters
     ----------
@@ -220,7 +312,18 @@ def roc_auc(labels, scores):
     Returns
     -------
     areas : np.ndarray [shape=(n_tags,)]
-        NaN where only one class occurs.
+        NaN where all examples have the tag, or none.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or are not (n, n_tags), or `scores` hold NaN or Inf.
+
+    Examples
+    --------
+    >>> labels = np.array([[1, 0], [1, 0], [0, 0], [0, 0]], bool)
+    >>> roc_auc(labels, [[0.9, 0.1], [0.4, 0.1], [0.6, 0.2], [0.1, 0.3]])
+    array([0.75,  nan])
     """
     labels, scores = _check_tags(labels, scores)
     areas = np.full(labels.shape[1], np.nan)
@@ -232,7 +335,8 @@ def roc_auc(labels, scores):
     return areas
 
 
-def choose_thresholds(labels, scores, *, rule="f1", precision=0.5, default=0.5):
+def choose_thresholds(labels: np.ndarray, scores: np.ndarray, *, rule: str = "f1", precision: float = 0.5,
+                      default: float = 0.5) -> np.ndarray:
     """A threshold for every tag, chosen on validation data.
 
     Parameters
@@ -243,18 +347,30 @@ def choose_thresholds(labels, scores, *, rule="f1", precision=0.5, default=0.5):
     rule : {"f1", "precision"}
         The highest F1 of a tag, or the highest recall at which its precision is at least `precision`.
     precision : float in (0, 1]
+        The precision that is wanted; used by the rule "precision" only.
     default : float
-        For tags without positive examples here, and for those that never reach the wanted precision.
+        Threshold of tags without positive examples here, and of those that never reach the wanted precision.
 
     Returns
     -------
     thresholds : np.ndarray [shape=(n_tags,)]
         Half-way between the scores of the last example that is in and the first that is out.
+
+    Raises
+    ------
+    ValueError
+        If `rule` is unknown or `precision` out of range.
+
+    Examples
+    --------
+    >>> labels = np.array([[True], [True], [False], [False]])
+    >>> choose_thresholds(labels, [[0.6], [0.4], [0.2], [0.1]]).round(2)
+    array([0.3])
     """
     labels, scores = _check_tags(labels, scores)
     if rule not in ("f1", "precision") or not 0 < precision <= 1:
         raise ValueError(f"rule must be 'f1' or 'precision', and precision lie in (0, 1]. Got {rule!r}, {precision!r}.")
-    return np.array([_threshold(y, s, rule, precision, default) for y, s in zip(labels.T, scores.T)])
+    return np.array([_threshold(y, s, rule, precision, default) for y, s in zip(labels.T, scores.T, strict=True)])
 
 
 def _threshold(labels, scores, rule, precision, default):
@@ -262,7 +378,7 @@ def _threshold(labels, scores, rule, precision, default):
         return default
     order = np.argsort(-scores, kind="stable")
     ranked, hits = scores[order], np.cumsum(labels[order])
-    last = np.flatnonzero(np.r_[ranked[:-1] != ranked[1:], True])  # a threshold cannot part equal scores
+    last = np.flatnonzero(np.r_[ranked[:-1] != ranked[1:], True])  # a threshold cannot separate equal scores
     share, recall = hits[last] / (last + 1), hits[last] / labels.sum()
     if rule == "f1":
         best = int(np.argmax(2 * share * recall / np.maximum(share + recall, 1e-12)))
@@ -285,37 +401,54 @@ def _precision_recall_areas(labels, scores):
     return {"pr_auc": areas[0], "average_precision": areas[1]}
 
 
-def bootstrap(metric, clip, *, repeats=500, seed=0, level=0.95):
-    """Percentile interval of a measure by resampling clips.
+def bootstrap(metric: Callable[[np.ndarray], Any], groups: np.ndarray, *, repeats: int = 500, seed: int = 0,
+              level: float = 0.95) -> Any:
+    """Percentile interval of a measure by resampling whole groups of examples, such as clips or artists.
 
     Parameters
     ----------
     metric : callable
         Takes indices of the chosen examples (with repetition), returns a float or a dict of floats.
-    clip : np.ndarray [shape=(n,)]
-        Clip of every example; for clip-level measures ``np.arange(n)``.
+    groups : np.ndarray [shape=(n,)]
+        Group of every example. Examples that resemble each other belong in one group: segments of a clip, clips of an
+        artist. ``np.arange(n)`` if all are independent.
     repeats : int > 0
+        Number of resamples.
     seed : int >= 0
     level : float in (0, 1)
+        Share of the resamples inside the interval.
 
     Returns
     -------
-    interval : tuple of float, or dict of str to tuple of float
-        (low, high); NaN where the measure is never defined.
+    interval : Interval, or dict of str to Interval
+        (low, high), and as an attribute the number of resamples in which the measure was undefined.
+
+    Raises
+    ------
+    ValueError
+        If `level` or `repeats` is out of range.
+
+    Examples
+    --------
+    >>> right = np.array([1, 1, 0, 1, 1, 0, 1, 1])
+    >>> artist = ["a", "a", "b", "b", "c", "c", "d", "d"]
+    >>> low, high = bootstrap(lambda chosen: right[chosen].mean(), artist)
+    >>> low, high
+    (0.5, 1.0)
     """
     if not 0 < level < 1 or repeats < 1:
         raise ValueError(f"level must lie in (0, 1) and repeats be positive. Got level={level}, repeats={repeats}.")
-    clip = np.asarray(clip)
-    rows = pd.Series(np.arange(len(clip))).groupby(clip).apply(np.asarray).to_list()
+    groups = np.asarray(groups)
+    rows = pd.Series(np.arange(len(groups))).groupby(groups).apply(np.asarray).to_list()
     rng = np.random.default_rng(seed)
     values = [metric(np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])) for _ in range(repeats)]
     tails = [(1 - level) / 2, (1 + level) / 2]
     if not isinstance(values[0], dict):
-        return _quantiles(values, tails)
-    return {name: _quantiles([v[name] for v in values], tails) for name in values[0]}
+        return _interval(values, tails)
+    return {name: _interval([v[name] for v in values], tails) for name in values[0]}
 
 
-def confusion(labels, predicted, *, names):
+def confusion(labels: np.ndarray, predicted: np.ndarray, *, names: Sequence[str]) -> pd.DataFrame:
     """Confusion matrix as a table.
 
     Parameters
@@ -327,6 +460,14 @@ def confusion(labels, predicted, *, names):
     Returns
     -------
     table : pd.DataFrame [true x predicted, int]
+
+    Examples
+    --------
+    >>> confusion([0, 0, 1], [0, 1, 1], names=["rock", "pop"])
+    predicted  rock  pop
+    true
+    rock          1    1
+    pop           0    1
     """
     from sklearn.metrics import confusion_matrix
 
@@ -334,10 +475,11 @@ def confusion(labels, predicted, *, names):
     return pd.DataFrame(table, index=pd.Index(names, name="true"), columns=pd.Index(names, name="predicted"))
 
 
-def _quantiles(values, tails):
+def _interval(values, tails):
     values = np.asarray(values, dtype=float)
-    values = values[np.isfinite(values)]
-    return tuple(float(v) for v in np.quantile(values, tails)) if len(values) else (float("nan"), float("nan"))
+    defined = values[np.isfinite(values)]
+    ends = np.quantile(defined, tails) if len(defined) else (np.nan, np.nan)
+    return Interval(*ends, undefined=len(values) - len(defined))
 
 
 def _check_tags(labels, scores):
@@ -350,7 +492,7 @@ def _check_tags(labels, scores):
     return labels, scores
 
 
-def _check_frames(scores, clip):
+def _check_segments(scores, clip):
     scores, clip = np.asarray(scores), np.asarray(clip)
     if scores.ndim != 2 or clip.shape != (len(scores),):
         raise ValueError(f"scores must be (n, n_classes) and clip (n,). Got {scores.shape} and {clip.shape}.")

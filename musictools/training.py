@@ -4,19 +4,29 @@ Conventions
 -----------
 Inputs are anything that has `len` and `shape` and takes an int array as index: a NumPy array or
 `spectrograms.Frames`. Everything random in epoch k (order of the examples, dropout) follows from (seed, k) alone, so
-a fit that was killed goes on from its last complete epoch and ends with the weights of an undisturbed one.
+a fit that was killed goes on from its last complete epoch and ends with the weights of an undisturbed one. Operations
+are deterministic while a fit runs, and afterwards the process is as it was.
 """
+
+from __future__ import annotations
 
 import json
 import math
+import random
 import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
-__all__ = ["constant_then_exponential", "fit", "fit_phases", "split_by_group", "tag_loss", "use_threads"]
+from musictools.files import atomic
+
+__all__ = ["constant_then_exponential", "deterministic", "fit", "fit_phases", "split_by_group", "tag_loss",
+           "use_threads"]
 
 HEAVIEST = 20.0  # weight of a positive example at most
 
@@ -24,9 +34,12 @@ OPTIMIZERS = {"adam": keras.optimizers.Adam,
               "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)}
 
 
-def fit(model, x, y, *, validation=None, epochs=50, batch_size=64, optimizer="adam", learning_rate=1e-3,
-        loss="categorical_crossentropy", metrics=("accuracy",), best_by="val_accuracy", schedule=None, patience=None,
-        per_clip=0, seed=0, folder=None, verbose=0):
+def fit(model: keras.Model, x: Any, y: np.ndarray, *, validation: tuple | None = None, epochs: int = 50,
+        batch_size: int = 64, optimizer: str = "adam", learning_rate: float = 1e-3,
+        loss: Any = "categorical_crossentropy", metrics: Sequence = ("accuracy",),
+        best_by: str | None = "val_accuracy", schedule: Callable[[int, float], float] | None = None,
+        patience: int | None = None, per_clip: int = 0, seed: int = 0, folder: str | Path | None = None,
+        verbose: int = 0) -> pd.DataFrame:
     """Train a model; `rotheneder2023` 3.4 by default.
 
     Parameters
@@ -51,8 +64,9 @@ def fit(model, x, y, *, validation=None, epochs=50, batch_size=64, optimizer="ad
     patience : int > 0 or None
         Stop when the validation loss has not been better for so many epochs; None: never.
     per_clip : int >= 0
-        An epoch takes so many inputs of every clip, at random; 0: all. Needs `Frames`.
+        Number of segments of every clip in an epoch, chosen at random; 0: all. Needs `Frames`.
     seed : int >= 0
+        Seed of order and dropout; the weights are those that the model comes with.
     folder : str, Path or None
         Progress is kept here after every epoch, and removed when the fit is done. A fit of the same model on the same
         data that finds its folder goes on there.
@@ -68,12 +82,27 @@ def fit(model, x, y, *, validation=None, epochs=50, batch_size=64, optimizer="ad
     ------
     ValueError
         If x and y do not match, are empty, `best_by` is no column of the history, or an argument is out of range.
+
+    See Also
+    --------
+    fit_phases : Several fits in a row, with other optimisers and learning rates.
+    musictools.evaluation.predict : Scores of the trained model.
+
+    Examples
+    --------
+    >>> import keras
+    >>> keras.utils.set_random_seed(0)
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="softmax")])
+    >>> x = np.tile([[0.0, 1.0], [1.0, 0.0]], (8, 1))
+    >>> history = fit(model, x, x, epochs=3, batch_size=8, learning_rate=0.1, best_by="loss")
+    >>> list(history.columns)
+    ['epoch', 'learning_rate', 'accuracy', 'loss']
+    >>> bool(history["loss"].iloc[-1] < history["loss"].iloc[0])
+    True
     """
     _check(x, y, validation, epochs=epochs, batch_size=batch_size)
     _check_choices(x, validation, optimizer=optimizer, learning_rate=learning_rate, best_by=best_by, patience=patience,
                    per_clip=per_clip)
-    deterministic(seed)
-    model.compile(optimizer=OPTIMIZERS[optimizer](learning_rate), loss=loss, metrics=list(metrics))
     source = _Source(x, y, batch_size=batch_size, seed=seed, per_clip=per_clip)
     journal = _Journal(folder, best_by=best_by, patience=patience)
     callbacks = [_Epoch(source, seed), journal]
@@ -82,17 +111,20 @@ def fit(model, x, y, *, validation=None, epochs=50, batch_size=64, optimizer="ad
     if folder is not None:
         # Last of all: whatever belongs to an epoch is on disk before the epoch counts as done.
         callbacks.append(_Backup(Path(folder) / "backup"))
-    if not journal.over():  # a run that was killed may have been just that far
-        model.fit(source.dataset(), epochs=epochs, callbacks=callbacks, verbose=verbose, shuffle=False,
-                  validation_data=_fixed(validation, batch_size))
+    with deterministic(seed):
+        model.compile(optimizer=OPTIMIZERS[optimizer](learning_rate), loss=loss, metrics=list(metrics))
+        if not journal.over():  # a run that was killed may have been just that far
+            model.fit(source.dataset(), epochs=epochs, callbacks=callbacks, verbose=verbose, shuffle=False,
+                      validation_data=_fixed(validation, batch_size))
     history = journal.finish(model)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
     return history
 
 
-def fit_phases(model, x, y, phases, *, folder=None, **options):
-    """Several fits one after the other, each from the best weights so far, with which the model ends, too.
+def fit_phases(model: keras.Model, x: Any, y: np.ndarray, phases: Sequence[dict], *,
+               folder: str | Path | None = None, **options: Any) -> pd.DataFrame:
+    """Fit several times in a row, each time from the best weights so far; the model ends with the best of all.
 
     Parameters
     ----------
@@ -108,11 +140,11 @@ def fit_phases(model, x, y, phases, *, folder=None, **options):
     Returns
     -------
     history : pd.DataFrame
-        As of `fit`, with the column phase (from 0) and epochs counted through.
+        The histories of all fits, with the column phase (from 0) and epochs counted through.
     """
     histories, epoch = [], 0
     for number, phase in enumerate(phases):
-        part = None if folder is None else Path(folder) / f"phase-{number}"
+        progress = None if folder is None else Path(folder) / f"phase-{number}"
         done = None if folder is None else Path(folder) / f"phase-{number}.weights.h5"
         if done is not None and done.is_file():
             model.load_weights(done)
@@ -120,13 +152,14 @@ def fit_phases(model, x, y, phases, *, folder=None, **options):
         else:
             so_far, settings = model.get_weights(), {**options, **phase}
             settings["seed"] = settings.get("seed", 0) + number  # else every phase would draw the same inputs
-            history = fit(model, x, y, folder=part, **settings)
+            history = fit(model, x, y, folder=progress, **settings)
             if histories and not _better(history, histories, by=settings.get("best_by", "val_accuracy")):
                 model.set_weights(so_far)
             if done is not None:
-                _write(done.with_suffix(".json"), lambda file, table=history: file.write_text(
-                    json.dumps(table.to_dict("records"))))
-                _write(done, model.save_weights)
+                with atomic(done.with_suffix(".json")) as temporary:
+                    temporary.write_text(json.dumps(history.to_dict("records")))
+                with atomic(done) as temporary:  # after the history, since these say that the phase is done
+                    model.save_weights(temporary)
         histories.append(history.assign(phase=number, epoch=history["epoch"] + epoch))
         epoch += len(history)
     if folder is not None:
@@ -135,7 +168,7 @@ def fit_phases(model, x, y, phases, *, folder=None, **options):
 
 
 def _better(history, earlier, *, by):
-    """Whether a phase has an epoch better than all of the phases before; yes where nothing says what is better."""
+    """Whether a phase has an epoch better than all of the phases before; True if `by` is None."""
     if by is None:
         return True
     best = [_goodness(table[by], by).max() for table in (history, pd.concat(earlier))]
@@ -148,8 +181,8 @@ def _goodness(values, name):
     return np.where(np.isnan(values), -math.inf, values)
 
 
-def tag_loss(imbalance, labels):
-    """Binary cross-entropy over tags, and two ways to make up for tags that are rare.
+def tag_loss(imbalance: str, labels: np.ndarray) -> Any:
+    """Binary cross-entropy over tags, and two losses that make up for rare tags.
 
     Parameters
     ----------
@@ -157,11 +190,17 @@ def tag_loss(imbalance, labels):
         "none": as `rotheneder2023`; "positive_weights": a tag's positive examples weigh as much as its negative ones,
         20 times a negative one at most; "focal": Lin et al. (2017), gamma 2.
     labels : np.ndarray [shape=(n, n_tags)]
-        Of the training, for the weights.
+        Training labels, which give the weights.
 
     Returns
     -------
-    loss : str or keras.losses.Loss
+    loss : str, keras.losses.Loss or callable
+        For `fit`.
+
+    Raises
+    ------
+    ValueError
+        If `imbalance` is none of the three.
     """
     if imbalance == "none":
         return "binary_crossentropy"
@@ -180,7 +219,7 @@ def tag_loss(imbalance, labels):
     return weighted
 
 
-def constant_then_exponential(*, hold=10, decay=0.1):
+def constant_then_exponential(*, hold: int = 10, decay: float = 0.1) -> Callable[[int, float], float]:
     """Learning rate of `rotheneder2023` 3.5: the initial rate for `hold` epochs, then a factor exp(-decay) an epoch.
 
     Parameters
@@ -194,6 +233,17 @@ def constant_then_exponential(*, hold=10, decay=0.1):
     -------
     schedule : callable
         (epoch, initial learning rate) -> learning rate.
+
+    Raises
+    ------
+    ValueError
+        If `hold` is negative or `decay` not positive.
+
+    Examples
+    --------
+    >>> rate = constant_then_exponential(hold=10, decay=0.1)
+    >>> [round(rate(epoch, 0.001), 6) for epoch in (0, 9, 10, 20)]
+    [0.001, 0.001, 0.000905, 0.000333]
     """
     if hold < 0 or decay <= 0:
         raise ValueError(f"hold must be at least 0 and decay positive. Got hold={hold}, decay={decay}.")
@@ -227,8 +277,8 @@ def split_by_group(groups, *, share, seed):
     return np.isin(groups, names[: min(max(1, round(share * len(names))), len(names) - 1)])
 
 
-def use_threads(n):
-    """Let TensorFlow use `n` threads in this process; to be called before its first operation, else without effect.
+def use_threads(n: int) -> None:
+    """Let TensorFlow use `n` threads in this process; without effect after its first operation.
 
     Parameters
     ----------
@@ -240,22 +290,54 @@ def use_threads(n):
         try:
             tf.config.threading.set_intra_op_parallelism_threads(n)
             tf.config.threading.set_inter_op_parallelism_threads(n)
-        except RuntimeError:
+        except RuntimeError:  # TensorFlow has begun already
             pass
 
 
-def deterministic(seed):
-    """Seed Python, NumPy and the backend, and switch deterministic operations on.
+@contextmanager
+def deterministic(seed: int) -> Iterator[None]:
+    """Seed Python, NumPy and the backend, and use deterministic operations, inside a ``with`` block.
+
+    Afterwards operations and the random states of Python and NumPy are as they were. Blocks may be nested.
 
     Parameters
     ----------
     seed : int >= 0
-    """
-    keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
 
-        tf.config.experimental.enable_op_determinism()
+    Yields
+    ------
+    None
+
+    Examples
+    --------
+    >>> with deterministic(3):
+    ...     once = np.random.rand()
+    >>> with deterministic(3):
+    ...     once == np.random.rand()
+    True
+    """
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - other code may draw from the global state
+    keras.utils.set_random_seed(seed)
+    switch = _op_determinism()
+    before = switch.is_op_determinism_enabled() if switch else True
+    if not before:
+        switch.enable_op_determinism()
+    try:
+        yield
+    finally:
+        if not before:
+            switch.disable_op_determinism()
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+
+
+def _op_determinism():
+    """TensorFlow's switch; its public interface can only turn it on."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    from tensorflow.python.framework import config
+
+    return config
 
 
 def _check(x, y, validation, **counts):
@@ -346,22 +428,22 @@ class _Epoch(keras.callbacks.Callback):
 
 
 class _Backup(keras.callbacks.BackupAndRestore):
-    """Keras's backup, made whole: written beside and renamed, so that a kill while it writes costs one epoch."""
+    """Keras's backup, written beside its place and renamed, so that a kill while it is written costs one epoch."""
 
     def __init__(self, folder):
-        self.folder, self.part = folder, folder / "part"
-        super().__init__(self.part, delete_checkpoint=False)
+        self.folder, self.current = folder, folder / "current"
+        super().__init__(self.current, delete_checkpoint=False)
 
     def on_train_begin(self, logs=None):
-        shutil.rmtree(self.part, ignore_errors=True)
+        shutil.rmtree(self.current, ignore_errors=True)
         if whole := self._whole():
-            shutil.copytree(whole[-1], self.part)
+            shutil.copytree(whole[-1], self.current)
         super().on_train_begin(logs)
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
         earlier = self._whole()
-        self.part.rename(self.folder / f"epoch-{epoch:06d}")
+        self.current.rename(self.folder / f"epoch-{epoch:06d}")
         for folder in earlier:
             shutil.rmtree(folder)
 
@@ -397,7 +479,8 @@ class _Journal(keras.callbacks.Callback):
             self._keep_best(row)
         self.rows = {e: r for e, r in self.rows.items() if e < epoch} | {epoch: row}
         if self.folder is not None:
-            _write(self._file, lambda part: part.write_text(json.dumps(list(self.rows.values()))))
+            with atomic(self._file) as temporary:
+                temporary.write_text(json.dumps(list(self.rows.values())))
         self.model.stop_training = self.model.stop_training or self.over()
 
     def finish(self, model):
@@ -415,7 +498,8 @@ class _Journal(keras.callbacks.Callback):
             if self.folder is None:
                 self.weights = self.model.get_weights()
             else:
-                _write(self._best_file, self.model.save_weights)
+                with atomic(self._best_file) as temporary:
+                    self.model.save_weights(temporary)
 
     def _score(self, row):
         return float(_goodness(row[self.best_by], self.best_by))
@@ -427,9 +511,3 @@ class _Journal(keras.callbacks.Callback):
     @property
     def _best_file(self):
         return self.folder / "best.weights.h5"
-
-
-def _write(path, writer):
-    part = path.with_name(f"part-{path.name}")
-    writer(part)
-    part.replace(path)

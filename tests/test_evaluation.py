@@ -1,5 +1,7 @@
 """Measures against scikit-learn, against hand-made cases, and intervals against their theory."""
 
+import pickle
+
 import keras
 import numpy as np
 import pytest
@@ -83,11 +85,11 @@ def test_a_tie_cannot_be_won_by_a_class_without_votes():
     assert evaluation.vote(scores, np.zeros(4, int))[1].tolist() == [0]
 
 
-def test_votes_equal_a_slow_loop_in_any_order_of_the_frames():
+def test_votes_equal_a_slow_loop_in_any_order_of_the_segments():
     rng = np.random.default_rng(0)
     clip, scores = rng.integers(0, 40, 500), rng.dirichlet(np.ones(5), 500)
     clips, winners = evaluation.vote(scores, clip)
-    for name, winner in zip(clips, winners):
+    for name, winner in zip(clips, winners, strict=True):
         mine = scores[clip == name]
         votes = np.bincount(mine.argmax(axis=1), minlength=5)
         tied = np.flatnonzero(votes == votes.max())
@@ -112,8 +114,8 @@ def test_the_interval_of_a_mean_has_its_theoretical_width():
     assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.01)
 
 
-def test_clips_are_resampled_and_not_frames():
-    """Forty clips of 25 equal frames are forty observations: frames as observations would give a fifth of the width."""
+def test_clips_are_resampled_and_not_segments():
+    """Forty clips of 25 equal segments are forty observations; counting segments would give a fifth of the width."""
     values = np.repeat(np.random.default_rng(0).normal(size=40), 25)
     clip = np.repeat(np.arange(40), 25)
     low, high = evaluation.bootstrap(lambda chosen: values[chosen].mean(), clip, repeats=4000)
@@ -136,11 +138,42 @@ def test_intervals_of_several_measures_unequal_clips_and_undefined_ones():
     clip = np.sort(np.random.default_rng(1).integers(0, 15, 60))
     got = evaluation.bootstrap(lambda i: evaluation.genre_metrics(labels[i], scores[i]), clip, repeats=100)
     for name, value in evaluation.genre_metrics(labels, scores).items():
-        assert got[name][0] < value < got[name][1]
+        assert got[name].low < value < got[name].high
+        assert got[name].undefined == 0
     again = evaluation.bootstrap(lambda i: evaluation.genre_metrics(labels[i], scores[i]), clip, repeats=100)
     assert again == got
     assert np.isnan(evaluation.bootstrap(lambda i: float("nan"), clip, repeats=5)).all()
     assert evaluation.bootstrap(lambda i: 1.0, np.zeros(4, int), repeats=5) == (1.0, 1.0)
+
+
+def test_undefined_resamples_are_counted():
+    """Two clips: a quarter of the resamples holds the second one alone, where the measure has no value."""
+    values = np.array([1.0, np.nan])
+    drawn = []
+
+    def metric(chosen):
+        drawn.append(chosen)
+        return np.nanmean(values[chosen]) if 0 in chosen else np.nan
+
+    interval = evaluation.bootstrap(metric, np.arange(2), repeats=200)
+    assert interval == (1.0, 1.0)
+    assert interval.undefined == sum(0 not in chosen for chosen in drawn)
+    assert 30 < interval.undefined < 70
+    several = evaluation.bootstrap(lambda chosen: {"a": 1.0, "b": metric(chosen)}, np.arange(2), repeats=200)
+    assert (several["a"].undefined, several["b"].undefined) == (0, interval.undefined)
+    never = evaluation.bootstrap(lambda chosen: float("nan"), np.arange(2), repeats=5)
+    assert never.undefined == 5
+    again = pickle.loads(pickle.dumps(interval))
+    assert (again, again.undefined) == (interval, interval.undefined)
+
+
+def test_the_area_under_the_curve_equals_scikit_learns_with_ties():
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(0, 5, 400), rng.integers(0, 30, (400, 5)) / 30
+    expected = [metrics.roc_auc_score(labels == c, scores[:, c]) for c in range(5)]
+    areas = evaluation.roc_auc(labels[:, None] == np.arange(5), scores)
+    np.testing.assert_allclose(areas, expected, rtol=0, atol=1e-12)
+    assert evaluation.genre_metrics(labels, scores)["roc_auc"] == pytest.approx(np.mean(expected), abs=1e-12)
 
 
 # --- predictions ----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from tensorflow.python.framework import config
 
 from musictools import evaluation, models, training
 
@@ -22,6 +24,12 @@ def build():
     layers = keras.layers
     return keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(16, activation="relu"),
                              layers.BatchNormalization(), layers.Dropout(0.3), layers.Dense(4, activation="softmax")])
+
+
+def small():
+    """A network that is compiled in no time."""
+    return keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(),
+                             keras.layers.Dense(4, activation="softmax")])
 
 
 def data(n=48):
@@ -67,6 +75,35 @@ def test_two_fits_are_the_same_and_another_seed_is_not(undisturbed):
     other = build()
     run(other, seed=6)
     assert any(not np.array_equal(a, b) for a, b in zip(other.get_weights(), undisturbed[1]))
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_fit_leaves_the_process_as_it_was(before):
+    """Deterministic operations are slower, and some refuse to run: they end with the fit, unless they were on."""
+    switch = [config.disable_op_determinism, config.enable_op_determinism]
+    assert not config.is_op_determinism_enabled()
+    switch[before]()
+    model, during = small(), []
+    states = random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+
+    class Watch(Recording):
+        def __getitem__(self, index):
+            during.append(config.is_op_determinism_enabled())
+            return super().__getitem__(index)
+
+    x, y = data(8)
+    training.fit(model, Watch(x), y, epochs=1, best_by=None, seed=4)
+    try:
+        assert during
+        assert all(during)
+        assert config.is_op_determinism_enabled() == before
+        assert random.getstate() == states[0]
+        np.testing.assert_array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
+        with pytest.raises(KeyError), training.deterministic(1):
+            raise KeyError
+        assert config.is_op_determinism_enabled() == before
+    finally:
+        config.disable_op_determinism()
 
 
 def test_a_folder_changes_nothing_and_is_gone_afterwards(undisturbed, tmp_path):
@@ -205,7 +242,7 @@ class Recording:
 def test_every_epoch_shows_every_example_once_in_an_order_of_its_own():
     x, y = data(20)
     recording = Recording(x)
-    training.fit(build(), recording, y, epochs=3, batch_size=8, best_by=None, seed=4)
+    training.fit(small(), recording, y, epochs=3, batch_size=8, best_by=None, seed=4)
     asked = np.concatenate(recording.asked)
     orders = [np.random.default_rng([4, epoch]).permutation(20) for epoch in range(3)]
     text = " ".join(map(str, asked))
@@ -234,8 +271,8 @@ def test_groups_are_chosen_whole():
     assert training.split_by_group(np.array([0, 0, 1]), share=0.9, seed=0).sum() in (1, 2)
 
 
-def test_the_model_is_compiled_as_the_thesis_says(undisturbed):
-    model = build()
+def test_the_model_is_compiled_as_the_thesis_says():
+    model = small()
     x, y = data(8)
     training.fit(model, x, y, epochs=1, best_by=None)
     assert isinstance(model.optimizer, keras.optimizers.Adam)
