@@ -1,81 +1,24 @@
-"""Genre experiments of notebook 02: which clips, one training, its scores.
+"""Genre experiments of notebook 02: the grid of trainings, their clips, their scores.
 
-The procedure is that of `rotheneder2023` 3.1 and 3.4: keep clips aside, limit every genre, split by clip, cut frames
-only afterwards. The keys of a `Job` are plain values, so that a grid of jobs can go through `runs.map`.
+The procedure is that of `rotheneder2023` 3.1 and 3.4: keep clips aside, limit every genre, split by clip, and cut
+segments only afterwards. In the tables the segment level is called ``frame``, as in the source.
 """
 
-import functools
-import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from musictools import runs
+from musictools import evaluation
 from musictools.datasets import splits
+from musictools.experiments.jobs import Job, Result, Task
+from musictools.experiments.protocols import genre_protocol
 
-__all__ = ["Job", "Result", "choose", "clip_decisions", "grid", "limit", "run_job", "table", "tasks"]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training.
-
-    Attributes
-    ----------
-    model : str
-        A genre model of `musictools.models`.
-    data : str
-        Name of the choice of clips, such as ``"balanced"``.
-    callbacks : bool
-        Best weights by validation accuracy, and the falling learning rate.
-    split : str
-        How the test clips were chosen, such as ``"random"`` or ``"artist"``.
-    seed : int
-        Of initial weights, order and dropout.
-    """
-
-    model: str
-    data: str
-    callbacks: bool
-    split: str
-    seed: int
-
-    @property
-    def name(self):
-        """Names files of this job, str."""
-        return f"{self.model}-{self.data}-{self.split}-{'callbacks' if self.callbacks else 'plain'}-{self.seed}"
-
-
-@dataclass
-class Result:
-    """What came of a job.
-
-    Attributes
-    ----------
-    job : Job
-    history : pd.DataFrame
-    scores : np.ndarray [shape=(n_test_frames, n_genres)]
-    clip : np.ndarray [shape=(n_test_frames,)]
-        Index of every test frame's clip in the job's test clips.
-    labels : np.ndarray [shape=(n_test_clips,)]
-    seconds : float
-        Of training.
-    frames : int
-        Training frames.
-    model_file : Path or None
-        The trained model, where the task has a folder.
-    """
-
-    job: Job
-    history: pd.DataFrame
-    scores: np.ndarray
-    clip: np.ndarray
-    labels: np.ndarray
-    seconds: float
-    frames: int
-    model_file: Path | None
+__all__ = ["choose", "decisions", "grid", "limit", "table", "tasks"]
 
 
 def limit(genres, *, per_genre, seed):
@@ -138,27 +81,41 @@ def choose(data, genres, *, hold_out, split, test_share=0.2, seed=0):
     return parts[parts != ""]
 
 
-def grid(*, models, limits, callbacks, splits, seeds):
-    """All models, limits and callbacks on the first split; on the others the first model, the last limit.
+def grid(*, models: Sequence[str], limits: Sequence[str], callbacks: Sequence[bool], splits: Sequence[str],
+         seeds: Sequence[int]) -> list[Job]:
+    """Combine all models, limits and callbacks on the first split; the others get the first model and last limit.
 
     Parameters
     ----------
     models, limits, splits : sequence of str
+        Models, names of choices of clips, and ways to divide the clips.
     callbacks : sequence of bool
-        The first is used on the other splits.
+        Whether to train with the two callbacks of `rotheneder2023` 3.5; the first is used on the other splits.
     seeds : sequence of int
+        One training each.
 
     Returns
     -------
     jobs : list of Job
+
+    Examples
+    --------
+    >>> jobs = grid(models=["ckn19", "pg20"], limits=["few"], callbacks=[True], splits=["random", "artist"], seeds=[0])
+    >>> [job.name for job in jobs]  # doctest: +NORMALIZE_WHITESPACE
+    ['ckn19-few-artist-callbacks-0', 'ckn19-few-random-callbacks-0', 'pg20-few-random-callbacks-0']
     """
-    first = [Job(m, n, c, splits[0], s) for m in models for n in limits for c in callbacks for s in seeds]
-    others = [Job(models[0], limits[-1], callbacks[0], k, s) for k in splits[1:] for s in seeds]
-    return others + first  # the others are long ones: begun first, no core waits for them at the end
+    protocols = ["callbacks" if with_callbacks else "plain" for with_callbacks in callbacks]
+    first = [Job(model=m, data=n, split=splits[0], protocol=p, seed=s)
+             for m in models for n in limits for p in protocols for s in seeds]
+    others = [Job(model=models[0], data=limits[-1], split=k, protocol=protocols[0], seed=s)
+              for k in splits[1:] for s in seeds]
+    return others + first  # the others take longest: begun first, no core waits for them at the end
 
 
-def tasks(data, genres, jobs, *, limits, hold_out, test_share, leave_out="", seed=0):
-    """The clips of every job.
+def tasks(data: Any, genres: pd.Series, jobs: Sequence[Job], store: Any, *, classes: Sequence[str], limits: dict,
+          hold_out: int, test_share: float, epochs: int, batch_size: int, learning_rate: float, leave_out: str = "",
+          seed: int = 0, **options: Any) -> list[Task]:
+    """Choose the clips of every job.
 
     Parameters
     ----------
@@ -166,151 +123,111 @@ def tasks(data, genres, jobs, *, limits, hold_out, test_share, leave_out="", see
     genres : pd.Series [clip id -> genre]
         Single-genre clips.
     jobs : sequence of Job
+    store : SpectrogramStore or ArrayStore
+        Spectrograms of all clips.
+    classes : sequence of str
+        Genres in the order of the network's outputs.
     limits : dict of str to int
         Name of a choice of clips -> clips a genre at most, 0 for as many as the rarest genre has.
     hold_out, test_share, seed
         As in `choose`; every job's own seed chooses its test clips.
+    epochs, batch_size, learning_rate
+        As in `protocols.genre_protocol`.
     leave_out : str
         A column of ``data.tracks``: every job runs a second time without the clips where it is not 0.
+    **options
+        Other fields of `Task`: length, step, width, norm_momentum, validation_share.
 
     Returns
     -------
-    tasks : list of dict
-        job, train, validation (None where the split brings none) and test, for `run_job`.
+    tasks : list of Task
+
+    Raises
+    ------
+    ValueError
+        If `leave_out` is no column of the tracks.
     """
     if leave_out and leave_out not in data.tracks:
         raise ValueError(f"leave_out={leave_out!r} is no column of the tracks: {', '.join(data.tracks)}.")
-    chosen = []
+    labels = pd.DataFrame({genre: genres == genre for genre in classes})
+    made = []
     for job in jobs:
-        parts = choose(data, genres, hold_out=hold_out, split=job.split, test_share=test_share, seed=seed + job.seed)
+        chosen = choose(data, genres, hold_out=hold_out, split=job.split, test_share=test_share, seed=seed + job.seed)
+        protocol = genre_protocol(job.protocol, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
         for without in (False, True) if leave_out else (False,):
             kept = genres[data.tracks.loc[genres.index, leave_out] == 0] if without else genres
-            part = {name: kept[kept.index.isin(parts.index[parts == name])] for name in parts.unique()}
-            train = limit(pd.concat([part["train"], part["test"]]), per_genre=limits[job.data], seed=seed)
-            name = f"{job.data}_without_{leave_out}" if without else job.data
-            chosen.append({
-                "job": Job(job.model, name, job.callbacks, job.split, job.seed),
-                "train": part["train"][part["train"].index.isin(train.index)],
-                "validation": part.get("validation"),
-                "test": part["test"][part["test"].index.isin(train.index)],
-            })
-    return chosen
+            ids = {name: kept.index[kept.index.isin(chosen.index[chosen == name])] for name in chosen.unique()}
+            limited = limit(kept.loc[[*ids["train"], *ids["test"]]], per_genre=limits[job.data], seed=seed)
+            ids |= {name: ids[name][ids[name].isin(limited.index)] for name in ("train", "test")}
+            split = pd.concat([pd.Series(name, ids[name]) for name in ("train", "validation", "test") if name in ids])
+            own = dataclasses.replace(job, data=f"{job.data}_without_{leave_out}") if without else job
+            made.append(Task(job=own, store=store, labels=labels, split=split, protocol=protocol, **options))
+    return made
 
 
-def run_job(task):
-    """Train and score one job; fit for `runs.map`. What is finished already is read from the folder.
-
-    Parameters
-    ----------
-    task : dict
-        As made by `tasks`, and: store : spectrogram store; genres : list of str, the classes; length, step, width,
-        norm_momentum, epochs, batch_size, learning_rate, validation_share (used where the task has no validation
-        clips); threads : int or None; folder : where progress, the model and the result are kept, or None.
-
-    Returns
-    -------
-    result : Result
-    """
-    parts = ("train", "validation", "test")
-    settings = {k: task[k] for k in sorted(task) if k not in ("store", "folder", "threads", *parts)}
-    clips = [None if task.get(k) is None else task[k].to_dict() for k in parts]
-    return runs.cached(functools.partial(_train, task), folder=task.get("folder"), name=task["job"].name,
-                       depends_on=(settings, clips, getattr(task["store"], "folder", None)))
-
-
-def _train(task, folder):
-    from musictools import evaluation, models, training
-    from musictools.spectrograms import Frames
-
-    if task.get("threads"):
-        training.use_threads(task["threads"])
-    job, genres = task["job"], list(task["genres"])
-    frames = {part: Frames(task["store"], task[part].index, length=task["length"], step=task["step"])
-              for part in ("train", "validation", "test") if task.get(part) is not None}
-    y = {part: np.eye(len(genres), dtype=np.float32)[_codes(task[part], genres)][x.clip] for part, x in frames.items()}
-    train, test = frames["train"], frames["test"]
-    if "validation" not in frames:
-        held = training.split_by_group(train.clip, share=task["validation_share"], seed=job.seed)
-        frames["validation"], y["validation"] = train.take(held), y["train"][held]
-        frames["train"], y["train"] = train.take(~held), y["train"][~held]
-    model = models.build(job.model, n_classes=len(genres), input_shape=train.shape[1:], width=task["width"],
-                         norm_momentum=task["norm_momentum"], seed=job.seed)
-    began = time.perf_counter()
-    history = training.fit(
-        model, frames["train"], y["train"], validation=(frames["validation"], y["validation"]), epochs=task["epochs"],
-        batch_size=task["batch_size"], learning_rate=task["learning_rate"], seed=job.seed,
-        best_by="val_accuracy" if job.callbacks else None,
-        schedule=training.constant_then_exponential() if job.callbacks else None,
-        folder=None if folder is None else folder / "fit",
-    )
-    seconds = time.perf_counter() - began
-    if folder is not None:
-        with runs.atomic(folder / "model.keras") as part:
-            model.save(part)
-    scores = evaluation.predict(model, test, batch_size=task["batch_size"])
-    return Result(job, history, scores, test.clip, _codes(task["test"], genres), seconds, len(frames["train"]),
-                  None if folder is None else folder / "model.keras")
-
-
-def table(results, *, repeats, seed=0):
-    """Scores of all jobs, frame level and clip level, with 95 % intervals over clips.
+def table(results: Sequence[Result], genres: pd.Series, *, artists: pd.Series | None = None, repeats: int = 500,
+          seed: int = 0) -> pd.DataFrame:
+    """Scores of all jobs, segment level and clip level, with 95 % intervals.
 
     Parameters
     ----------
     results : sequence of Result
+    genres : pd.Series [clip id -> genre]
+        The truth.
+    artists : pd.Series [clip id -> artist] or None
+        Intervals resample artists, since clips of one artist resemble each other. None: clips.
     repeats : int > 0
-        Bootstrap repetitions.
+        Number of resamples.
     seed : int >= 0
+        Seed of the resampling.
 
     Returns
     -------
     table : pd.DataFrame
-        Two rows a job: model, data, callbacks, split, seed, level, clips, accuracy, accuracy_low, accuracy_high,
-        precision, recall, roc_auc, train_frames.
+        Two rows a job: model, data, callbacks, split, seed, level ("frame" for segments, "clip"), clips, accuracy,
+        accuracy_low, accuracy_high, precision, recall, roc_auc, train_frames (number of training segments).
     """
     rows = []
     for result in results:
-        for level, (labels, scores, predicted, clip) in _levels(result).items():
-            rows.append(asdict(result.job) | {"level": level, "clips": len(np.unique(clip))}
-                        | _measures(labels, scores, predicted, clip, repeats=repeats, seed=seed)
-                        | {"train_frames": result.frames})
+        job = result.job
+        for level, (labels, scores, predicted, clip) in _levels(result, genres).items():
+            measures = evaluation.genre_metrics(labels, scores, predicted=predicted)
+            right = (labels == predicted).astype(float)
+            low, high = evaluation.bootstrap(lambda chosen, right=right: right[chosen].mean(),
+                                             clip if artists is None else artists.loc[clip].to_numpy(),
+                                             repeats=repeats, seed=seed)
+            rows.append({
+                "model": job.model, "data": job.data, "callbacks": job.protocol == "callbacks", "split": job.split,
+                "seed": job.seed, "level": level, "clips": len(np.unique(clip)), "accuracy": measures.pop("accuracy"),
+                "accuracy_low": low, "accuracy_high": high, **measures, "train_frames": result.train_segments})
     return pd.DataFrame(rows)
 
 
-def clip_decisions(result):
-    """Majority vote of every test clip.
+def decisions(result: Result, genres: pd.Series, *, level: str = "clip") -> tuple[np.ndarray, np.ndarray]:
+    """Labels and decisions of the test clips, by majority vote, or of their segments.
 
     Parameters
     ----------
     result : Result
+    genres : pd.Series [clip id -> genre]
+        The truth.
+    level : {"clip", "frame"}
+        ``"frame"`` for segments.
 
     Returns
     -------
-    labels, predicted : np.ndarray [shape=(n_clips,), int]
+    labels, predicted : np.ndarray [shape=(n,), int]
+        Positions in ``result.classes``.
     """
-    labels, _, predicted, _ = _levels(result)["clip"]
+    labels, _, predicted, _ = _levels(result, genres)[level]
     return labels, predicted
 
 
-def _levels(result):
-    from musictools import evaluation
-
-    clips, means = evaluation.mean_by_clip(result.scores, result.clip)
-    _, winners = evaluation.vote(result.scores, result.clip)
-    frame_labels = result.labels[result.clip]
-    return {"frame": (frame_labels, result.scores, result.scores.argmax(axis=1), result.clip),
-            "clip": (result.labels[clips], means, winners, clips)}
-
-
-def _measures(labels, scores, predicted, clip, *, repeats, seed):
-    from musictools import evaluation
-
-    measures = evaluation.genre_metrics(labels, scores, predicted=predicted)
-    right = (labels == predicted).astype(float)
-    low, high = evaluation.bootstrap(lambda rows: right[rows].mean(), clip, repeats=repeats, seed=seed)
-    return {"accuracy": measures.pop("accuracy"), "accuracy_low": low, "accuracy_high": high, **measures}
-
-
-def _codes(series, genres):
-    position = {genre: k for k, genre in enumerate(genres)}
-    return np.array([position[g] for g in series], dtype=int)
+def _levels(result, genres):
+    """Level -> labels, scores, decisions and clip ids of the test clips."""
+    segment_scores, clip = result.scores["test"], result.clip["test"]
+    clips, means = evaluation.mean_by_clip(segment_scores, clip)
+    _, winners = evaluation.vote(segment_scores, clip)
+    classes = pd.Index(result.classes)
+    return {"frame": (classes.get_indexer(genres.loc[clip]), segment_scores, segment_scores.argmax(axis=1), clip),
+            "clip": (classes.get_indexer(genres.loc[clips]), means, winners, clips)}

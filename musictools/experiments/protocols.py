@@ -10,7 +10,7 @@ them the chunk is the clip.
 
 from dataclasses import dataclass
 
-__all__ = ["PROTOCOLS", "Protocol", "protocol"]
+__all__ = ["PROTOCOLS", "Protocol", "genre_protocol", "protocol"]
 
 PROTOCOLS = ("rotheneder2023", "tagger_slides")
 _ADAM = {  # learning rate and batch size where rotheneder2023 gives them (5.1.2-5.1.7, and "best results" of 5.1.8)
@@ -34,10 +34,11 @@ class Protocol:
         chapter 3's callback).
     batch_size : int
     patience : int or None
-    best_by : str
-        A column of the history.
+        As in `training.fit`.
+    best_by : str or None
+        The column of the history whose best epoch the model ends with; None: the last epoch.
     per_clip : int
-        Inputs of a clip in one epoch; 0: all.
+        Segments of a clip in one epoch; 0: all.
     dropout : float
         Share of the source's dropout rates that is used: narrow networks that see little need none.
     prior_bias : bool
@@ -46,16 +47,17 @@ class Protocol:
 
     phases: tuple
     batch_size: int
-    patience: int | None
-    best_by: str
-    per_clip: int
+    patience: int | None = None
+    best_by: str | None = None
+    per_clip: int = 0
     dropout: float = 1.0
     prior_bias: bool = False
 
 
-def protocol(name, model, *, epochs=None, learning_rate=None, batch_size=None, per_clip=None, dropout=1.0,
-             prior_bias=False):
-    """The protocol of a source for one model.
+def protocol(name: str, model: str, *, epochs: int | None = None, learning_rate: float | None = None,
+             batch_size: int | None = None, per_clip: int | None = None, dropout: float = 1.0,
+             prior_bias: bool = False) -> Protocol:
+    """Return the protocol of a source for one tagger.
 
     Parameters
     ----------
@@ -82,6 +84,11 @@ def protocol(name, model, *, epochs=None, learning_rate=None, batch_size=None, p
     ------
     ValueError
         If the name is unknown or a number out of range.
+
+    Examples
+    --------
+    >>> protocol("tagger_slides", "musicnn", epochs=14).phases[0]
+    {'optimizer': 'adam', 'learning_rate': 0.0001, 'epochs': 8}
     """
     if name not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}. Got {name!r}.")
@@ -110,3 +117,37 @@ def protocol(name, model, *, epochs=None, learning_rate=None, batch_size=None, p
     best_by = "val_binary_accuracy" if name == "rotheneder2023" else "val_loss"
     return Protocol(phases, batch_size or batch, patience, best_by, chunks if per_clip is None else per_clip,
                     float(dropout), bool(prior_bias))
+
+
+def genre_protocol(name: str, *, epochs: int = 50, batch_size: int = 64, learning_rate: float = 1e-3) -> Protocol:
+    """Training of a genre classifier (`rotheneder2023` 3.4), with or without two callbacks (3.5).
+
+    Parameters
+    ----------
+    name : {"callbacks", "plain"}
+        "callbacks": the model keeps its best weights by validation accuracy, and the learning rate falls after ten
+        epochs.
+    epochs, batch_size : int > 0
+    learning_rate : float > 0
+        Initial learning rate of Adam.
+
+    Returns
+    -------
+    protocol : Protocol
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+
+    Examples
+    --------
+    >>> genre_protocol("callbacks", epochs=10).best_by
+    'val_accuracy'
+    """
+    if name not in ("callbacks", "plain"):
+        raise ValueError(f"protocol must be 'callbacks' or 'plain'. Got {name!r}.")
+    phase = {"optimizer": "adam", "learning_rate": learning_rate, "epochs": epochs}
+    if name == "plain":
+        return Protocol((phase,), batch_size)
+    return Protocol(({**phase, "hold": 10, "decay": 0.1},), batch_size, best_by="val_accuracy")

@@ -1,42 +1,68 @@
-"""Tables of notebook 03 from the results of jobs: frame level, clip level, thresholds, tags, ensemble, baselines.
+"""Tables of notebook 03 from the results of jobs: segments, clips, thresholds, tags, ensemble, baselines.
 
-Clip level has two ways to join a clip's frames: ``union`` (`rotheneder2023`: every tag of any frame, so the highest
+There are two ways to join a clip's segments: ``union`` (`rotheneder2023`: every tag of any segment, so the highest
 score decides) and ``mean`` (`tagger_slides`). Thresholds are 0.5 or chosen on the validation clips, on the same level
 and joined in the same way. Labels that are scored against may be more complete than those that were learnt from.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from musictools import evaluation
+from musictools.experiments.jobs import Result
 
-__all__ = ["JOINS", "RULES", "Clips", "clip_scores", "clip_table", "ensemble", "extra_table", "frame_table",
-           "interval_table", "mfcc_baseline", "mfcc_table", "per_tag", "prior_baseline", "rule_thresholds",
+__all__ = ["JOINS", "RULES", "Clips", "clip_scores", "clip_table", "ensemble", "extra_table", "interval_table",
+           "mfcc_baseline", "mfcc_table", "per_tag", "prior_baseline", "rule_thresholds", "segment_table",
            "threshold_table"]
 
 JOINS = {"union": evaluation.max_by_clip, "mean": evaluation.mean_by_clip}
 RULES = ("half", "f1", "precision")
 
 
+@dataclass(frozen=True)
 class Clips:
     """Scores of whole clips by one tagger.
 
     Attributes
     ----------
     name : str
-        Of the tagger.
-    tags : list of str
+        Name of the tagger.
     validation, hold_out : pd.DataFrame [clips x tags]
         Scores in [0, 1].
     """
 
-    def __init__(self, name, validation, hold_out):
-        self.name, self.tags = name, list(hold_out.columns)
-        self.validation, self.hold_out = validation, hold_out
+    name: str
+    validation: pd.DataFrame
+    hold_out: pd.DataFrame
+
+    @property
+    def tags(self) -> list[str]:
+        """Names of the tags."""
+        return list(self.hold_out.columns)
+
+    def truth(self, labels: pd.DataFrame, *, split: str = "hold_out") -> np.ndarray:
+        """Labels of the clips, in the order of the scores.
+
+        Parameters
+        ----------
+        labels : pd.DataFrame [clips x tags, bool]
+        split : {"hold_out", "validation"}
+
+        Returns
+        -------
+        labels : np.ndarray [shape=(n_clips, n_tags), bool]
+        """
+        return labels.loc[getattr(self, split).index, self.tags].to_numpy()
 
 
-def clip_scores(result, *, join="mean"):
-    """Join a result's frames to clips.
+def clip_scores(result: Result, *, join: str = "mean") -> Clips:
+    """Join a result's segments to clips.
 
     Parameters
     ----------
@@ -48,14 +74,14 @@ def clip_scores(result, *, join="mean"):
     clips : Clips
     """
     tables = {}
-    for part in ("validation", "hold_out"):
-        ids, scores = JOINS[join](result.scores[part], result.clip[part])
-        tables[part] = pd.DataFrame(scores, index=ids, columns=result.tags)
+    for split in ("validation", "hold_out"):
+        ids, scores = JOINS[join](result.scores[split], result.clip[split])
+        tables[split] = pd.DataFrame(scores, index=ids, columns=list(result.classes))
     return Clips(result.job.model, **tables)
 
 
-def extra_table(results, labels, *, precision=0.5):
-    """What other labels to learn from, and answers to imbalance, do to one model: scored against every kind of labels.
+def extra_table(results: Sequence[Result], labels: dict, *, precision: float = 0.5) -> pd.DataFrame:
+    """Compare trainings of one model with other labels or answers to imbalance, scored against every kind of labels.
 
     Parameters
     ----------
@@ -76,7 +102,7 @@ def extra_table(results, labels, *, precision=0.5):
         clips = clip_scores(result)
         for kind, scored in labels.items():
             table = threshold_table([clips], scored, choose_labels=labels[result.job.labels], precision=precision)
-            y = scored.loc[clips.hold_out.index, clips.tags].to_numpy()
+            y = clips.truth(scored)
             table.insert(2, "roc_auc", _mean(evaluation.roc_auc(y, clips.hold_out.to_numpy())))
             for column, value in (("scored", kind), ("imbalance", result.job.imbalance), ("learnt", result.job.labels)):
                 table.insert(0, column, value)
@@ -84,8 +110,8 @@ def extra_table(results, labels, *, precision=0.5):
     return pd.concat(tables, ignore_index=True)
 
 
-def prior_baseline(labels, *, validation, hold_out):
-    """Every clip gets each tag's share of the training clips: knows the tags, hears nothing.
+def prior_baseline(labels: pd.DataFrame, *, validation: Sequence, hold_out: Sequence) -> Clips:
+    """Score every clip with each tag's share of the training clips, whatever it sounds like.
 
     Parameters
     ----------
@@ -101,7 +127,7 @@ def prior_baseline(labels, *, validation, hold_out):
                                     for ids in (validation, hold_out)))
 
 
-def mfcc_table(store, ids, *, n_mfcc=20):
+def mfcc_table(store: Any, ids: Sequence, *, n_mfcc: int = 20) -> pd.DataFrame:
     """Mean over time of every clip's mel-frequency cepstral coefficients, from its mel-spectrogram in dB.
 
     Parameters
@@ -120,7 +146,8 @@ def mfcc_table(store, ids, *, n_mfcc=20):
     return pd.DataFrame(librosa.feature.mfcc(S=means, n_mfcc=n_mfcc).T, index=list(ids))
 
 
-def mfcc_baseline(mfcc, labels, *, validation, hold_out, seed=0):
+def mfcc_baseline(mfcc: pd.DataFrame, labels: pd.DataFrame, *, validation: Sequence, hold_out: Sequence,
+                  seed: int = 0) -> Clips:
     """Logistic regression, tag by tag, on the mean over time of every clip's MFCCs.
 
     Parameters
@@ -139,8 +166,8 @@ def mfcc_baseline(mfcc, labels, *, validation, hold_out, seed=0):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    tables = {part: pd.DataFrame(0.0, index=ids, columns=labels.columns)
-              for part, ids in (("validation", validation), ("hold_out", hold_out))}
+    tables = {split: pd.DataFrame(0.0, index=ids, columns=labels.columns)
+              for split, ids in (("validation", validation), ("hold_out", hold_out))}
     for tag in labels.columns:
         y = labels[tag].to_numpy()
         model = None
@@ -152,8 +179,9 @@ def mfcc_baseline(mfcc, labels, *, validation, hold_out, seed=0):
     return Clips("MFCC and logistic regression", **tables)
 
 
-def ensemble(many, labels, *, shrink=10.0, name="best model for each tag"):
-    """For each tag the tagger that is best on the validation clips (`rotheneder2023` chapter 7, future work).
+def ensemble(many: Sequence[Clips], labels: pd.DataFrame, *, shrink: float = 10.0,
+             name: str = "best model for each tag") -> tuple[Clips, pd.Series]:
+    """Take for each tag the tagger that is best on the validation clips (`rotheneder2023` chapter 7, future work).
 
     A handful of positive clips says little about which tagger is best: a tag's average precision is drawn towards the
     tagger's mean over all tags, as if that came from `shrink` more positive clips.
@@ -165,8 +193,9 @@ def ensemble(many, labels, *, shrink=10.0, name="best model for each tag"):
     labels : pd.DataFrame [clips x tags, bool]
         Used at the validation clips only.
     shrink : float >= 0
-        0: every tag for itself.
+        0: every tag is judged by its own average precision alone.
     name : str
+        Name of the ensemble.
 
     Returns
     -------
@@ -176,7 +205,7 @@ def ensemble(many, labels, *, shrink=10.0, name="best model for each tag"):
     """
     precision = {}
     for clips in many:
-        y = labels.loc[clips.validation.index, clips.tags].to_numpy()
+        y = clips.truth(labels, split="validation")
         table = evaluation.tag_table(y, clips.validation.to_numpy(), names=clips.tags)
         precision[clips.name] = table.set_index("tag")["average_precision"]
     precision = pd.DataFrame(precision)
@@ -185,12 +214,12 @@ def ensemble(many, labels, *, shrink=10.0, name="best model for each tag"):
     mixed = precision.fillna(0.0).mul(own, axis=0).add(np.outer(1 - own, precision.mean()))
     chosen = mixed.idxmax(axis=1)
     by_name = {clips.name: clips for clips in many}
-    tables = {part: pd.DataFrame({tag: getattr(by_name[model], part)[tag] for tag, model in chosen.items()})
-              for part in ("validation", "hold_out")}
+    tables = {split: pd.DataFrame({tag: getattr(by_name[model], split)[tag] for tag, model in chosen.items()})
+              for split in ("validation", "hold_out")}
     return Clips(name, **tables), chosen
 
 
-def rule_thresholds(clips, labels, *, rule, precision=0.5):
+def rule_thresholds(clips: Clips, labels: pd.DataFrame, *, rule: str, precision: float = 0.5) -> pd.Series:
     """Thresholds of one tagger by a rule, from its validation clips.
 
     Parameters
@@ -203,23 +232,27 @@ def rule_thresholds(clips, labels, *, rule, precision=0.5):
     Returns
     -------
     thresholds : pd.Series [tag -> float]
+
+    Raises
+    ------
+    ValueError
+        If the rule is unknown.
     """
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}. Got {rule!r}.")
-    y = labels.loc[clips.validation.index, clips.tags].to_numpy()
     values = np.full(len(clips.tags), 0.5) if rule == "half" else evaluation.choose_thresholds(
-        y, clips.validation.to_numpy(), rule=rule, precision=precision)
+        clips.truth(labels, split="validation"), clips.validation.to_numpy(), rule=rule, precision=precision)
     return pd.Series(values, index=clips.tags, name=rule)
 
 
-def frame_table(results, labels, *, part="test"):
-    """Frame level, threshold 0.5, as in `rotheneder2023` tables 5.6-5.16.
+def segment_table(results: Sequence[Result], labels: pd.DataFrame, *, split: str = "test") -> pd.DataFrame:
+    """Scores of segments at the threshold 0.5, as in `rotheneder2023` tables 5.6-5.16 (its frame level).
 
     Parameters
     ----------
     results : sequence of Result
     labels : pd.DataFrame [clips x tags, bool]
-    part : {"test", "validation", "hold_out"}
+    split : {"test", "validation", "hold_out"}
 
     Returns
     -------
@@ -228,16 +261,17 @@ def frame_table(results, labels, *, part="test"):
     """
     rows = []
     for result in results:
-        y = labels.loc[result.clip[part], result.tags].to_numpy()
-        measures = evaluation.tag_metrics(y, result.scores[part])
+        y = labels.loc[result.clip[split], list(result.classes)].to_numpy()
+        measures = evaluation.tag_metrics(y, result.scores[split])
         rows.append({"model": result.job.model, "tags": result.job.n_tags} | {
             k: measures[k] for k in ("roc_auc", "accuracy", "micro_precision", "micro_recall", "macro_precision",
                                      "macro_recall", "undefined")})
     return pd.DataFrame(rows)
 
 
-def clip_table(many, labels, *, groups=None, threshold=0.5):
-    """Clip level, all measures, for the clips kept aside and for groups of them.
+def clip_table(many: Sequence[Clips], labels: pd.DataFrame, *, groups: pd.Series | None = None,
+               threshold: float = 0.5) -> pd.DataFrame:
+    """All measures of the clips kept aside, and of groups of them.
 
     Parameters
     ----------
@@ -254,44 +288,52 @@ def clip_table(many, labels, *, groups=None, threshold=0.5):
     """
     rows = []
     for clips in many:
-        of = {"all": np.ones(len(clips.hold_out), bool)}
+        y, scores = clips.truth(labels), clips.hold_out.to_numpy()
+        masks = {"all": np.ones(len(y), bool)}
         if groups is not None:
             own = groups.loc[clips.hold_out.index].to_numpy()
-            of |= {name: own == name for name in pd.unique(own)}
-        for name, mask in of.items():
-            chosen = clips.hold_out[mask]
-            y = labels.loc[chosen.index, clips.tags].to_numpy()
+            masks |= {name: own == name for name in pd.unique(own)}
+        for name, mask in masks.items():
             rows.append({"model": clips.name, "clips": name, "n_clips": int(mask.sum())}
-                        | evaluation.tag_metrics(y, chosen.to_numpy(), thresholds=threshold))
+                        | evaluation.tag_metrics(y[mask], scores[mask], thresholds=threshold))
     return pd.DataFrame(rows)
 
 
-def interval_table(many, labels, *, repeats=500, seed=0):
-    """Macro ROC-AUC of every tagger with its 95 % interval over clips, all on the same resampled clips.
+def interval_table(many: Sequence[Clips], labels: pd.DataFrame, *, artists: pd.Series | None = None,
+                   repeats: int = 500, seed: int = 0) -> pd.DataFrame:
+    """Macro ROC-AUC of every tagger with its 95 % interval, all on the same resamples.
 
     Parameters
     ----------
     many : sequence of Clips
     labels : pd.DataFrame [clips x tags, bool]
+    artists : pd.Series [clip id -> artist] or None
+        Artists are resampled, since clips of one artist resemble each other. None: clips.
     repeats : int > 0
+        Number of resamples.
     seed : int >= 0
+        Seed of the resampling.
 
     Returns
     -------
     table : pd.DataFrame [indexed by model]
-        roc_auc, roc_auc_low, roc_auc_high.
+        roc_auc, roc_auc_low, roc_auc_high, roc_auc_undefined (resamples in which no tag has both classes; the
+        interval is that of the others).
     """
     rows = {}
     for clips in many:
-        y, scores = labels.loc[clips.hold_out.index, clips.tags].to_numpy(), clips.hold_out.to_numpy()
-        low, high = evaluation.bootstrap(lambda rows, y=y, s=scores: _mean(evaluation.roc_auc(y[rows], s[rows])),
-                                         np.arange(len(y)), repeats=repeats, seed=seed)
-        rows[clips.name] = {"roc_auc": _mean(evaluation.roc_auc(y, scores)), "roc_auc_low": low, "roc_auc_high": high}
+        y, scores = clips.truth(labels), clips.hold_out.to_numpy()
+        groups = np.arange(len(y)) if artists is None else artists.loc[clips.hold_out.index].to_numpy()
+        interval = evaluation.bootstrap(lambda rows, y=y, s=scores: _mean(evaluation.roc_auc(y[rows], s[rows])),
+                                        groups, repeats=repeats, seed=seed)
+        rows[clips.name] = {"roc_auc": _mean(evaluation.roc_auc(y, scores)), "roc_auc_low": interval.low,
+                            "roc_auc_high": interval.high, "roc_auc_undefined": interval.undefined}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
-def threshold_table(many, labels, *, choose_labels=None, precision=0.5):
-    """What each rule for thresholds does to precision, recall and the number of tags a clip.
+def threshold_table(many: Sequence[Clips], labels: pd.DataFrame, *, choose_labels: pd.DataFrame | None = None,
+                    precision: float = 0.5) -> pd.DataFrame:
+    """Compare the rules for thresholds by precision, recall and the number of tags a clip.
 
     Parameters
     ----------
@@ -310,7 +352,7 @@ def threshold_table(many, labels, *, choose_labels=None, precision=0.5):
     """
     rows = []
     for clips in many:
-        y = labels.loc[clips.hold_out.index, clips.tags].to_numpy()
+        y = clips.truth(labels)
         for rule in RULES:
             chosen = rule_thresholds(clips, labels if choose_labels is None else choose_labels, rule=rule,
                                      precision=precision)
@@ -321,8 +363,9 @@ def threshold_table(many, labels, *, choose_labels=None, precision=0.5):
     return pd.DataFrame(rows)
 
 
-def per_tag(many, labels, *, measure="roc_auc", threshold=0.5):
-    """One measure, models x tags.
+def per_tag(many: Sequence[Clips], labels: pd.DataFrame, *, measure: str = "roc_auc",
+            threshold: float = 0.5) -> pd.DataFrame:
+    """One measure of every tagger for every tag.
 
     Parameters
     ----------
@@ -338,8 +381,8 @@ def per_tag(many, labels, *, measure="roc_auc", threshold=0.5):
     """
     rows = {}
     for clips in many:
-        y = labels.loc[clips.hold_out.index, clips.tags].to_numpy()
-        table = evaluation.tag_table(y, clips.hold_out.to_numpy(), names=clips.tags, thresholds=threshold)
+        table = evaluation.tag_table(clips.truth(labels), clips.hold_out.to_numpy(), names=clips.tags,
+                                     thresholds=threshold)
         rows[clips.name] = table.set_index("tag")[measure]
     return pd.DataFrame(rows).T.rename_axis("model")
 

@@ -1,102 +1,33 @@
-"""Tagger experiments of notebook 03: which clips and labels, one training, its scores.
+"""Tagger experiments of notebook 03: the labels, the spectrograms, the grid of trainings.
 
 `rotheneder2023` 5.1: single-genre clips are kept aside for scores of whole clips, the others are divided 80/20 into
-training and test, the training part again 9:1 for validation; frames are cut afterwards. On top of that half of the
-clips kept aside may be by artists that the training never hears.
+training and test, the training clips again 9:1 for validation; segments are cut afterwards. In addition, half of the
+clips kept aside may be by artists that do not occur in training.
 """
 
-import functools
-import time
-from dataclasses import dataclass
-from pathlib import Path
+from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from typing import Any
+
 import pandas as pd
 
-from musictools import runs, spectrograms, tags
+from musictools import spectrograms, tags
 from musictools.datasets import splits
+from musictools.experiments.jobs import Job, Task
 from musictools.experiments.protocols import protocol
 
-__all__ = ["IMBALANCE", "Job", "Result", "divide", "grid", "label_table", "open_stores", "run_job", "tasks"]
-
-IMBALANCE = ("none", "positive_weights", "focal")
-PARTS = ("validation", "test", "hold_out")
+__all__ = ["divide", "grid", "label_table", "open_stores", "tasks"]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One training: a tagger, its tag set and how it is trained.
-
-    Attributes
-    ----------
-    model : str
-        A tagger of `musictools.models`.
-    n_tags : int
-        Of the most frequent tags.
-    protocol : str
-        One of `musictools.experiments.protocols.PROTOCOLS`.
-    imbalance : str
-        One of `IMBALANCE`.
-    labels : str
-        What is learnt from: ``"annotated"`` or ``"complete"``, as in `label_table`.
-    seed : int
-        Of initial weights, order and dropout.
-    """
-
-    model: str
-    n_tags: int
-    protocol: str = "rotheneder2023"
-    imbalance: str = "none"
-    labels: str = "annotated"
-    seed: int = 0
-
-    @property
-    def name(self):
-        """Names files of this job, str."""
-        extra = "" if self.imbalance == "none" else f"-{self.imbalance}"
-        return f"{self.model}-top{self.n_tags}-{self.labels}-{self.protocol}{extra}-{self.seed}"
-
-
-@dataclass
-class Result:
-    """What came of a job.
-
-    Attributes
-    ----------
-    job : Job
-    tags : list of str
-    history : pd.DataFrame
-    scores : dict of str to np.ndarray [shape=(n_frames, n_tags), float32]
-        Part ("validation", "test", "hold_out") -> scores of its frames.
-    clip : dict of str to np.ndarray [shape=(n_frames,)]
-        Part -> clip id of every frame.
-    seconds : float
-        Of training.
-    clips_per_second : float
-        Of scoring the clips kept aside, spectrograms at hand.
-    parameters : int
-    model_file : Path or None
-    """
-
-    job: Job
-    tags: list
-    history: pd.DataFrame
-    scores: dict
-    clip: dict
-    seconds: float
-    clips_per_second: float
-    parameters: int
-    model_file: Path | None
-
-
-def label_table(data, *, kind="annotated", n_tags=None):
+def label_table(data: Any, *, kind: str = "annotated", n_tags: int | None = None) -> pd.DataFrame:
     """Descriptors of all clips, most frequently annotated first.
 
     Parameters
     ----------
     data : Dataset
     kind : {"annotated", "complete"}
-        What annotators wrote, or what is true: only the composed corpus knows.
+        What annotators wrote, or what is true, which only the composed corpus knows.
     n_tags : int > 0 or None
         The most frequently annotated ones; None: all.
 
@@ -174,8 +105,8 @@ def divide(data, ids, *, hold_out, unseen_share=0.5, test_share=0.2, validation_
     return parts
 
 
-def open_stores(data, models, *, workers=None, scheduler=""):
-    """Spectrograms for every model; models with equal front ends share theirs.
+def open_stores(data: Any, models: Sequence[str], *, workers: int | None = None, scheduler: str = "") -> dict:
+    """Open the spectrograms of every model; models with equal front ends share theirs.
 
     Parameters
     ----------
@@ -187,6 +118,7 @@ def open_stores(data, models, *, workers=None, scheduler=""):
     Returns
     -------
     stores : dict of str to SpectrogramStore
+        By model.
     """
     front_ends = {model: spectrograms.model_input(model).front_end for model in models}
     by_key = {f.key: spectrograms.open_store(data, f, workers=workers, scheduler=scheduler)
@@ -194,36 +126,57 @@ def open_stores(data, models, *, workers=None, scheduler=""):
     return {model: by_key[f.key] for model, f in front_ends.items()}
 
 
-def grid(*, models, n_tags, labels=("annotated",), imbalance=("none",), protocol="rotheneder2023", extra_model=None,
-         seed=0):
-    """Every model with every number of tags; one model also with the other labels and answers to imbalance.
+def grid(*, models: Sequence[str], n_tags: Sequence[int], labels: Sequence[str] = ("annotated",),
+         imbalance: Sequence[str] = ("none",), protocol: str = "rotheneder2023", extra_model: str | None = None,
+         seed: int = 0) -> list[Job]:
+    """Combine every model with every number of tags; one model also gets the other labels and answers to imbalance.
 
     Parameters
     ----------
     models : sequence of str
+        Taggers.
     n_tags : sequence of int
+        Sizes of the tag set.
     labels, imbalance : sequence of str
         The first is for all; the others for `extra_model` and the first number of tags.
     protocol : str
+        One of `protocols.PROTOCOLS`.
     extra_model : str or None
         None: the first.
     seed : int
+        Seed of every training.
 
     Returns
     -------
     jobs : list of Job
-        Main ones first.
+        Those of all models first.
+
+    Raises
+    ------
+    ValueError
+        If `extra_model` is none of the models.
+
+    Examples
+    --------
+    >>> jobs = grid(models=["se_cnn", "fcn4"], n_tags=[50], imbalance=["none", "focal"], extra_model="fcn4")
+    >>> [(job.model, job.imbalance) for job in jobs]
+    [('se_cnn', 'none'), ('fcn4', 'none'), ('fcn4', 'focal')]
     """
     extra_model = extra_model or models[0]
     if extra_model not in models:
         raise ValueError(f"extra_model must be one of the models, {', '.join(models)}. Got {extra_model!r}.")
-    jobs = [Job(m, n, protocol, imbalance[0], labels[0], seed) for n in n_tags for m in models]
-    jobs += [Job(extra_model, n_tags[0], protocol, imbalance[0], kind, seed) for kind in labels[1:]]
-    return jobs + [Job(extra_model, n_tags[0], protocol, kind, labels[0], seed) for kind in imbalance[1:]]
+
+    def job(model, n, kind=labels[0], answer=imbalance[0]):
+        return Job(model=model, n_tags=n, protocol=protocol, imbalance=answer, labels=kind, seed=seed)
+
+    jobs = [job(model, n) for n in n_tags for model in models]
+    jobs += [job(extra_model, n_tags[0], kind=kind) for kind in labels[1:]]
+    return jobs + [job(extra_model, n_tags[0], answer=answer) for answer in imbalance[1:]]
 
 
-def tasks(jobs, stores, labels, parts, *, width=1.0, epochs=None, overrides=None, **common):
-    """What `run_job` needs for every job.
+def tasks(jobs: Sequence[Job], stores: dict, labels: dict, split: pd.Series, *, width: float | dict = 1.0,
+          epochs: int | dict | None = None, overrides: dict | None = None, **options: Any) -> list[Task]:
+    """Give every job its spectrograms, labels and protocol.
 
     Parameters
     ----------
@@ -232,118 +185,29 @@ def tasks(jobs, stores, labels, parts, *, width=1.0, epochs=None, overrides=None
         By model.
     labels : dict of str to pd.DataFrame [clips x tags, bool]
         By the jobs' `labels`; most frequent tags first.
-    parts : pd.Series [clip id -> part]
+    split : pd.Series [clip id -> str]
+        As in `Task`.
     width, epochs : number or dict of str to number
         For all models, or by model with the key "other" for those not named. Epochs 0 or None: the protocol's.
     overrides : dict or None
-        Other arguments of `protocol`, each a value or by model as above.
-    **common
-        norm_momentum, threads, folder.
+        Other arguments of `protocols.protocol`, each a value or by model as above.
+    **options
+        Other fields of `Task`, such as norm_momentum.
 
     Returns
     -------
-    tasks : list of dict
+    tasks : list of Task
     """
     made = []
     for job in jobs:
         shape = spectrograms.model_input(job.model)
-        made.append({
-            "job": job, "store": stores[job.model], "labels": labels[job.labels].iloc[:, : job.n_tags], "parts": parts,
-            "length": shape.length, "step": shape.step, "width": _of(width, job.model),
-            "protocol": protocol(job.protocol, job.model, epochs=_of(epochs, job.model) or None,
-                                 **{k: _of(v, job.model) for k, v in (overrides or {}).items()}), **common})
+        changes = {name: _of(value, job.model) for name, value in (overrides or {}).items()}
+        made.append(Task(
+            job=job, store=stores[job.model], labels=labels[job.labels].iloc[:, : job.n_tags], split=split,
+            length=shape.length, step=shape.step, width=_of(width, job.model),
+            protocol=protocol(job.protocol, job.model, epochs=_of(epochs, job.model) or None, **changes), **options))
     return made
 
 
 def _of(value, model):
     return value.get(model, value.get("other")) if isinstance(value, dict) else value
-
-
-def run_job(task):
-    """Train and score one tagger; fit for `runs.map`. What is finished already is read from the folder.
-
-    Parameters
-    ----------
-    task : dict
-        job : Job; store : spectrogram store of the model's front end; labels : pd.DataFrame [clips x tags, bool] to
-        learn from; parts : pd.Series [clip id -> part]; length, step; width; norm_momentum; protocol : Protocol;
-        threads : int or None; folder : where progress, the model and the result are kept, or None.
-
-    Returns
-    -------
-    result : Result
-    """
-    settings = {k: task[k] for k in sorted(task) if k not in ("store", "folder", "threads", "labels", "parts")}
-    hashes = [int(pd.util.hash_pandas_object(task[k]).sum()) for k in ("labels", "parts")]
-    return runs.cached(functools.partial(_train, task), folder=task.get("folder"), name=task["job"].name,
-                       depends_on=(settings, hashes, list(task["labels"].columns),
-                                   getattr(task["store"], "folder", None)))
-
-
-def _train(task, folder):
-    from musictools import evaluation, models, training
-    from musictools.spectrograms import Frames
-
-    if task.get("threads"):
-        training.use_threads(task["threads"])
-    job, labels, parts = task["job"], task["labels"], task["parts"]
-    frames = {part: Frames(task["store"], parts.index[parts == part], length=task["length"], step=task["step"])
-              for part in ("train", *PARTS)}
-    y = {part: labels.loc[x.ids].to_numpy(np.float32)[x.clip] for part, x in frames.items()}
-    model = models.build(job.model, n_tags=labels.shape[1], input_shape=frames["train"].shape[1:], width=task["width"],
-                         norm_momentum=task["norm_momentum"], seed=job.seed)
-    _prepare(model, y["train"], task["protocol"])
-    began = time.perf_counter()
-    history = _fit(model, frames, y, task, None if folder is None else folder / "fit")
-    seconds = time.perf_counter() - began
-    if folder is not None:
-        with runs.atomic(folder / "model.keras") as part:
-            model.save(part)
-    evaluation.predict(model, frames["hold_out"].take(np.arange(1)))  # the first call compiles
-    scores, took = {}, 0.0
-    for part in PARTS:
-        began = time.perf_counter()
-        scores[part] = evaluation.predict(model, frames[part], batch_size=task["protocol"].batch_size)
-        took = time.perf_counter() - began  # of the last part, the hold-out
-    clip = {part: np.asarray(frames[part].ids)[frames[part].clip] for part in PARTS}
-    return Result(job, list(labels.columns), history, scores, clip, seconds, len(frames["hold_out"].ids) / took,
-                  model.count_params(), None if folder is None else folder / "model.keras")
-
-
-def _fit(model, frames, y, task, folder):
-    from musictools import training
-
-    plan = task["protocol"]
-    watched = _some(frames["validation"].clip, plan.per_clip)
-    phases = [{k: v for k, v in phase.items() if k not in ("hold", "decay")} | {"schedule": _schedule(phase)}
-              for phase in plan.phases]
-    return training.fit_phases(
-        model, frames["train"], y["train"], phases, folder=folder,
-        validation=(frames["validation"].take(watched), y["validation"][watched]),
-        batch_size=plan.batch_size, loss=training.tag_loss(task["job"].imbalance, y["train"]),
-        metrics=("binary_accuracy",), best_by=plan.best_by, patience=plan.patience, per_clip=plan.per_clip,
-        seed=task["job"].seed)
-
-
-def _schedule(phase):
-    from musictools import training
-
-    return training.constant_then_exponential(hold=phase["hold"], decay=phase["decay"]) if "hold" in phase else None
-
-
-def _prepare(model, y, plan):
-    for layer in model._flatten_layers():  # those inside attention, too
-        if type(layer).__name__ == "Dropout":
-            layer.rate *= plan.dropout
-    if plan.prior_bias:  # what the model would spend its first hundreds of steps on
-        share = np.clip(y.mean(axis=0), 0.002, 0.998)
-        model.get_layer("logits").bias.assign(np.log(share / (1 - share)))
-
-
-def _some(clip, per_clip):
-    """Indices of `per_clip` frames of every clip, spread over it; of all frames where that is 0."""
-    if not per_clip:
-        return np.arange(len(clip))
-    first, counts = np.unique(clip, return_index=True, return_counts=True)[1:]
-    return np.concatenate([a + ((np.arange(k := min(per_clip, n)) + 0.5) * n / k).astype(int)
-                           for a, n in zip(first, counts)])

@@ -8,6 +8,7 @@ import pytest
 
 from musictools.datasets.base import Dataset
 from musictools.experiments import genres
+from musictools.experiments.jobs import Job, Result
 
 
 @pytest.fixture
@@ -45,30 +46,56 @@ def test_hold_out_is_the_same_for_every_split_and_never_trained_on(data, split):
 def test_grid_is_full_on_the_first_split_only():
     jobs = genres.grid(models=["m", "n"], limits=["few", "many"], callbacks=[True, False], splits=["s", "t"], seeds=[0])
     assert sum(j.split == "s" for j in jobs) == 8
-    assert [j for j in jobs if j.split == "t"] == [genres.Job("m", "many", True, "t", 0)]
+    assert [j for j in jobs if j.split == "t"] == [Job(model="m", data="many", split="t", protocol="callbacks")]
     assert len({j.name for j in jobs}) == len(jobs)
 
 
+SETTINGS = {"classes": ["rock", "pop", "metal"], "limits": {"all": 1000}, "hold_out": 0, "test_share": 0.25,
+            "epochs": 2, "batch_size": 8, "learning_rate": 0.01, "length": 8, "step": 4, "validation_share": 0.2}
+
+
 def test_leaving_out_keeps_the_test_clips_comparable(data):
-    jobs = [genres.Job("m", "all", True, "random", 0)]
-    settings = {"limits": {"all": 1000}, "hold_out": 0, "test_share": 0.25}
-    full, without = genres.tasks(data.data, data.genres, jobs, **settings, leave_out="odd")
-    assert without["job"].data == "all_without_odd"
-    assert not data.data.tracks.loc[without["train"].index, "odd"].any()
-    assert data.data.tracks.loc[full["train"].index, "odd"].any()
-    assert set(without["test"].index) <= set(full["test"].index)
-    assert not set(full["train"].index) & set(full["test"].index)
+    jobs = [Job(model="m", data="all", split="random", protocol="callbacks")]
+    full, without = genres.tasks(data.data, data.genres, jobs, None, **SETTINGS, leave_out="odd")
+    assert without.job.data == "all_without_odd"
+    (train, test), (some, some_test) = ([task.split.index[task.split == name] for name in ("train", "test")]
+                                        for task in (full, without))
+    assert not data.data.tracks.loc[some, "odd"].any()
+    assert data.data.tracks.loc[train, "odd"].any()
+    assert set(some_test) <= set(test)
+    assert not set(train) & set(test)
+    assert full.labels.loc[train].idxmax(axis=1).equals(data.genres.loc[train])
     with pytest.raises(ValueError, match="is no column of the tracks"):
-        genres.tasks(data.data, data.genres, jobs, **settings, leave_out="shading")
+        genres.tasks(data.data, data.genres, jobs, None, **SETTINGS, leave_out="shading")
 
 
-def test_table_counts_frames_and_clips_apart():
+def test_table_counts_segments_and_clips_apart():
     scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6], [0.45, 0.55], [0.9, 0.1]])
-    result = genres.Result(genres.Job("m", "all", True, "random", 0), pd.DataFrame(), scores,
-                           np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1]), 1.0, 10, None)
-    table = genres.table([result], repeats=20).set_index("level")
+    result = Result(job=Job(model="m", data="all", split="random", protocol="plain"), classes=("a", "b"),
+                    history=pd.DataFrame(), scores={"test": scores}, clip={"test": np.array([7, 7, 7, 3, 3, 3])},
+                    train_segments=10)
+    truth = pd.Series({7: "a", 3: "b", 1: "another genre, of a clip without scores"})
+    table = genres.table([result], truth, repeats=20).set_index("level")
     assert table.loc["frame", "accuracy"] == pytest.approx(4 / 6)
     assert table.loc["clip", "accuracy"] == 1.0
     assert table.loc["clip", "clips"] == 2
-    labels, predicted = genres.clip_decisions(result)
-    assert predicted.tolist() == labels.tolist() == [0, 1]
+    assert table.loc["clip", "train_frames"] == 10
+    assert not table["callbacks"].any()
+    labels, predicted = genres.decisions(result, truth)
+    assert predicted.tolist() == labels.tolist() == [1, 0]  # in the order of the clip ids
+    labels, predicted = genres.decisions(result, truth, level="frame")
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert predicted.tolist() == [0, 0, 1, 1, 1, 0]
+
+
+def test_intervals_resample_artists():
+    """Five artists with twenty equal clips each: resampled as clips they would seem to be a hundred observations."""
+    ids, right = np.arange(100), np.repeat([1, 0, 1, 1, 0], 20)
+    result = Result(job=Job(model="m", protocol="plain"), classes=("a", "b"), history=pd.DataFrame(),
+                    scores={"test": np.stack([right, 1 - right], axis=1).astype(float)}, clip={"test": ids})
+    truth, artists = pd.Series("a", ids), pd.Series(np.repeat(list("vwxyz"), 20), ids)
+    by_clip, by_artist = (genres.table([result], truth, artists=groups, repeats=400).iloc[1]
+                          for groups in (None, artists))
+    assert by_clip["accuracy"] == by_artist["accuracy"] == 0.6
+    assert by_clip["accuracy_high"] - by_clip["accuracy_low"] < 0.25
+    assert by_artist["accuracy_high"] - by_artist["accuracy_low"] > 0.6

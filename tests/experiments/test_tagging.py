@@ -1,5 +1,6 @@
 """Taggers at work: protocols, divided clips, jobs, comparisons by hand, and songs with tones planted in them."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -13,9 +14,8 @@ from musictools import audio, cli, inference, models, runs, training
 from musictools.datasets import splits
 from musictools.datasets.base import Dataset
 from musictools.datasets.composed.dataset import Composed
-from musictools.experiments import protocols, taggers
+from musictools.experiments import genres, jobs, protocols, taggers
 from musictools.experiments import tagger_tables as comparison
-from musictools.experiments import taggers as experiments
 from musictools.spectrograms import ArrayStore, Frames, FrontEnd
 
 SR = 16000
@@ -194,9 +194,10 @@ def test_complete_labels_hold_what_annotators_forgot(composed):
 # --- One job --------------------------------------------------------------------------------------------------------
 
 CLIPS, TAGS = 24, 3
+JOB = jobs.Job(model="se_cnn", n_tags=TAGS, labels="annotated", protocol="rotheneder2023")
 
 
-def job_task(folder, *, epochs=12, **options):
+def job_task(*, epochs=12, **options):
     """A small job: clips of 16 bands and 100 frames, three inputs each; a tag lifts its own bands."""
     rng = np.random.default_rng(0)
     ids = [f"c{k:02d}" for k in range(CLIPS)]
@@ -206,15 +207,18 @@ def job_task(folder, *, epochs=12, **options):
         S[labels.to_numpy()[:, k], 5 * k: 5 * k + 4] += 150
     part = pd.Series(np.repeat(["train", "validation", "test", "hold_out"], [12, 4, 4, 4]), index=ids)
     plan = protocols.protocol("rotheneder2023", "se_cnn", epochs=epochs, batch_size=8, learning_rate=0.01)
-    return {"job": taggers.Job("se_cnn", TAGS), "store": ArrayStore(S.astype(np.uint8), ids), "labels": labels,
-            "parts": part, "length": 64, "step": 18, "width": 0.1, "norm_momentum": 0.5, "protocol": plan,
-            "threads": None, "folder": folder, **options}
+    return jobs.Task(**{"job": JOB, "store": ArrayStore(S.astype(np.uint8), ids), "labels": labels, "split": part,
+                        "length": 64, "step": 18, "width": 0.1, "norm_momentum": 0.5, "protocol": plan, **options})
+
+
+def run(task, folder=None):
+    return jobs.run([task], folder=folder, workers=1)[0]
 
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
     folder = tmp_path_factory.mktemp("jobs")
-    return folder, taggers.run_job(job_task(folder))
+    return folder, run(job_task(), folder)
 
 
 def assert_same_result(one, other):
@@ -224,22 +228,22 @@ def assert_same_result(one, other):
         np.testing.assert_array_equal(one.clip[part], other.clip[part])
 
 
-def test_a_job_scores_the_frames_of_every_part(job):
+def test_a_job_scores_the_segments_of_every_split(job):
     folder, result = job
-    task = job_task(None)
-    assert result.tags == ["a", "b", "c"]
+    task = job_task()
+    assert result.classes == ("a", "b", "c")
     assert list(result.history["epoch"]) == list(range(len(result.history)))
     assert len(result.history) <= 12
     assert set(result.scores) == set(result.clip) == {"validation", "test", "hold_out"}
-    for part, scores in result.scores.items():
+    for split, scores in result.scores.items():
         assert scores.shape == (4 * 3, TAGS)
         assert ((scores > 0) & (scores < 1)).all()
-        assert list(result.clip[part]) == list(np.repeat(task["parts"].index[task["parts"] == part], 3))
+        assert list(result.clip[split]) == list(np.repeat(task.split.index[task.split == split], 3))
     assert result.parameters > 0
     assert result.seconds > 0
     assert result.clips_per_second > 0
     model = models.load(result.model_file)
-    frames = Frames(task["store"], list(task["labels"].index[-4:]), length=64, step=18)
+    frames = Frames(task.store, list(task.labels.index[-4:]), length=64, step=18)
     np.testing.assert_allclose(model.predict_on_batch(frames[:]), result.scores["hold_out"], atol=1e-6)
     assert result.job.name == "se_cnn-top3-annotated-rotheneder2023-0"
     assert not list(folder.rglob("fit"))
@@ -250,34 +254,80 @@ def test_a_job_is_done_once(job, monkeypatch):
     trained = []
     fit_phases = training.fit_phases
     monkeypatch.setattr(training, "fit_phases", lambda *a, **k: (trained.append(1), fit_phases(*a, **k))[1])
-    assert_same_result(taggers.run_job(job_task(folder)), result)
+    assert_same_result(run(job_task(), folder), result)
     assert not trained
-    assert_same_result(taggers.run_job(job_task(None)), result)  # no folder, no cache; and the same by seed
+    assert_same_result(run(job_task()), result)  # no folder, no cache; and the same by seed
     assert len(trained) == 1
 
 
 def test_a_job_is_done_again_when_anything_changed_or_its_file_is_gone(tmp_path, monkeypatch):
     done = []
-    monkeypatch.setattr(experiments, "_train", lambda task, folder: done.append(task["job"]) or len(done))
-    task = job_task(tmp_path)
-    assert [taggers.run_job(task), taggers.run_job(job_task(tmp_path, threads=2))] == [1, 1]
-    swapped = task["parts"].replace({"test": "train", "train": "test"})
-    changes = [{"labels": ~task["labels"]}, {"labels": task["labels"].rename(columns={"a": "x"})}, {"parts": swapped},
-               {"step": 9}, {"width": 0.2}, {"job": taggers.Job("se_cnn", TAGS, seed=1)},
-               {"job": taggers.Job("se_cnn", TAGS, imbalance="focal")},
-               {"protocol": protocols.protocol("tagger_slides", "se_cnn")}]
+    monkeypatch.setattr(jobs, "_train", lambda task, threads, folder: done.append(task.job) or len(done))
+    task = job_task()
+    assert run(task, tmp_path) == jobs.run([job_task()], folder=tmp_path, workers=1, threads=2)[0] == 1
+    swapped = task.split.replace({"test": "train", "train": "test"})
+    changes = [{"labels": ~task.labels}, {"labels": task.labels.rename(columns={"a": "x"})}, {"split": swapped},
+               {"split": task.split.iloc[[1, 0, *range(2, CLIPS)]]}, {"step": 9}, {"width": 0.2},
+               {"job": dataclasses.replace(JOB, seed=1)}, {"job": dataclasses.replace(JOB, imbalance="focal")},
+               {"protocol": protocols.protocol("tagger_slides", "se_cnn")},
+               {"store": SimpleNamespace(checksum="other data")}]
     for number, change in enumerate(changes, start=2):
-        assert taggers.run_job(task | change) == number
-        assert taggers.run_job(task | change) == number
-    assert taggers.run_job(task) == 1
+        assert run(dataclasses.replace(task, **change), tmp_path) == number
+        assert run(dataclasses.replace(task, **change), tmp_path) == number
+    assert run(task, tmp_path) == 1
     for file in tmp_path.rglob("result.joblib"):
         file.unlink()
-    assert taggers.run_job(task) == len(changes) + 2
+    assert run(task, tmp_path) == len(changes) + 2
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"split": pd.Series("train", [f"c{k:02d}" for k in range(CLIPS)])}, "no clips for: hold_out, test, validation"),
+    ({"split": pd.Series(["train", "test"], ["c00", "elsewhere"])}, "1 clips of the split have no labels, such as"),
+    ({"step": 0}, "greater than 0"), ({"norm_momentum": 1.0}, "less than 1"), ({"protocol": "adam"}, "Protocol"),
+    ({"job": jobs.Job(model="ckn19", protocol="plain")}, "Every clip must have exactly one genre"),
+])
+def test_tasks_that_cannot_be_trained_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(job_task(), **change)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"labels": "true"}, "labels"), ({"n_tags": 0}, "'genre' exactly where n_tags is 0"), ({"seed": -1}, "seed"),
+    ({"imbalance": "some"}, "imbalance"), ({"model": ""}, "model"),
+])
+def test_jobs_that_do_not_exist_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(JOB, **change)
+
+
+def test_scores_without_clips_are_refused():
+    with pytest.raises(ValueError, match=r"scores of 'test' must have shape \(0, 2\). Got \(1, 2\)"):
+        jobs.Result(job=JOB, classes=("a", "b"), history=pd.DataFrame(), scores={"test": np.zeros((1, 2))}, clip={})
+
+
+def test_a_genre_job_learns_one_class_a_clip():
+    """A genre lifts its own bands; some training clips validate, since the split names none for that."""
+    ids, genre = list(range(18)), np.arange(18) % 3
+    S = np.random.default_rng(0).integers(0, 80, (18, 16, 40))
+    for clip in ids:
+        S[clip, 5 * genre[clip]: 5 * genre[clip] + 4] += 150
+    result = run(jobs.Task(
+        job=jobs.Job(model="ckn19", protocol="callbacks"), store=ArrayStore(S.astype(np.uint8), ids), length=16, step=8,
+        labels=pd.DataFrame(np.eye(3, dtype=bool)[genre], columns=list("abc")), validation_share=0.25,
+        split=pd.Series(np.repeat(["train", "test"], [12, 6])), width=0.05, norm_momentum=0.5,
+        protocol=protocols.genre_protocol("callbacks", epochs=6, batch_size=8, learning_rate=0.01)))
+    assert set(result.scores) == {"test"}
+    assert result.train_segments == 9 * 4
+    assert result.job.name == "ckn19-callbacks-0"
+    assert {"accuracy", "val_accuracy", "val_loss"} <= set(result.history)
+    np.testing.assert_allclose(result.scores["test"].sum(axis=1), 1, rtol=1e-5)
+    truth = pd.Series(np.array(list("abc"))[genre])
+    assert genres.table([result], truth, repeats=1)["accuracy"].iloc[1] >= 5 / 6
 
 
 def test_a_job_learns(job):
     clips = comparison.clip_scores(job[1])
-    labels = job_task(None)["labels"]
+    labels = job_task().labels
     assert clips.name == "se_cnn"
     table = comparison.clip_table([clips], labels)
     assert table["roc_auc"].iloc[0] > 0.9
@@ -285,13 +335,13 @@ def test_a_job_learns(job):
 
 def test_validation_takes_as_many_inputs_of_a_clip_as_training():
     clip = np.array([0, 0, 0, 1, 1, 1, 1, 2])
-    np.testing.assert_array_equal(experiments._some(clip, 0), np.arange(8))
+    np.testing.assert_array_equal(jobs._spread(clip, 0), np.arange(8))
     for per_clip in (1, 2, 3):
-        chosen = experiments._some(clip, per_clip)
+        chosen = jobs._spread(clip, per_clip)
         wanted = np.minimum(np.bincount(clip), per_clip)
         np.testing.assert_array_equal(np.bincount(clip[chosen], minlength=3), wanted)
         assert (np.diff(chosen) > 0).all()
-    np.testing.assert_array_equal(experiments._some(clip, 1)[[0, 2]], [1, 7])
+    np.testing.assert_array_equal(jobs._spread(clip, 1)[[0, 2]], [1, 7])
 
 
 # --- Phases, patience, inputs of a clip, losses ---------------------------------------------------------------------
@@ -480,7 +530,7 @@ def test_training_hears_so_many_inputs_of_a_clip_an_epoch_and_others_in_the_next
         training.fit(model, frames[:], np.zeros((11, 2)), per_clip=2, **options)
 
 
-@pytest.mark.parametrize("imbalance", taggers.IMBALANCE)
+@pytest.mark.parametrize("imbalance", ["none", "positive_weights", "focal"])
 def test_losses_are_what_their_formulas_say(imbalance):
     rng = np.random.default_rng(0)
     labels = rng.random((400, 5)) < (0.001, 0.1, 0.25, 0.5, 0.9)
@@ -679,13 +729,14 @@ def test_frames_are_joined_to_clips_by_mean_or_union():
     scores = {part: np.array([[0.2, 0.4], [0.6, 0.0], [0.5, 0.5]], np.float32) for part in ("validation", "hold_out",
                                                                                         "test")}
     clip = {part: np.array([f"{part[0]}1", f"{part[0]}1", f"{part[0]}0"]) for part in scores}
-    result = taggers.Result(taggers.Job("m", 2), NAMES, pd.DataFrame(), scores, clip, 1.0, 1.0, 1, None)
+    result = jobs.Result(job=jobs.Job(model="m", n_tags=2, labels="annotated", protocol="p"), classes=tuple(NAMES),
+                         history=pd.DataFrame(), scores=scores, clip=clip)
     mean, union = (comparison.clip_scores(result, join=join).hold_out for join in ("mean", "union"))
     np.testing.assert_allclose(mean.loc["h1"], [0.4, 0.2], atol=1e-6)
     np.testing.assert_allclose(union.loc["h1"], [0.6, 0.4], atol=1e-6)
     np.testing.assert_allclose(mean.loc["h0"], [0.5, 0.5])
     labels = pd.DataFrame({"b": [True, False], "a": [False, True]}, index=["t1", "t0"])
-    row = comparison.frame_table([result], labels).iloc[0]
+    row = comparison.segment_table([result], labels).iloc[0]
     assert (row["model"], row["tags"]) == ("m", 2)
     # a is t0's: 0.5 lies between 0.2 and 0.6. b is t1's: 0.4 and 0.0 lie below 0.5. Above a half is one cell, wrongly.
     assert row["roc_auc"] == pytest.approx((0.5 + 0.0) / 2)

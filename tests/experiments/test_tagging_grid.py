@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from musictools import models
+from musictools.experiments import jobs as training_jobs
 from musictools.experiments import protocols, taggers
 from musictools.experiments import tagger_tables as comparison
-from musictools.experiments import taggers as experiments
 from musictools.spectrograms import ArrayStore
 
 
@@ -28,16 +28,17 @@ def test_settings_are_given_for_all_models_or_by_name():
     three = ["se_cnn", "fcn4", "musicnn"]
     jobs = taggers.grid(models=three, n_tags=[2])
     labels = pd.DataFrame(np.eye(4, dtype=bool), columns=list("abcd"))
-    tasks = taggers.tasks(jobs, dict.fromkeys(three), {"annotated": labels}, pd.Series("train", range(4)),
+    split = pd.Series(["train", "validation", "test", "hold_out"])
+    tasks = taggers.tasks(jobs, dict.fromkeys(three), {"annotated": labels}, split,
                           width={"fcn4": 0.5, "other": 0.1}, epochs={"fcn4": 12, "other": 0},
-                          overrides={"batch_size": {"fcn4": 4}, "dropout": 0.0}, folder="here")
-    assert [t["width"] for t in tasks] == [0.1, 0.5, 0.1]
-    assert [t["protocol"].phases[0]["epochs"] for t in tasks] == [120, 12, 120]  # 0: the protocol's
-    assert [t["protocol"].batch_size for t in tasks] == [32, 4, 64]
-    assert {t["protocol"].dropout for t in tasks} == {0.0}
-    assert [(t["length"], t["step"]) for t in tasks] == [(628, 90), (1366, 1366), (188, 94)]
-    assert list(tasks[0]["labels"]) == ["a", "b"]
-    assert tasks[0]["folder"] == "here"
+                          overrides={"batch_size": {"fcn4": 4}, "dropout": 0.0}, norm_momentum=0.5)
+    assert [t.width for t in tasks] == [0.1, 0.5, 0.1]
+    assert [t.protocol.phases[0]["epochs"] for t in tasks] == [120, 12, 120]  # 0: the protocol's
+    assert [t.protocol.batch_size for t in tasks] == [32, 4, 64]
+    assert {t.protocol.dropout for t in tasks} == {0.0}
+    assert [(t.length, t.step) for t in tasks] == [(628, 90), (1366, 1366), (188, 94)]
+    assert list(tasks[0].labels) == ["a", "b"]
+    assert tasks[0].norm_momentum == 0.5
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5, 1.0])
@@ -45,7 +46,7 @@ def test_a_training_may_begin_at_the_tags_frequencies_and_without_dropout(dropou
     model = models.build("se_cnn", n_tags=3, input_shape=(16, 64, 1), width=0.1, seed=0)
     y = np.array([[1, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0]], np.float32)
     plan = protocols.protocol("rotheneder2023", "se_cnn", dropout=dropout, prior_bias=dropout < 1)
-    experiments._prepare(model, y, plan)
+    training_jobs._prepare(model, y, plan)
     assert model.get_layer("dropout").rate == pytest.approx(0.6 * dropout)
     bias = np.asarray(model.get_layer("logits").bias)
     if dropout == 1:

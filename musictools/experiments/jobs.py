@@ -1,0 +1,357 @@
+"""One training as an experiment: what is trained (`Job`), all that it needs (`Task`), what came of it (`Result`).
+
+Genre classifiers and taggers differ in their data only: a genre job learns exactly one class for every clip (softmax,
+categorical cross-entropy), a tagger's job learns any number of tags (sigmoid, binary cross-entropy). `run` trains many
+tasks in parallel, goes on where it was interrupted, and reads what is finished already from its folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
+
+from musictools import runs
+from musictools.experiments.protocols import Protocol
+
+__all__ = ["Job", "Result", "Task", "artists", "run"]
+
+_SPLITS = ("train", "validation", "test", "hold_out")
+_TABLES = ConfigDict(arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is trained, in plain values that name files and stand in tables.
+
+    Attributes
+    ----------
+    model : str
+        A model of `musictools.models`.
+    protocol : str
+        How it is trained: ``"callbacks"`` or ``"plain"`` for genres, else one of `protocols.PROTOCOLS`.
+    data : str
+        Name of the choice of clips, such as ``"balanced"``; empty: all.
+    split : str
+        How the clips were divided, such as ``"random"`` or ``"artist"``; empty: as the tasks say.
+    n_tags : int >= 0
+        Number of most frequent tags to learn; 0: genres.
+    labels : {"genre", "annotated", "complete"}
+        What is learnt: the genre, the tags that annotators wrote, or those that are true.
+    imbalance : {"none", "positive_weights", "focal"}
+        As in `training.tag_loss`.
+    seed : int >= 0
+        Seed of initial weights, order and dropout.
+
+    Examples
+    --------
+    >>> Job(model="ckn19", data="balanced", split="artist", protocol="plain").name
+    'ckn19-balanced-artist-plain-0'
+    >>> Job(model="fcn4", n_tags=50, labels="complete", protocol="tagger_slides", imbalance="focal", seed=3).name
+    'fcn4-top50-complete-tagger_slides-focal-3'
+    """
+
+    model: str = Field(min_length=1)
+    protocol: str = Field(min_length=1)
+    data: str = ""
+    split: str = ""
+    n_tags: NonNegativeInt = 0
+    labels: Literal["genre", "annotated", "complete"] = "genre"
+    imbalance: Literal["none", "positive_weights", "focal"] = "none"
+    seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self):
+        if (self.n_tags == 0) != (self.labels == "genre"):
+            raise ValueError("labels must be 'genre' exactly where n_tags is 0. "
+                             f"Got labels={self.labels!r}, n_tags={self.n_tags}.")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name of the job's files."""
+        tags = (f"top{self.n_tags}", self.labels) if self.n_tags else ()
+        imbalance = () if self.imbalance == "none" else (self.imbalance,)
+        return "-".join(filter(None, (self.model, self.data, self.split, *tags, self.protocol, *imbalance,
+                                      str(self.seed))))
+
+
+@dataclass(frozen=True, kw_only=True, config=_TABLES)
+class Task:
+    """A job and all that its training needs.
+
+    Attributes
+    ----------
+    job : Job
+    store : SpectrogramStore or ArrayStore
+        Spectrograms by the model's front end.
+    labels : pd.DataFrame [clips x classes, bool]
+        What is learnt: one class a clip (genres) or any number (tags).
+    split : pd.Series [clip id -> str]
+        ``"train"``, ``"validation"``, ``"test"`` or ``"hold_out"``; clips with another value are left out.
+    length, step : int > 0
+        Columns of one segment, and from one segment to the next.
+    protocol : Protocol
+    width : float > 0
+        Multiplier of the model's filters and units.
+    norm_momentum : float in [0, 1)
+        Momentum of batch normalisation.
+    validation_share : float in [0, 1)
+        Share of the training clips that validates, where `split` names no validation clips.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range, a clip of the split has no labels or, for genres, not exactly one, or if there are
+        no clips to train, validate and test with.
+    """
+
+    job: Job
+    store: Any
+    labels: pd.DataFrame
+    split: pd.Series
+    length: PositiveInt
+    step: PositiveInt
+    protocol: Protocol
+    width: PositiveFloat = 1.0
+    norm_momentum: float = Field(default=0.99, ge=0, lt=1)
+    validation_share: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _fits_together(self):
+        used = self.split.index[self.split.isin(("train", *self.scored))]
+        if missing := list(used.difference(self.labels.index)):
+            raise ValueError(f"{len(missing)} clips of the split have no labels, such as {missing[0]!r}.")
+        if self.job.labels == "genre" and (self.labels.loc[used].sum(axis=1) != 1).any():
+            raise ValueError("Every clip must have exactly one genre.")
+        chosen_later = {"validation"} if self.validation_share else set()
+        if lacking := {"train", "validation", *self.scored} - set(self.split) - chosen_later:
+            raise ValueError(f"The split has no clips for: {', '.join(sorted(lacking))}.")
+        return self
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """Names of the splits whose segments are scored: of taggers also those that thresholds are chosen on."""
+        return ("test",) if self.job.labels == "genre" else ("validation", "test", "hold_out")
+
+    def dependences(self) -> tuple:
+        """Everything that the result depends on, in plain values: the key of the cache."""
+        hashes = [hashlib.sha256(pd.util.hash_pandas_object(table).to_numpy().tobytes()).hexdigest()
+                  for table in (self.labels, self.split)]
+        data = getattr(self.store, "checksum", None) or getattr(self.store, "folder", None)
+        return (self.job, list(self.labels.columns), hashes, data, self.length, self.step, self.protocol, self.width,
+                self.norm_momentum, self.validation_share)
+
+
+@dataclass(frozen=True, kw_only=True, config=_TABLES)
+class Result:
+    """What came of a task.
+
+    Attributes
+    ----------
+    job : Job
+    classes : tuple of str
+        Genres or tags, in the order of the scores.
+    history : pd.DataFrame
+        As `training.fit_phases` returns it.
+    scores : dict of str to np.ndarray [shape=(n_segments, n_classes), float32]
+        Split, such as ``"test"``, -> scores of its segments.
+    clip : dict of str to np.ndarray [shape=(n_segments,)]
+        Split -> clip id of every segment.
+    seconds : float
+        Duration of the training.
+    clips_per_second : float
+        Speed of scoring the last split, spectrograms at hand.
+    parameters : int
+    train_segments : int
+        Number of training segments.
+    model_file : Path or None
+        The trained model, where `run` has a folder.
+
+    Raises
+    ------
+    ValueError
+        If scores and clip ids do not belong together, or the scores have other classes.
+    """
+
+    job: Job
+    classes: tuple[str, ...]
+    history: pd.DataFrame
+    scores: dict[str, np.ndarray]
+    clip: dict[str, np.ndarray]
+    seconds: float = 0.0
+    clips_per_second: float = 0.0
+    parameters: int = 0
+    train_segments: int = 0
+    model_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self):
+        for split, scores in self.scores.items():
+            wanted = (len(self.clip.get(split, ())), len(self.classes))
+            if scores.shape != wanted:
+                raise ValueError(f"The scores of {split!r} must have shape {wanted}. Got {scores.shape}.")
+        return self
+
+
+def run(tasks: Sequence[Task], *, folder: str | Path | None = None, workers: int | None = None, scheduler: str = "",
+        threads: int | None = None) -> list[Result]:
+    """Train and score every task, in parallel; what is finished already is read from the folder.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+    folder : str, Path or None
+        Progress, models and results are kept here. A training that was interrupted goes on from its last complete
+        epoch. None: nothing is kept.
+    workers : int > 0 or None
+        Trainings at the same time, as in `runs.map`.
+    scheduler : str
+        Address of a Dask scheduler, as in `runs.map`.
+    threads : int > 0 or None
+        TensorFlow's threads in each training. None: one where several trainings run at a time, else all.
+
+    Returns
+    -------
+    results : list of Result
+        In the order of the tasks.
+
+    See Also
+    --------
+    musictools.training.fit_phases : One training.
+    musictools.runs.cached : Where the results are kept.
+
+    Examples
+    --------
+    >>> run([])
+    []
+    """
+    if threads is None and workers != 1:
+        threads = 1
+    compute = functools.partial(_run_one, folder=folder, threads=threads)
+    return runs.map(compute, tasks, workers=workers, scheduler=scheduler, description="training")
+
+
+def artists(tracks: pd.DataFrame) -> pd.Series:
+    """Groups for confidence intervals: the artist of every clip, or the clip itself where no artist is named.
+
+    Parameters
+    ----------
+    tracks : pd.DataFrame
+        With the column artist, indexed by clip id.
+
+    Returns
+    -------
+    groups : pd.Series [clip id -> str]
+
+    See Also
+    --------
+    musictools.evaluation.bootstrap : Intervals that resample such groups.
+
+    Examples
+    --------
+    >>> artists(pd.DataFrame({"artist": ["Ann", "Ann", "", None]}, index=[3, 5, 7, 9])).tolist()
+    ['Ann', 'Ann', 'clip 7', 'clip 9']
+    """
+    alone = pd.Series([f"clip {clip_id}" for clip_id in tracks.index], tracks.index)
+    named = tracks["artist"].notna() & (tracks["artist"].astype(str) != "")
+    return tracks["artist"].astype(object).where(named, alone)
+
+
+def _run_one(task, *, folder, threads):
+    return runs.cached(functools.partial(_train, task, threads), folder=folder, name=task.job.name,
+                       depends_on=task.dependences())
+
+
+def _train(task, threads, folder):
+    from musictools import models, training
+
+    if threads:
+        training.use_threads(threads)
+    with training.deterministic(task.job.seed):
+        x, y = _inputs(task)
+        outputs = {"n_classes" if task.job.labels == "genre" else "n_tags": task.labels.shape[1]}
+        model = models.build(task.job.model, input_shape=x["train"].shape[1:], width=task.width,
+                             norm_momentum=task.norm_momentum, seed=task.job.seed, **outputs)
+        _prepare(model, y["train"], task.protocol)
+        began = time.perf_counter()
+        history = _fit(model, x, y, task, None if folder is None else folder / "fit")
+        seconds = time.perf_counter() - began
+        if folder is not None:
+            with runs.atomic(folder / "model.keras") as temporary:
+                model.save(temporary)
+        scores, speed = _score(model, x, task)
+    return Result(
+        job=task.job, classes=tuple(task.labels.columns), history=history, scores=scores,
+        clip={split: np.asarray(x[split].ids)[x[split].clip] for split in scores}, seconds=seconds,
+        clips_per_second=speed, parameters=model.count_params(), train_segments=len(x["train"]),
+        model_file=None if folder is None else folder / "model.keras")
+
+
+def _inputs(task):
+    """Segments and labels of every split; without validation clips some of the training clips validate."""
+    from musictools import training
+    from musictools.spectrograms import Frames
+
+    x = {split: Frames(task.store, task.split.index[task.split == split], length=task.length, step=task.step)
+         for split in _SPLITS if (task.split == split).any()}
+    y = {split: task.labels.loc[segments.ids].to_numpy(np.float32)[segments.clip] for split, segments in x.items()}
+    if "validation" not in x:
+        held = training.split_by_group(x["train"].clip, share=task.validation_share, seed=task.job.seed)
+        x["validation"], y["validation"] = x["train"].take(held), y["train"][held]
+        x["train"], y["train"] = x["train"].take(~held), y["train"][~held]
+    return x, y
+
+
+def _prepare(model, y, protocol):
+    for layer in model._flatten_layers():  # also those inside attention
+        if type(layer).__name__ == "Dropout":
+            layer.rate *= protocol.dropout
+    if protocol.prior_bias:  # otherwise the model spends its first hundreds of steps on learning these
+        share = np.clip(y.mean(axis=0), 0.002, 0.998)
+        model.get_layer("logits").bias.assign(np.log(share / (1 - share)))
+
+
+def _fit(model, x, y, task, folder):
+    from musictools import training
+
+    protocol, genre = task.protocol, task.job.labels == "genre"
+    watched = _spread(x["validation"].clip, protocol.per_clip)
+    phases = [{k: v for k, v in phase.items() if k not in ("hold", "decay")}
+              | {"schedule": training.constant_then_exponential(hold=phase["hold"], decay=phase["decay"])
+                 if "hold" in phase else None} for phase in protocol.phases]
+    return training.fit_phases(
+        model, x["train"], y["train"], phases, folder=folder,
+        validation=(x["validation"].take(watched), y["validation"][watched]), batch_size=protocol.batch_size,
+        loss="categorical_crossentropy" if genre else training.tag_loss(task.job.imbalance, y["train"]),
+        metrics=("accuracy" if genre else "binary_accuracy",), best_by=protocol.best_by, patience=protocol.patience,
+        per_clip=protocol.per_clip, seed=task.job.seed)
+
+
+def _score(model, x, task):
+    from musictools import evaluation
+
+    last = task.scored[-1]
+    evaluation.predict(model, x[last].take(np.arange(1)))  # the first call compiles and is not timed
+    scores = {}
+    for split in task.scored:
+        began = time.perf_counter()
+        scores[split] = evaluation.predict(model, x[split], batch_size=task.protocol.batch_size)
+    return scores, len(x[last].ids) / (time.perf_counter() - began)
+
+
+def _spread(clip, per_clip):
+    """Indices of `per_clip` segments of every clip, spread evenly over it; of all segments where that is 0."""
+    if not per_clip:
+        return np.arange(len(clip))
+    first, counts = np.unique(clip, return_index=True, return_counts=True)[1:]
+    return np.concatenate([a + ((np.arange(k := min(per_clip, n)) + 0.5) * n / k).astype(int)
+                           for a, n in zip(first, counts, strict=True)])
