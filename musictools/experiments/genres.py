@@ -87,10 +87,12 @@ def grid(*, models: Sequence[str], limits: Sequence[str], callbacks: Sequence[bo
 
     Parameters
     ----------
-    models, limits, splits : sequence of str
-        Models, names of choices of clips, and ways to divide the clips.
+    models, limits : sequence of str
+        Models, and names of choices of clips.
     callbacks : sequence of bool
         Whether to train with the two callbacks of `rotheneder2023` 3.5; the first is used on the other splits.
+    splits : sequence of str
+        Ways to divide the clips into training and test.
     seeds : sequence of int
         One training each.
 
@@ -129,12 +131,14 @@ def tasks(data: Any, genres: pd.Series, jobs: Sequence[Job], store: Any, *, clas
         Genres in the order of the network's outputs.
     limits : dict of str to int
         Name of a choice of clips -> clips a genre at most, 0 for as many as the rarest genre has.
-    hold_out, test_share, seed
-        As in `choose`; every job's own seed chooses its test clips.
+    hold_out, test_share
+        As in `choose`.
     epochs, batch_size, learning_rate
         As in `protocols.genre_protocol`.
     leave_out : str
         A column of ``data.tracks``: every job runs a second time without the clips where it is not 0.
+    seed : int >= 0
+        Seed of the limits and, added to a job's own seed, of its division into training and test.
     **options
         Other fields of `Task`: length, step, width, norm_momentum, validation_share.
 

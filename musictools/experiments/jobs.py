@@ -2,7 +2,8 @@
 
 Genre classifiers and taggers differ in their data only: a genre job learns exactly one class for every clip (softmax,
 categorical cross-entropy), a tagger's job learns any number of tags (sigmoid, binary cross-entropy). `run` trains many
-tasks in parallel, goes on where it was interrupted, and reads what is finished already from its folder.
+tasks in parallel, goes on where it was interrupted, and reads what is finished already from its folder. Other kinds of
+training use the same runner with a task of their own; it needs what `Task` offers: ``name``, ``key`` and ``train``.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _TABLES = ConfigDict(arbitrary_types_allowed=True)
 class Job:
     """What is trained, in plain values that name files and stand in tables.
 
-    Attributes
+    Parameters
     ----------
     model : str
         A model of `musictools.models`.
@@ -88,7 +89,7 @@ class Job:
 class Task:
     """A job and all that its training needs.
 
-    Attributes
+    Parameters
     ----------
     job : Job
     store : SpectrogramStore or ArrayStore
@@ -142,7 +143,13 @@ class Task:
         """Names of the splits whose segments are scored: of taggers also those that thresholds are chosen on."""
         return ("test",) if self.job.labels == "genre" else ("validation", "test", "hold_out")
 
-    def dependences(self) -> tuple:
+    @property
+    def name(self) -> str:
+        """Name of the task's files."""
+        return self.job.name
+
+    @property
+    def key(self) -> tuple:
         """Everything that the result depends on, in plain values: the key of the cache."""
         hashes = [hashlib.sha256(pd.util.hash_pandas_object(table).to_numpy().tobytes()).hexdigest()
                   for table in (self.labels, self.split)]
@@ -150,12 +157,46 @@ class Task:
         return (self.job, list(self.labels.columns), hashes, data, self.length, self.step, self.protocol, self.width,
                 self.norm_momentum, self.validation_share)
 
+    def train(self, folder: Path | None = None) -> Result:
+        """Train the model and score its segments.
+
+        Parameters
+        ----------
+        folder : Path or None
+            Progress and the model are kept here; None: nothing is kept.
+
+        Returns
+        -------
+        result : Result
+        """
+        from musictools import models, training
+
+        job = self.job
+        with training.deterministic(job.seed):
+            x, y = _inputs(self)
+            outputs = {"n_classes" if job.labels == "genre" else "n_tags": self.labels.shape[1]}
+            model = models.build(job.model, input_shape=x["train"].shape[1:], width=self.width,
+                                 norm_momentum=self.norm_momentum, seed=job.seed, **outputs)
+            _prepare(model, y["train"], self.protocol)
+            began = time.perf_counter()
+            history = _fit(model, x, y, self, None if folder is None else folder / "fit")
+            seconds = time.perf_counter() - began
+            if folder is not None:
+                with runs.atomic(folder / "model.keras") as temporary:
+                    model.save(temporary)
+            scores, speed = _score(model, x, self)
+        return Result(
+            job=job, classes=tuple(self.labels.columns), history=history, scores=scores,
+            clip={split: np.asarray(x[split].ids)[x[split].clip] for split in scores}, seconds=seconds,
+            clips_per_second=speed, parameters=model.count_params(), train_segments=len(x["train"]),
+            model_file=None if folder is None else folder / "model.keras")
+
 
 @dataclass(frozen=True, kw_only=True, config=_TABLES)
 class Result:
     """What came of a task.
 
-    Attributes
+    Parameters
     ----------
     job : Job
     classes : tuple of str
@@ -267,33 +308,15 @@ def artists(tracks: pd.DataFrame) -> pd.Series:
 
 
 def _run_one(task, *, folder, threads):
-    return runs.cached(functools.partial(_train, task, threads), folder=folder, name=task.job.name,
-                       depends_on=task.dependences())
+    return runs.cached(functools.partial(_train, task, threads), folder=folder, name=task.name, depends_on=task.key)
 
 
 def _train(task, threads, folder):
-    from musictools import models, training
+    from musictools import training
 
     if threads:
         training.use_threads(threads)
-    with training.deterministic(task.job.seed):
-        x, y = _inputs(task)
-        outputs = {"n_classes" if task.job.labels == "genre" else "n_tags": task.labels.shape[1]}
-        model = models.build(task.job.model, input_shape=x["train"].shape[1:], width=task.width,
-                             norm_momentum=task.norm_momentum, seed=task.job.seed, **outputs)
-        _prepare(model, y["train"], task.protocol)
-        began = time.perf_counter()
-        history = _fit(model, x, y, task, None if folder is None else folder / "fit")
-        seconds = time.perf_counter() - began
-        if folder is not None:
-            with runs.atomic(folder / "model.keras") as temporary:
-                model.save(temporary)
-        scores, speed = _score(model, x, task)
-    return Result(
-        job=task.job, classes=tuple(task.labels.columns), history=history, scores=scores,
-        clip={split: np.asarray(x[split].ids)[x[split].clip] for split in scores}, seconds=seconds,
-        clips_per_second=speed, parameters=model.count_params(), train_segments=len(x["train"]),
-        model_file=None if folder is None else folder / "model.keras")
+    return task.train(folder)
 
 
 def _inputs(task):

@@ -26,7 +26,7 @@ _SGD = (1e-3, 1e-4, 1e-5)
 class Protocol:
     """How one model is trained.
 
-    Attributes
+    Parameters
     ----------
     phases : tuple of dict
         Arguments of `training.fit` that differ: optimizer, learning_rate, epochs; and where the rate falls: hold

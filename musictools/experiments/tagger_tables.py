@@ -29,7 +29,7 @@ RULES = ("half", "f1", "precision")
 class Clips:
     """Scores of whole clips by one tagger.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Name of the tagger.
