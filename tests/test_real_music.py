@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from musictools import datasets, spectrograms, tags
-from musictools.experiments import genres
+from musictools.experiments import genres, jobs
 
 FRONT_END = spectrograms.FRONT_ENDS["ckn19"]
 
@@ -41,13 +41,12 @@ def test_every_song_is_decoded(songs, store):
 def test_a_small_model_learns_genres_of_real_songs(songs, store, tmp_path):
     known = tags.single_genre(songs).genres
     known = known[known.isin(["classical", "metal", "hiphop"])]
-    job = genres.Job("ckn19", "all", True, "random", 0)
-    (task,) = genres.tasks(songs, known, [job], limits={"all": 10}, hold_out=0, test_share=0.3)
-    result = genres.run_job(task | {
-        "store": store, "genres": sorted(known.unique()), "length": 128, "step": 64, "width": 0.1, "norm_momentum": 0.8,
-        "epochs": 8, "batch_size": 16, "learning_rate": 0.001, "validation_share": 0.2, "threads": None,
-        "folder": tmp_path})
-    labels, predicted = genres.clip_decisions(result)
+    job = jobs.Job(model="ckn19", data="all", split="random", protocol="callbacks")
+    tasks = genres.tasks(songs, known, [job], store, classes=sorted(known.unique()), limits={"all": 10}, hold_out=0,
+                         test_share=0.3, epochs=8, batch_size=16, learning_rate=0.001, length=128, step=64, width=0.1,
+                         norm_momentum=0.8, validation_share=0.2)
+    (result,) = jobs.run(tasks, folder=tmp_path, workers=1)
+    labels, predicted = genres.decisions(result, known)
     assert len(labels) == 9
     assert (labels == predicted).mean() >= 0.6  # chance: 0.33
     assert result.history["loss"].iloc[-1] < 0.7 * result.history["loss"].iloc[0]
