@@ -153,7 +153,8 @@ class Task:
         """Everything that the result depends on, in plain values: the key of the cache."""
         hashes = [hashlib.sha256(pd.util.hash_pandas_object(table).to_numpy().tobytes()).hexdigest()
                   for table in (self.labels, self.split)]
-        data = getattr(self.store, "checksum", None) or getattr(self.store, "folder", None)
+        checksum = getattr(self.store, "checksum", None)
+        data = (checksum() if callable(checksum) else checksum) or getattr(self.store, "folder", None)
         return (self.job, list(self.labels.columns), hashes, data, self.length, self.step, self.protocol, self.width,
                 self.norm_momentum, self.validation_share)
 

@@ -270,7 +270,7 @@ def test_a_job_is_done_again_when_anything_changed_or_its_file_is_gone(tmp_path,
                {"split": task.split.iloc[[1, 0, *range(2, CLIPS)]]}, {"step": 9}, {"width": 0.2},
                {"job": dataclasses.replace(JOB, seed=1)}, {"job": dataclasses.replace(JOB, imbalance="focal")},
                {"protocol": protocols.protocol("tagger_slides", "se_cnn")},
-               {"store": SimpleNamespace(checksum="other data")}]
+               {"store": SimpleNamespace(checksum="other data")}, {"store": SimpleNamespace(checksum=lambda: "more")}]
     for number, change in enumerate(changes, start=2):
         assert run(dataclasses.replace(task, **change), tmp_path) == number
         assert run(dataclasses.replace(task, **change), tmp_path) == number
@@ -391,7 +391,7 @@ def test_a_second_phase_starts_from_the_best_weights_of_the_first():
     np.testing.assert_allclose(both["val_loss"].iloc[-1], history["val_loss"].min(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("with_folder", [True, False])
+@pytest.mark.parametrize("with_folder", [True, pytest.param(False, marks=pytest.mark.full)])
 def test_a_phase_that_makes_things_worse_is_taken_back(with_folder, tmp_path):
     x, y = examples()
     alone, model = build(), build()
