@@ -103,7 +103,7 @@ class FeatureMaps:
     def __init__(self, folder):
         import zarr
 
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()  # workers that read the maps may stand in another folder
         if not (self.folder / "zarr.json").is_file():
             raise ValueError(f"{self.folder}: no feature maps. Build them with FeatureMaps.build.")
         group = zarr.open_group(self.folder, mode="r")

@@ -45,6 +45,15 @@ def test_ckn19_at_full_width_has_the_maps_of_the_thesis(tmp_path):
     assert maps.shapes == {INPUT: (1, 128, 128), "pool1": (64, 64, 64), "pool2": (128, 32, 32), "pool3": (256, 16, 16)}
 
 
+def test_maps_in_a_relative_folder_are_read_from_anywhere(tmp_path, monkeypatch):
+    """Worker processes that were started earlier stand in another folder."""
+    monkeypatch.chdir(tmp_path)
+    maps = FeatureMaps.create("maps", {"layer": (1, 2, 2)}, ["a", "b"])
+    maps.write(0, {"layer": np.ones((1, 2, 2, 2), np.float32)})
+    monkeypatch.chdir(tmp_path.parent)
+    assert pickle.loads(pickle.dumps(maps)).read("layer", 0).sum() == 8
+
+
 def test_a_model_without_convolutions_is_refused(tmp_path):
     dense = keras.Sequential([L.Input((8, 8, 1)), L.Flatten(), L.Dense(2, name="logits")], name="flat")
     with pytest.raises(ValueError, match="flat has no convolution: there are no feature maps to probe"):
