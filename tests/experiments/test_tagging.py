@@ -725,7 +725,24 @@ def test_intervals_hold_their_value_and_are_narrower_with_more_clips():
     assert widths[1] < 0.4 * widths[0]
 
 
-def test_frames_are_joined_to_clips_by_mean_or_union():
+def test_intervals_of_taggers_resample_artists():
+    """Six artists with twenty equal clips each: resampled as clips they would seem to be 120 observations."""
+    ids = np.arange(120)
+    y = np.repeat([[1, 0], [0, 1], [1, 0], [0, 1], [1, 1], [0, 0]], 20, axis=0).astype(bool)
+    scores = np.repeat([[0.9, 0.1], [0.2, 0.8], [0.1, 0.6], [0.6, 0.3], [0.7, 0.9], [0.3, 0.2]], 20, axis=0)
+    table = pd.DataFrame(scores, ids, NAMES)
+    clips, labels = comparison.Clips("m", table, table), pd.DataFrame(y, ids, NAMES)
+    artists = pd.Series(np.repeat(list("uvwxyz"), 20), ids)
+    by_clip, by_artist = (comparison.interval_table([clips], labels, artists=groups, repeats=200).loc["m"]
+                          for groups in (None, artists))
+    assert by_clip["roc_auc"] == by_artist["roc_auc"]
+    assert by_artist["roc_auc_high"] - by_artist["roc_auc_low"] > 2 * (by_clip["roc_auc_high"] - by_clip["roc_auc_low"])
+    assert by_clip["roc_auc_undefined"] == 0
+    one = comparison.interval_table([clips], labels, artists=artists.where(artists < "w", "w"), repeats=200).loc["m"]
+    assert 0 < one["roc_auc_undefined"] < 30  # u or v thrice: 2 in 27 resamples have no tag with both classes
+
+
+def test_segments_are_joined_to_clips_by_mean_or_union():
     scores = {part: np.array([[0.2, 0.4], [0.6, 0.0], [0.5, 0.5]], np.float32) for part in ("validation", "hold_out",
                                                                                         "test")}
     clip = {part: np.array([f"{part[0]}1", f"{part[0]}1", f"{part[0]}0"]) for part in scores}
