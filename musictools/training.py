@@ -25,7 +25,7 @@ import pandas as pd
 
 from musictools.files import atomic
 
-__all__ = ["constant_then_exponential", "deterministic", "fit", "fit_phases", "split_by_group", "tag_loss",
+__all__ = ["constant_then_exponential", "deterministic", "fit", "fit_phases", "tag_loss",
            "use_threads"]
 
 HEAVIEST = 20.0  # weight of a positive example at most
@@ -248,33 +248,6 @@ def constant_then_exponential(*, hold: int = 10, decay: float = 0.1) -> Callable
     if hold < 0 or decay <= 0:
         raise ValueError(f"hold must be at least 0 and decay positive. Got hold={hold}, decay={decay}.")
     return lambda epoch, initial: float(initial * math.exp(-decay * max(0, epoch - hold + 1)))
-
-
-def split_by_group(groups, *, share, seed):
-    """Choose whole groups, for example clips, until about `share` of the examples is chosen.
-
-    Parameters
-    ----------
-    groups : np.ndarray [shape=(n,)]
-    share : float in (0, 1)
-    seed : int >= 0
-
-    Returns
-    -------
-    chosen : np.ndarray [shape=(n,), bool]
-        At least one group is chosen, and at least one is not.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two groups.
-    """
-    if not 0 < share < 1:
-        raise ValueError(f"share must lie between 0 and 1. Got {share}.")
-    names = np.random.default_rng(seed).permutation(np.unique(groups))
-    if len(names) < 2:
-        raise ValueError(f"To divide groups there must be at least two. Got {len(names)}.")
-    return np.isin(groups, names[: min(max(1, round(share * len(names))), len(names) - 1)])
 
 
 def use_threads(n: int) -> None:

@@ -150,7 +150,7 @@ def test_the_official_split_leaks_artists(real):
 
 @pytest.mark.real_data
 def test_an_artist_split_of_the_real_tracks_leaks_nobody(real):
-    split = real.split("artist", parts={"train": 0.7, "validation": 0.1, "test": 0.2}, seed=1)
+    split = real.split("artist", shares={"train": 0.7, "validation": 0.1, "test": 0.2}, seed=1)
     shares = split.value_counts(normalize=True)
     assert shares["train"] == pytest.approx(0.7, abs=0.02)
     assert shares["test"] == pytest.approx(0.2, abs=0.02)

@@ -259,19 +259,6 @@ def test_the_thesis_schedule():
     assert rate(49, 0.001) == pytest.approx(0.001 * np.exp(-4.0))
 
 
-def test_groups_are_chosen_whole():
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        groups = rng.integers(0, 2 + 3 * seed, 200)
-        chosen = training.split_by_group(groups, share=0.2, seed=seed)
-        assert 0 < chosen.sum() < 200
-        assert not set(groups[chosen]) & set(groups[~chosen])
-        np.testing.assert_array_equal(chosen, training.split_by_group(groups, share=0.2, seed=seed))
-        n = len(set(groups))
-        assert len(set(groups[chosen])) == max(1, round(0.2 * n))
-    assert training.split_by_group(np.array([0, 0, 1]), share=0.9, seed=0).sum() in (1, 2)
-
-
 def test_the_model_is_compiled_as_the_thesis_says():
     model = small()
     x, y = data(8)

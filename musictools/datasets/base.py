@@ -4,7 +4,8 @@ Conventions
 -----------
 Tables are indexed by clip id (int for MagnaTagATune's layout, else str) and share one order. `tracks` describes the
 clips, `tags` holds what annotators wrote (bool), `genres` the genres (bool; a clip may have none or several),
-`descriptors` the tags that are no genre, synonyms merged. A *split* is a Series clip id -> part name.
+`descriptors` the tags that are no genre, synonyms merged. A *split* is a Series clip id -> subset,
+such as ``"train"``.
 """
 
 import hashlib
@@ -107,23 +108,23 @@ class Dataset:
             digest.update(pd.util.hash_pandas_object(table.astype(str), index=True).to_numpy().tobytes())
         return digest.hexdigest()
 
-    def split(self, kind="random", *, parts=None, seed=0, ids=None):
-        """Assign every clip to a part.
+    def split(self, kind="random", *, shares=None, seed=0, ids=None):
+        """Assign every clip to a subset.
 
         Parameters
         ----------
         kind : str
             ``"random"`` (stratified by genre), ``"artist"`` (no artist on two sides), or one that the data set
             brings along, see `split_kinds`.
-        parts : dict of str to float or None
-            Part -> share of clips; None: 80 % train, 20 % test. Not for splits that come with the data.
+        shares : dict of str to float or None
+            Subset -> share of clips; None: 80 % train, 20 % test. Not for splits that come with the data.
         seed : int >= 0
         ids : sequence of clip id or None
             Split these clips only.
 
         Returns
         -------
-        split : pd.Series [clip id -> part]
+        split : pd.Series [clip id -> subset]
             Clips that an official split leaves out are left out here too.
 
         Raises
@@ -138,15 +139,15 @@ class Dataset:
         if len(unknown):
             raise ValueError(f"{self.name} has no clip {unknown[0]!r}.")
         if kind not in ("random", "artist"):
-            if parts is not None:
-                raise ValueError(f"The split {kind!r} comes with the data; parts cannot be chosen.")
+            if shares is not None:
+                raise ValueError(f"The split {kind!r} comes with the data; shares cannot be chosen.")
             fixed = self._fixed_split(kind)
             return fixed[fixed.index.isin(ids)]
         strata = splits.strata(self.genres.loc[ids])
-        parts = {"train": 0.8, "test": 0.2} if parts is None else parts
+        shares = {"train": 0.8, "test": 0.2} if shares is None else shares
         if kind == "random":
-            return splits.random(strata, parts=parts, seed=seed)
-        return splits.grouped(strata, self.tracks.loc[ids, "artist"], parts=parts, seed=seed)
+            return splits.random(strata, shares=shares, seed=seed)
+        return splits.grouped(strata, self.tracks.loc[ids, "artist"], shares=shares, seed=seed)
 
     def _fixed_split(self, kind):
         raise NotImplementedError

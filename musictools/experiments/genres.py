@@ -18,67 +18,7 @@ from musictools.datasets import splits
 from musictools.experiments.jobs import Job, Result, Task
 from musictools.experiments.protocols import genre_protocol
 
-__all__ = ["choose", "decisions", "grid", "limit", "table", "tasks"]
-
-
-def limit(genres, *, per_genre, seed):
-    """At most `per_genre` clips of every genre, chosen at random.
-
-    Parameters
-    ----------
-    genres : pd.Series [clip id -> genre]
-    per_genre : int >= 0
-        0: as many as the rarest genre has.
-    seed : int >= 0
-
-    Returns
-    -------
-    genres : pd.Series
-        The chosen clips, in the order given.
-    """
-    if per_genre < 0:
-        raise ValueError(f"per_genre must be at least 0. Got {per_genre}.")
-    if genres.empty:
-        raise ValueError("There are no clips to choose from.")
-    n = per_genre or int(genres.value_counts().min())
-    rng = np.random.default_rng(seed)
-    chosen = [group.index.to_numpy()[rng.permutation(len(group))[:n]] for _, group in genres.groupby(genres)]
-    return genres[genres.index.isin(np.concatenate(chosen))]
-
-
-def choose(data, genres, *, hold_out, split, test_share=0.2, seed=0):
-    """Divide single-genre clips into training, test and a hold-out that nothing here ever sees.
-
-    Parameters
-    ----------
-    data : Dataset
-    genres : pd.Series [clip id -> genre]
-        Single-genre clips.
-    hold_out : int >= 0
-        Clips kept aside first, at random (2,000 in `rotheneder2023`).
-    split : str
-        A split that the data set knows; for ``"random"`` and ``"artist"`` with `test_share`.
-    test_share : float in (0, 1)
-    seed : int >= 0
-
-    Returns
-    -------
-    parts : pd.Series [clip id -> "train", "test" or "hold_out"]
-        The hold-out is the same for every `split`.
-    """
-    if not 0 <= hold_out < len(genres):
-        raise ValueError(f"hold_out must lie between 0 and the number of single-genre clips, {len(genres)}. "
-                         f"Got {hold_out}.")
-    parts = pd.Series("", index=genres.index, dtype=object, name="part")
-    if hold_out:
-        share = hold_out / len(genres)
-        first = splits.random(genres, parts={"hold_out": share, "rest": 1 - share}, seed=seed)
-        parts[first == "hold_out"] = "hold_out"
-    rest = parts.index[parts == ""]
-    shares = {"train": 1 - test_share, "test": test_share} if split in ("random", "artist") else None
-    inner = data.split(split, ids=rest, parts=shares, seed=seed)
-    parts.loc[inner.index] = inner
-    return parts[parts != ""]
+__all__ = ["decisions", "grid", "table", "tasks"]
 
 
 def grid(*, models: Sequence[str], limits: Sequence[str], callbacks: Sequence[bool], splits: Sequence[str],
@@ -132,7 +72,7 @@ def tasks(data: Any, genres: pd.Series, jobs: Sequence[Job], store: Any, *, clas
     limits : dict of str to int
         Name of a choice of clips -> clips a genre at most, 0 for as many as the rarest genre has.
     hold_out, test_share
-        As in `choose`.
+        As in `musictools.datasets.splits.genre_split`.
     epochs, batch_size, learning_rate
         As in `protocols.genre_protocol`.
     leave_out : str
@@ -156,12 +96,14 @@ def tasks(data: Any, genres: pd.Series, jobs: Sequence[Job], store: Any, *, clas
     labels = pd.DataFrame({genre: genres == genre for genre in classes})
     made = []
     for job in jobs:
-        chosen = choose(data, genres, hold_out=hold_out, split=job.split, test_share=test_share, seed=seed + job.seed)
+        chosen = splits.genre_split(data, genres, hold_out=hold_out, kind=job.split, test_share=test_share,
+                                    seed=seed + job.seed)
         protocol = genre_protocol(job.protocol, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
         for without in (False, True) if leave_out else (False,):
             kept = genres[data.tracks.loc[genres.index, leave_out] == 0] if without else genres
             ids = {name: kept.index[kept.index.isin(chosen.index[chosen == name])] for name in chosen.unique()}
-            limited = limit(kept.loc[[*ids["train"], *ids["test"]]], per_genre=limits[job.data], seed=seed)
+            limited = splits.limit_per_class(kept.loc[[*ids["train"], *ids["test"]]], per_class=limits[job.data],
+                                             seed=seed)
             ids |= {name: ids[name][ids[name].isin(limited.index)] for name in ("train", "test")}
             split = pd.concat([pd.Series(name, ids[name]) for name in ("train", "validation", "test") if name in ids])
             own = dataclasses.replace(job, data=f"{job.data}_without_{leave_out}") if without else job

@@ -21,6 +21,7 @@ from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveI
 from pydantic.dataclasses import dataclass
 
 from musictools import runs
+from musictools.datasets import splits
 from musictools.experiments.protocols import Protocol
 
 __all__ = ["Job", "Result", "Task", "artists", "run"]
@@ -322,14 +323,13 @@ def _train(task, threads, folder):
 
 def _inputs(task):
     """Segments and labels of every split; without validation clips some of the training clips validate."""
-    from musictools import training
     from musictools.spectrograms import Frames
 
     x = {split: Frames(task.store, task.split.index[task.split == split], length=task.length, step=task.step)
          for split in _SPLITS if (task.split == split).any()}
     y = {split: task.labels.loc[segments.ids].to_numpy(np.float32)[segments.clip] for split, segments in x.items()}
     if "validation" not in x:
-        held = training.split_by_group(x["train"].clip, share=task.validation_share, seed=task.job.seed)
+        held = splits.choose_groups(x["train"].clip, share=task.validation_share, seed=task.job.seed)
         x["validation"], y["validation"] = x["train"].take(held), y["train"][held]
         x["train"], y["train"] = x["train"].take(~held), y["train"][~held]
     return x, y

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from musictools import evaluation, runs
+from musictools.datasets import splits
 from musictools.mapping.network import DescriptorNetwork
 
-__all__ = ["RIVALS", "affiliation", "calibration", "compare", "grid", "out_of_fold", "rival", "scores", "split"]
+__all__ = ["RIVALS", "affiliation", "calibration", "compare", "grid", "out_of_fold", "rival", "scores"]
 
 RIVALS = ("network", "logistic regression", "naive Bayes", "decision tree", "commonest genre")
 _BINS = 10
@@ -77,47 +78,19 @@ def grid(descriptors, genres, *, choices, folds=3, seed=0, workers=None, schedul
     """
     from sklearn.model_selection import ParameterGrid
 
-    if not 1 < folds <= len(genres):
-        raise ValueError(f"folds must lie between 2 and the number of clips, {len(genres)}. Got {folds}.")
+    cut = splits.folds(len(genres), n_folds=folds, seed=seed)
     combinations = list(ParameterGrid({name: list(values) for name, values in choices.items()}))
-    score = functools.partial(_cross_validated, descriptors.to_numpy(), genres.to_numpy(), folds, seed, options)
+    score = functools.partial(_cross_validated, descriptors.to_numpy(), genres.to_numpy(), cut, seed, options)
     found = runs.map(score, combinations, workers=workers, scheduler=scheduler, description="grid")
     table = pd.DataFrame([c | {"accuracy": float(np.mean(f)), "deviation": float(np.std(f, ddof=1))}
                           for c, f in zip(combinations, found)])
     return table.sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
 
 
-def _cross_validated(X, y, folds, seed, options, combination):
-    from sklearn.model_selection import KFold, cross_val_score
+def _cross_validated(X, y, cut, seed, options, combination):
+    from sklearn.model_selection import cross_val_score
 
-    cut = KFold(folds, shuffle=True, random_state=seed)
     return cross_val_score(DescriptorNetwork(seed=seed, **options, **combination), X, y, cv=cut, error_score="raise")
-
-
-def split(genres, *, groups=None, test_share=0.25, seed=0):
-    """Training and test clips.
-
-    Parameters
-    ----------
-    genres : pd.Series [clip id -> genre]
-    groups : pd.Series [clip id -> group] or None
-        None: at random (the source); else no group, such as an artist, is on both sides.
-    test_share : float in (0, 1)
-    seed : int >= 0
-
-    Returns
-    -------
-    train, test : pd.Index
-        Clip ids.
-    """
-    from sklearn.model_selection import GroupShuffleSplit, train_test_split
-
-    if groups is None:
-        train, test = train_test_split(np.arange(len(genres)), test_size=test_share, random_state=seed)
-    else:
-        cut = GroupShuffleSplit(1, test_size=test_share, random_state=seed)
-        train, test = next(cut.split(genres, groups=groups.loc[genres.index].to_numpy()))
-    return genres.index[train], genres.index[test]
 
 
 def compare(descriptors, genres, *, groups, seeds, rivals=RIVALS, test_share=0.25, workers=None, scheduler="",
@@ -150,7 +123,8 @@ def compare(descriptors, genres, *, groups, seeds, rivals=RIVALS, test_share=0.2
 
 def _fit_and_score(descriptors, genres, groups, test_share, options, item):
     kind, seed, name = item
-    train, test = split(genres, groups=groups if kind == "artist" else None, test_share=test_share, seed=seed)
+    train, test = splits.shuffle_split(genres.index, groups=groups if kind == "artist" else None, test_share=test_share,
+                                       seed=seed)
     classifier = rival(name, seed=seed, **options)
     classifier.fit(descriptors.loc[train].to_numpy(), genres[train].to_numpy())
     degrees = pd.DataFrame(classifier.predict_proba(descriptors.loc[test].to_numpy()), index=test,
@@ -185,12 +159,9 @@ def out_of_fold(descriptors, genres, *, groups, rivals=RIVALS, folds=5, seed=0, 
 
 
 def _out_of_fold(descriptors, genres, groups, folds, seed, options, name):
-    from sklearn.model_selection import GroupKFold
-
     X, y = descriptors.to_numpy(), genres.to_numpy()
     degrees = pd.DataFrame(0.0, index=genres.index, columns=np.unique(y))
-    cut = GroupKFold(folds, shuffle=True, random_state=seed)
-    for train, test in cut.split(X, y, groups=groups.loc[genres.index].to_numpy()):
+    for train, test in splits.folds(len(y), n_folds=folds, groups=groups.loc[genres.index].to_numpy(), seed=seed):
         classifier = rival(name, seed=seed, **options).fit(X[train], y[train])
         degrees.loc[genres.index[test], classifier.classes_] = classifier.predict_proba(X[test])
     return degrees

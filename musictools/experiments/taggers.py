@@ -13,11 +13,10 @@ from typing import Any
 import pandas as pd
 
 from musictools import spectrograms, tags
-from musictools.datasets import splits
 from musictools.experiments.jobs import Job, Task
 from musictools.experiments.protocols import protocol
 
-__all__ = ["divide", "grid", "label_table", "open_stores", "tasks"]
+__all__ = ["grid", "label_table", "open_stores", "tasks"]
 
 
 def label_table(data: Any, *, kind: str = "annotated", n_tags: int | None = None) -> pd.DataFrame:
@@ -48,61 +47,6 @@ def label_table(data: Any, *, kind: str = "annotated", n_tags: int | None = None
         raise ValueError(f"labels must be 'annotated', or 'complete' where the data set knows them. Got {kind!r} for "
                          f"{data.name}.")
     return data.complete_descriptors[chosen.columns]
-
-
-def divide(data, ids, *, hold_out, unseen_share=0.5, test_share=0.2, validation_share=0.1, seed=0):
-    """Divide clips into training, validation, test and a hold-out for scores of whole clips.
-
-    Parameters
-    ----------
-    data : Dataset
-    ids : sequence of clip id
-    hold_out : int > 0
-        Single-genre clips kept aside (2,000 in `rotheneder2023`).
-    unseen_share : float in [0, 1)
-        Share of them by artists that are kept out of every other part (0 in the source).
-    test_share : float in (0, 1)
-        Of the clips that are left.
-    validation_share : float in (0, 1)
-        Of those that are left then.
-    seed : int >= 0
-
-    Returns
-    -------
-    parts : pd.DataFrame [clip id -> part, artist]
-        part: "train", "validation", "test", "hold_out" or "unused" (other clips of unseen artists); artist: "seen" or
-        "unseen".
-
-    Raises
-    ------
-    ValueError
-        If there are too few single-genre clips, or a share is out of range.
-    """
-    ids = pd.Index(ids)
-    single = tags.single_genre(data).genres
-    single = single[single.index.isin(ids)]
-    if not 0 < hold_out < len(single) or not 0 <= unseen_share < 1:
-        raise ValueError(f"hold_out must lie between 1 and the number of single-genre clips, {len(single)}, and "
-                         f"unseen_share in [0, 1). Got {hold_out} and {unseen_share}.")
-    parts = pd.DataFrame({"part": "", "artist": "seen"}, index=ids)
-    if unseen_share:
-        share = hold_out * unseen_share / len(single)
-        kept = data.split("artist", parts={"unseen": share, "rest": 1 - share}, seed=seed, ids=single.index)
-        artist = data.tracks.loc[ids, "artist"]
-        names = set(artist[kept.index[kept == "unseen"]].dropna()) - {""}  # clips without an artist stand alone
-        parts.loc[artist.isin(names), :] = ["unused", "unseen"]
-        parts.loc[kept.index[kept == "unseen"], :] = ["hold_out", "unseen"]
-    rest = single.index[(parts.loc[single.index, "part"] == "").to_numpy()]
-    share = (hold_out - int((parts["part"] == "hold_out").sum())) / max(1, len(rest))
-    if 0 < share < 1:
-        kept = data.split("random", parts={"hold_out": share, "rest": 1 - share}, seed=seed, ids=rest)
-        parts.loc[kept.index[kept == "hold_out"], "part"] = "hold_out"
-    for part, share in (("test", test_share), ("validation", validation_share), ("train", None)):
-        left = parts.index[parts["part"] == ""]
-        chosen = pd.Series(part, left) if share is None else splits.random(
-            splits.strata(data.genres.loc[left]), parts={part: share, "": 1 - share}, seed=seed)
-        parts.loc[left, "part"] = chosen
-    return parts
 
 
 def open_stores(data: Any, models: Sequence[str], *, workers: int | None = None, scheduler: str = "") -> dict:

@@ -30,7 +30,7 @@ def probe(maps, labels, splits, *, methods, items=None, folder=None, workers=Non
     labels : pd.DataFrame [clips x tags, bool]
         Clips of `maps`, any of them, in any order.
     splits : sequence of (np.ndarray, np.ndarray)
-        Rows of `labels` to learn from and rows to test on, a pair a fold, as of `clips.folds`.
+        Rows of `labels` to learn from and rows to test on, a pair a fold, as `datasets.splits.folds` gives them.
     methods : dict of str to dict
         ``"knn"``, ``"rf"`` or ``"svm"`` -> options of `neighbours.predict`, `forests.predict`, `margins.predict`.
     items : sequence of (str, int) or None

@@ -37,6 +37,7 @@ def draw(folder, n_maps):
     """Maps on disk, labels and folds."""
     import pandas as pd
 
+    from musictools.datasets import splits
     from musictools.probing import clips
     from musictools.probing.maps import FeatureMaps
 
@@ -54,7 +55,7 @@ def draw(folder, n_maps):
         values[::8] = 0.25
         maps.write(rows.start, {"pool3": values.astype(np.float32).reshape(n_maps, len(rows), SIDE, SIDE)})
     train = labels.iloc[np.sort(rng.permutation(N_CLIPS)[: round(0.8 * N_CLIPS)])]
-    return maps, train, clips.folds(len(train), n_folds=N_FOLDS)
+    return maps, train, splits.folds(len(train), n_folds=N_FOLDS)
 
 
 def neighbours(folder, n_maps, n_fits):

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from musictools import datasets, models, spectrograms, training
-from musictools.datasets import leakage, magnatagatune, splits
+from musictools.datasets import magnatagatune
 
 SR = 16000
 
@@ -238,86 +238,12 @@ def test_a_folder_with_labels(tmp_path):
     assert invalid == {}
 
 
-# --- splits ---------------------------------------------------------------------------------------------------------
-
-
-def random_clips(seed):
-    rng = np.random.default_rng(seed)
-    n = int(rng.integers(20, 400))
-    strata = pd.Series(rng.choice(list("abcde"), n, p=rng.dirichlet(np.ones(5))), index=rng.permutation(10 * n)[:n])
-    artists = pd.Series(rng.integers(0, max(4, n // 6), n), index=strata.index).astype(object)
-    artists[rng.random(n) < 0.05] = None
-    raw = rng.uniform(0.1, 1, int(rng.integers(2, 5)))
-    parts = {f"part {k}": share for k, share in enumerate(raw / raw.sum())}
-    return strata, artists, parts
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_random_splits_meet_their_shares_in_every_stratum(seed):
-    strata, _, parts = random_clips(seed)
-    split = splits.random(strata, parts=parts, seed=seed)
-    assert split.index.equals(strata.index)
-    for part, share in parts.items():
-        assert abs((split == part).sum() - share * len(split)) <= 1 + 1e-9
-        for stratum in strata.unique():
-            inside = strata == stratum
-            assert abs(((split == part) & inside).sum() - share * inside.sum()) <= 2 + 1e-9
-    pd.testing.assert_series_equal(split, splits.random(strata, parts=parts, seed=seed))
-    assert not split.equals(splits.random(strata, parts=parts, seed=seed + 1))
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_no_artist_stands_on_two_sides(seed):
-    strata, artists, parts = random_clips(seed)
-    split = splits.grouped(strata, artists, parts=parts, seed=seed)
-    assert split.index.equals(strata.index)
-    assert split.notna().all()
-    assert split.groupby(artists).nunique().max() == 1
-    largest = artists.value_counts().max()
-    for part, share in parts.items():
-        assert abs((split == part).mean() - share) <= max(0.06, 1.5 * largest / len(split))
-    pd.testing.assert_series_equal(split, splits.grouped(strata, artists, parts=parts, seed=seed))
-
-
-def test_an_artist_split_keeps_genres_even_where_artists_allow():
-    rng = np.random.default_rng(0)
-    artists = pd.Series(np.repeat(np.arange(200), 5))
-    strata = pd.Series(np.repeat(rng.choice(list("ab"), 200, p=[0.8, 0.2]), 5))
-    split = splits.grouped(strata, artists, parts={"train": 0.7, "test": 0.3}, seed=0)
-    for stratum in "ab":
-        assert (split[strata == stratum] == "test").mean() == pytest.approx(0.3, abs=0.02)
-
-
-def test_clips_without_artist_stand_for_themselves():
-    strata = pd.Series(["a"] * 100)
-    split = splits.grouped(strata, pd.Series([""] * 100), parts={"train": 0.8, "test": 0.2}, seed=0)
-    assert (split == "test").sum() == 20
-
-
-def test_strata_are_genre_none_or_several():
-    genres = pd.DataFrame({"rock": [True, False, True], "pop": [False, False, True]})
-    assert splits.strata(genres).to_list() == ["rock", "none", "several"]
-
-
 def test_data_sets_split_themselves(tmp_path):
     data = datasets.load("magnatagatune", data_dir=miniature(tmp_path, with_audio=False))
-    split = data.split("artist", parts={"train": 0.5, "test": 0.5}, seed=0)
+    split = data.split("artist", shares={"train": 0.5, "test": 0.5}, seed=0)
     assert split.groupby(data.tracks["artist"]).nunique().max() == 1
-    assert set(data.split("random", ids=[2, 10, 20, 21], parts={"x": 0.5, "y": 0.5}).index) == {2, 10, 20, 21}
+    assert set(data.split("random", ids=[2, 10, 20, 21], shares={"x": 0.5, "y": 0.5}).index) == {2, 10, 20, 21}
     assert data.split("random").isin(["train", "test"]).all()
-
-
-def test_leakage_by_hand():
-    tracks = pd.DataFrame({
-        "artist": ["Ann", "Ann", "Ann", "Bob", "Cyd", "", ""],
-        "album": ["One", "One", "Two", "One", "Six", "", ""],
-        "track": ["Ann 1", "Ann 1", "Ann 2", "Bob 1", "Cyd 1", "x", "y"]})
-    split = pd.Series(["train", "test", "test", "test", "test", "train", "test"])
-    row = leakage(split, tracks).set_index("part").loc["test"]
-    assert row["clips"] == 5
-    assert row["track"] == pytest.approx(1 / 5)
-    assert row["album"] == pytest.approx(1 / 5)  # Bob's "One" is another album
-    assert row["artist"] == pytest.approx(2 / 5)  # and nobody is no artist
 
 
 def test_every_data_set_says_where_it_comes_from():

@@ -163,7 +163,7 @@ def test_jamendo_without_audio_has_everything_else(tmp_path):
 
 def test_jamendo_artists_are_known(tmp_path):
     data = datasets.load("mtg_jamendo", data_dir=jamendo(tmp_path))
-    split = data.split("artist", parts={"train": 0.6, "test": 0.4})
+    split = data.split("artist", shares={"train": 0.6, "test": 0.4})
     assert set(split) == {"train", "test"}
     assert split.groupby(data.tracks["artist"]).nunique().max() == 1
     leaks = datasets.leakage(data.split("official"), data.tracks).set_index("part")

@@ -64,7 +64,7 @@ def test_both_layouts_say_the_same(layout, request):
     found, sr = data.stems(NAMES[0], sr=12000)
     assert sr == 12000
     assert len(found["voice"]) == len(found["accompaniment"]) == 12000
-    split = data.split("artist", parts={"train": 0.5, "test": 0.5})
+    split = data.split("artist", shares={"train": 0.5, "test": 0.5})
     assert split["abjones_1_01"] == split["abjones_1_02"]
     assert data.split("random").notna().all()
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from musictools.datasets import splits
 from musictools.datasets.base import Dataset
 from musictools.experiments import genres
 from musictools.experiments.jobs import Job, Result
@@ -24,18 +25,10 @@ def data():
     return SimpleNamespace(data=data, genres=pd.Series(label, index=ids))
 
 
-def test_limit_takes_as_many_as_the_rarest_genre_has():
-    series = pd.Series(["a"] * 7 + ["b"] * 3 + ["c"] * 5, index=range(15))
-    assert genres.limit(series, per_genre=0, seed=0).value_counts().to_dict() == {"a": 3, "b": 3, "c": 3}
-    assert genres.limit(series, per_genre=4, seed=0).value_counts().to_dict() == {"a": 4, "b": 3, "c": 4}
-    assert genres.limit(series, per_genre=4, seed=0).equals(genres.limit(series, per_genre=4, seed=0))
-    assert not genres.limit(series, per_genre=2, seed=0).equals(genres.limit(series, per_genre=2, seed=1))
-
-
 @pytest.mark.parametrize("split", ["random", "artist"])
 def test_hold_out_is_the_same_for_every_split_and_never_trained_on(data, split):
-    parts = genres.choose(data.data, data.genres, hold_out=30, split=split, seed=3)
-    other = genres.choose(data.data, data.genres, hold_out=30, split="random", seed=3)
+    parts = splits.genre_split(data.data, data.genres, hold_out=30, kind=split, seed=3)
+    other = splits.genre_split(data.data, data.genres, hold_out=30, kind="random", seed=3)
     assert (parts == "hold_out").sum() == 30
     assert set(parts.index[parts == "hold_out"]) == set(other.index[other == "hold_out"])
     artists = data.data.tracks["artist"]

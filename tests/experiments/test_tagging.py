@@ -107,7 +107,7 @@ def fake(n=480, *, per_artist=6, artists=None):
 @pytest.mark.parametrize(("hold_out", "unseen_share"), [(60, 0.5), (100, 0.25), (40, 0.0), (200, 0.9), (290, 0.5)])
 def test_parts_are_complete_and_unseen_artists_are_nowhere_else(hold_out, unseen_share):
     data = fake()
-    parts = taggers.divide(data, data.tracks.index, hold_out=hold_out, unseen_share=unseen_share, seed=1)
+    parts = splits.tagger_split(data, data.tracks.index, hold_out=hold_out, unseen_share=unseen_share, seed=1)
     assert parts.index.equals(data.tracks.index)
     assert set(parts["part"]) - {"unused"} == {"train", "validation", "test", "hold_out"}
     assert set(parts["artist"]) <= {"seen", "unseen"}
@@ -127,7 +127,7 @@ def test_parts_are_complete_and_unseen_artists_are_nowhere_else(hold_out, unseen
 
 def test_shares_are_of_what_is_left():
     data = fake()
-    parts = taggers.divide(data, data.tracks.index, hold_out=80, unseen_share=0.0, test_share=0.2,
+    parts = splits.tagger_split(data, data.tracks.index, hold_out=80, unseen_share=0.0, test_share=0.2,
                            validation_share=0.1)["part"]
     counts = parts.value_counts()
     assert counts.to_dict() == {"train": 288, "test": 80, "validation": 32, "hold_out": 80}
@@ -140,7 +140,7 @@ def test_shares_are_of_what_is_left():
 def test_equal_seeds_divide_equally_and_only_the_clips_named():
     data = fake()
     ids = data.tracks.index[::2]
-    one, same, other = (taggers.divide(data, ids, hold_out=50, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (splits.tagger_split(data, ids, hold_out=50, seed=seed) for seed in (1, 1, 2))
     pd.testing.assert_frame_equal(one, same)
     assert not one.equals(other)
     assert one.index.equals(ids)
@@ -149,7 +149,7 @@ def test_equal_seeds_divide_equally_and_only_the_clips_named():
 @pytest.mark.parametrize("missing", ["", None])
 def test_clips_without_an_artist_share_it_with_nobody(missing):
     data = fake(artists=[missing] * 480)
-    parts = taggers.divide(data, data.tracks.index, hold_out=60)
+    parts = splits.tagger_split(data, data.tracks.index, hold_out=60)
     assert (parts["part"] == "hold_out").sum() == 60
     assert (parts["part"] == "train").sum() > 200
 
@@ -158,8 +158,8 @@ def test_clips_without_an_artist_share_it_with_nobody(missing):
                                      {"hold_out": 10, "test_share": 1.2}])
 def test_impossible_divisions_are_refused(options):
     data = fake()
-    with pytest.raises(ValueError, match=r"hold_out must lie between 1 and .* and unseen_share|parts must be"):
-        taggers.divide(data, data.tracks.index, **options)
+    with pytest.raises(ValueError, match=r"hold_out must lie between 1 and .* and unseen_share|shares must be"):
+        splits.tagger_split(data, data.tracks.index, **options)
 
 
 def test_annotated_labels_come_most_frequent_first():

@@ -11,6 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from musictools import datasets, published, tags
+from musictools.datasets import splits
 from musictools.probing import clips, probes, scores
 from musictools.probing import knn as neighbours
 from musictools.probing import map_sets as sets
@@ -217,40 +218,6 @@ def test_jackknife_covers_the_truth():
 # --- clips ------------------------------------------------------------------------------------------------------------
 
 
-def test_limit_is_never_exceeded():
-    rng = np.random.default_rng(0)
-    for trial in range(30):
-        labels = table(rng.random((300, 6)) < rng.random(6), "abcdef")
-        limit = int(rng.integers(1, 120))
-        kept = clips.limited(labels, per_tag=limit, seed=trial)
-        assert kept.sum().max() <= limit
-        assert kept.any(axis=1).all()
-        assert kept.index.is_monotonic_increasing
-        missing = labels[labels.any(axis=1)].drop(index=kept.index)
-        full = labels.columns[labels.sum() > limit]
-        assert missing[full].any(axis=1).all(), "only clips of a tag that is too frequent may leave"
-    frequent = labels.sum().idxmax()
-    limit = int(labels[frequent].sum()) - 10
-    assert clips.limited(labels, per_tag=limit)[frequent].sum() <= limit
-
-
-def test_limit_takes_the_most_frequent_tag_first_and_is_seeded():
-    labels = table([[1, 0]] * 40 + [[0, 1]] * 20 + [[0, 0]] * 5)
-    kept = clips.limited(labels, per_tag=25, seed=0)
-    assert kept.sum().tolist() == [25, 20]
-    pd.testing.assert_frame_equal(kept, clips.limited(labels, per_tag=25, seed=0))
-    assert not kept.index.equals(clips.limited(labels, per_tag=25, seed=1).index)
-    assert len(clips.limited(labels)) == 60, "without a limit only clips without any tag leave"
-    inner = table([[1, 1]] * 40 + [[1, 0]] * 10)  # taken second, b keeps its share of a: 8 of 10; taken first, 5
-    assert np.mean([clips.limited(inner, per_tag=10, seed=seed)["b"].sum() for seed in range(20)]) > 7
-    with pytest.raises(ValueError, match="No clip has any of the tags a, b"):
-        clips.limited(labels[60:])
-    with pytest.raises(ValueError, match="per_tag must be an int and at least 0. Got -1"):
-        clips.limited(labels, per_tag=-1)
-    with pytest.raises(ValueError, match="labels must be a DataFrame of bool"):
-        clips.limited(labels.astype(int))
-
-
 def test_rare_tags_are_left_out_with_a_reason():
     labels = table([[1, 0, 1]] * 9 + [[0, 1, 1]] * 30, "abc")
     kept, left_out = clips.usable(labels)
@@ -262,30 +229,7 @@ def test_rare_tags_are_left_out_with_a_reason():
         clips.usable(labels, min_positives=0)
 
 
-def test_division_takes_clips_that_no_network_knows_first():
-    parts = clips.divide(range(100), first=range(90, 100), seed=1)
-    assert (parts == "test").sum() == 20
-    assert (parts[90:] == "test").all()
-    assert (clips.divide(range(100), first=range(50, 100))[:50] == "train").all()
-    with pytest.raises(ValueError, match="test_share must lie in"):
-        clips.divide(range(100), test_share=0.001)
 
-
-def test_division_keeps_groups_together():
-    groups = np.random.default_rng(0).integers(0, 20, 200)
-    parts = clips.divide(range(200), groups=groups, seed=2)
-    assert not set(groups[parts == "train"]) & set(groups[parts == "test"])
-    assert (parts == "test").sum() == pytest.approx(40, abs=10)
-    with pytest.raises(ValueError, match="groups must name two groups or more"):
-        clips.divide(range(200), groups=np.zeros(200))
-
-
-def test_folds_share_no_clip():
-    splits = clips.folds(50, n_folds=3)
-    assert sorted(np.concatenate([test for _, test in splits])) == list(range(50))
-    assert all(not set(train) & set(test) for train, test in splits)
-    with pytest.raises(ValueError, match="n_folds must be an int from 2 to the number of clips, 3"):
-        clips.folds(3, n_folds=4)
 
 
 # --- probing ----------------------------------------------------------------------------------------------------------
@@ -307,7 +251,7 @@ METHODS = {"knn": {"ks": [3, 5]}, "rf": {"sizes": [5, 9]}, "svm": {"kinds": ["li
 
 def test_planted_map_is_found_first_by_every_method(planted):
     maps, labels = planted
-    counts, seconds = probes.probe(maps, labels, clips.folds(90), methods=METHODS, workers=1)
+    counts, seconds = probes.probe(maps, labels, splits.folds(90), methods=METHODS, workers=1)
     assert set(counts["model"]) == {"knn_3", "knn_5", "rf_5", "rf_9", "svm_linear"}
     assert len(seconds) == 6 * 3
     assert (counts[list(scores.COUNTS)].sum(axis=1) == 30).all()
@@ -342,11 +286,11 @@ def test_fisher_of_the_best_map_rarely_errs():
 
 def test_probing_does_not_depend_on_the_order_of_clips_or_the_number_of_workers(planted):
     maps, labels = planted
-    splits, methods = clips.folds(90), {"knn": {"ks": [3]}}
-    one, _ = probes.probe(maps, labels, splits, methods=methods, workers=1)
-    two, _ = probes.probe(maps, labels, splits, methods=methods, workers=2)
+    folds, methods = splits.folds(90), {"knn": {"ks": [3]}}
+    one, _ = probes.probe(maps, labels, folds, methods=methods, workers=1)
+    two, _ = probes.probe(maps, labels, folds, methods=methods, workers=2)
     pd.testing.assert_frame_equal(one, two)
-    turned = [tuple(89 - part for part in split) for split in splits]
+    turned = [tuple(89 - rows for rows in fold) for fold in folds]
     pd.testing.assert_frame_equal(one, probes.probe(maps, labels[::-1], turned, methods=methods, workers=1)[0])
 
 
@@ -385,7 +329,7 @@ def test_probing_refuses_what_makes_no_sense(planted, tmp_path):
 def test_folds_without_a_tag_give_nan_and_count_nowhere(planted):
     maps, _ = planted
     rare = table(np.arange(90)[:, None] == [3, 4])  # one clip each: fewer than folds
-    counts, _ = probes.probe(maps, rare, clips.folds(90), methods=METHODS, workers=1)
+    counts, _ = probes.probe(maps, rare, splits.folds(90), methods=METHODS, workers=1)
     measured = scores.measures(counts)
     assert measured["f1"].isna().groupby([measured["tag"], measured["model"]]).mean().eq(2 / 3).all()
     assert scores.mean_over_folds(counts)["f1"].eq(0).all()
@@ -474,7 +418,7 @@ def test_sets_of_planted_maps_on_clips_not_seen(tmp_path):
     pooled = sets.pooled(maps, labels.index, workers=1)
     np.testing.assert_allclose(pooled["one", 2, "maximum"], values[2].max(axis=(1, 2)))
     np.testing.assert_allclose(pooled["two", 0, "mean"], values[3].mean(axis=(1, 2)), rtol=1e-6)
-    found = sets.smallest_sets(pooled, labels, clips.divide(labels.index), workers=1).set_index(["layer", "tag"])
+    found = sets.smallest_sets(pooled, labels, splits.train_test(labels.index), workers=1).set_index(["layer", "tag"])
     assert found.loc[("one", "a"), "feature_maps"] == "2"
     assert found.loc[("all", "a"), "feature_maps"] == "one 2"
     assert found.loc[("all", "a"), "roc_auc_low"] > 0.9
@@ -490,7 +434,7 @@ def test_the_limit_gives_table_6_1_on_the_real_annotations(shared_data):
     aside = tags.single_genre(data).genres.sample(2000, random_state=0).index
     ten = data.descriptors.drop(index=aside)[list(clips.TAGS)]
     assert ten.any(axis=1).sum() == pytest.approx(14_492, rel=0.01)  # section 6.2
-    counts = clips.limited(ten, per_tag=3000).sum()
+    counts = splits.limit_per_tag(ten, per_tag=3000).sum()
     printed = published.table("rotheneder2023_6_1_tag_occurrence").set_index("tag")["clips"]
     assert counts["guitar"] == printed["guitar"] == 3000
     assert (counts / printed - 1).abs().max() < 0.1

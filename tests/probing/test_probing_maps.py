@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from support.networks import shaken
 
 from musictools import models, runs, spectrograms
-from musictools.datasets import composed
+from musictools.datasets import composed, splits
 from musictools.explain.metrics import localisation
 from musictools.plots import probing as figures
 from musictools.probing import clips, dissection, probes, scores
@@ -332,7 +332,7 @@ def test_a_map_of_one_instruments_stems_is_found_first(heard, tmp_path):
     np.testing.assert_array_equal(garden.read("planted", 1), maps.read("pool3", 1)[maps.rows(labels.index)])
     assert labels[tag].sum() >= 10
     assert (~labels[tag]).sum() >= 10
-    counts, _ = probes.probe(garden, labels, clips.folds(len(labels)), methods={"knn": {"ks": [3]}}, workers=1)
+    counts, _ = probes.probe(garden, labels, splits.folds(len(labels)), methods={"knn": {"ks": [3]}}, workers=1)
     total = scores.measures(counts.groupby("map", as_index=False)[list(scores.COUNTS)].sum()).set_index("map")
     assert total["f1"].idxmax() == n_maps
     assert total.loc[n_maps, "f1"] > 0.9
@@ -356,7 +356,7 @@ def test_silent_clips_are_probed_like_others(tmp_path):
     maps = FeatureMaps.build(tmp_path / "maps", model, x, range(40))
     labels = pd.DataFrame({"a": np.arange(40) % 4 == 0})
     methods = {"knn": {"ks": [3]}, "rf": {"sizes": [3]}, "svm": {}}
-    counts, _ = probes.probe(maps, labels, clips.folds(40), methods=methods, workers=1)
+    counts, _ = probes.probe(maps, labels, splits.folds(40), methods=methods, workers=1)
     assert np.isfinite(scores.measures(counts)["f1"]).all()
 
 
