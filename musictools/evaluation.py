@@ -55,7 +55,7 @@ def predict(model: Any, x: Any, *, batch_size: int = 64) -> np.ndarray:
     Parameters
     ----------
     model : keras.Model
-    x : np.ndarray or Frames [shape=(n, ...)]
+    x : np.ndarray or Segments [shape=(n, ...)]
     batch_size : int > 0
         Number of inputs at a time; changes the speed only.
 

@@ -1,16 +1,23 @@
 """Files: written whole or not at all, read within limits, found only inside their folder."""
 
 import os
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
-__all__ = ["atomic", "remove_stale"]
+import numpy as np
+
+__all__ = ["atomic", "atomic_folder", "fingerprint", "inside", "read_npz", "remove_stale"]
 
 _TEMPORARY = ".tmp-"
 
 
 @contextmanager
-def atomic(path):
+def atomic(path: str | Path) -> Iterator[Path]:
     """Give a temporary path to write to, and move it to `path` when the block ends well.
 
     Parameters
@@ -23,6 +30,10 @@ def atomic(path):
     temporary : Path
         In the same folder, with the same suffix. Removed when the block raises.
 
+    See Also
+    --------
+    atomic_folder : The same for folders.
+
     Examples
     --------
     >>> with atomic("model.keras") as temporary:  # doctest: +SKIP
@@ -30,7 +41,7 @@ def atomic(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    temporary = _beside(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -38,12 +49,155 @@ def atomic(path):
         temporary.unlink(missing_ok=True)
 
 
-def remove_stale(folder):
-    """Remove temporary files below `folder` whose writer is gone."""
-    for path in Path(folder).rglob(_TEMPORARY + "*"):
+@contextmanager
+def atomic_folder(folder: str | Path) -> Iterator[Path]:
+    """Give the path of a temporary folder to fill, and move it to `folder` when the block ends well.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Final place. If another process has made a folder there by then, that one stays.
+
+    Yields
+    ------
+    temporary : Path
+        Beside `folder`; not there yet. Removed when the block raises.
+
+    Examples
+    --------
+    >>> with atomic_folder("maps.zarr") as temporary:  # doctest: +SKIP
+    ...     zarr.open_group(temporary, mode="w")
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(folder)
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        yield temporary
+        try:
+            os.replace(temporary, folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_stale(folder: str | Path) -> None:
+    """Remove temporary files and folders below `folder` whose writer is gone.
+
+    Parameters
+    ----------
+    folder : str or Path
+    """
+    for path in list(Path(folder).rglob(_TEMPORARY + "*")):
         writer = path.name.removeprefix(_TEMPORARY).split("-")[0]
-        if path.is_file() and not (writer.isdigit() and _alive(int(writer))):
+        if writer.isdigit() and _alive(int(writer)):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
+
+
+def inside(folder: str | Path, relative: str | Path) -> Path:
+    """Path of a file that a table names, which must lie in the table's folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+    relative : str or Path
+        As the table names it; also a path of Windows is checked.
+
+    Returns
+    -------
+    path : Path
+
+    Raises
+    ------
+    ValueError
+        If `relative` is empty, absolute or leaves the folder with ``..``.
+
+    Examples
+    --------
+    >>> inside("songs", "rock/a.mp3").as_posix()
+    'songs/rock/a.mp3'
+    >>> inside("songs", "../secret.txt")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    ValueError: '../secret.txt' must be relative and stay in its folder, without '..'. ...
+    """
+    text = str(relative)
+    if not text or text.startswith(("/", "\\")) or PureWindowsPath(text).drive or ".." in re.split(r"[/\\]", text):
+        raise ValueError(f"{text!r} must be relative and stay in its folder, without '..'. Files elsewhere can be "
+                         "linked into it.")
+    return Path(folder) / text
+
+
+def read_npz(path: str | Path, *, max_bytes: int = 2**30) -> dict[str, np.ndarray]:
+    """Read the arrays of an ``.npz`` file, never pickles, and only if they are small enough once unpacked.
+
+    Parameters
+    ----------
+    path : str or Path
+    max_bytes : int > 0
+        Size of all arrays together. A small file can unpack to any size.
+
+    Returns
+    -------
+    arrays : dict of str to np.ndarray
+
+    Raises
+    ------
+    ValueError
+        If the file is no ``.npz`` or too large.
+
+    Examples
+    --------
+    >>> read_npz("labels.npz")["clip"]  # doctest: +SKIP
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size <= max_bytes:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            if other := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+                raise ValueError(f"{other[0]} is no array")
+            return arrays
+    # What numpy and zipfile raise for damaged files; memory runs out where an array claims an impossible shape.
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, KeyError, MemoryError, RuntimeError,
+            zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: not an .npz file ({error}).") from None
+    raise ValueError(f"{path}: its arrays have {size:,} bytes, more than the {max_bytes:,} allowed.")
+
+
+def fingerprint(path: str | Path) -> str:
+    """Size of a file and a checksum over samples of its bytes; equal files have equal ones.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    fingerprint : str
+        ``"absent"`` where the file cannot be read.
+    """
+    try:
+        size = Path(path).stat().st_size
+        with Path(path).open("rb") as file:
+            crc = 0
+            for place in (0, size // 2, size - 4096):  # a silent end alone tells nothing
+                file.seek(max(0, place))
+                crc = zlib.crc32(file.read(4096), crc)
+            return f"{size} {crc}"
+    except OSError:
+        return "absent"
+
+
+def _beside(path):
+    return path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
 
 
 def _alive(pid):

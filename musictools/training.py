@@ -3,7 +3,7 @@
 Conventions
 -----------
 Inputs are anything that has `len` and `shape` and takes an int array as index: a NumPy array or
-`spectrograms.Frames`. Everything random in epoch k (order of the examples, dropout) follows from (seed, k) alone, so
+`spectrograms.Segments`. Everything random in epoch k (order of the examples, dropout) follows from (seed, k) alone, so
 a fit that was killed goes on from its last complete epoch and ends with the weights of an undisturbed one. Operations
 are deterministic while a fit runs, and afterwards the process is as it was.
 """
@@ -46,7 +46,7 @@ def fit(model: keras.Model, x: Any, y: np.ndarray, *, validation: tuple | None =
     ----------
     model : keras.Model
         Built, not compiled; trained in place.
-    x : np.ndarray or Frames [shape=(n, ...)]
+    x : np.ndarray or Segments [shape=(n, ...)]
     y : np.ndarray [shape=(n, n_outputs)]
     validation : (x, y) or None
         Scored after every epoch.
@@ -64,7 +64,7 @@ def fit(model: keras.Model, x: Any, y: np.ndarray, *, validation: tuple | None =
     patience : int > 0 or None
         Stop when the validation loss has not been better for so many epochs; None: never.
     per_clip : int >= 0
-        Number of segments of every clip in an epoch, chosen at random; 0: all. Needs `Frames`.
+        Number of segments of every clip in an epoch, chosen at random; 0: all. Needs `Segments`.
     seed : int >= 0
         Seed of order and dropout; the weights are those that the model comes with.
     folder : str, Path or None
@@ -330,7 +330,7 @@ def _check_choices(x, validation, *, optimizer, learning_rate, best_by, patience
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}. Got {optimizer!r}.")
     if per_clip and not hasattr(x, "order"):
-        raise ValueError("per_clip needs Frames, which know their clips. Got an array.")
+        raise ValueError("per_clip needs Segments, which know their clips. Got an array.")
     if patience is not None and (validation is None or best_by is None or patience < 1):
         raise ValueError(f"patience must be positive and needs validation data and best_by. Got {patience!r}.")
     if not 0 < learning_rate < math.inf:

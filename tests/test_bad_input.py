@@ -8,7 +8,7 @@ import soundfile
 
 from musictools import audio, datasets, evaluation, models, published, runs, tags, training
 from musictools.datasets import leakage, splits
-from musictools.spectrograms import Frames, FrontEnd, SpectrogramStore, frames, model_input, open_store
+from musictools.spectrograms import FrontEnd, Segments, SpectrogramStore, frames, model_input, open_store
 
 
 def silence(path, *, sr=16000, n=1600, value=0.0):
@@ -130,7 +130,7 @@ BAD = {
     "no store there": (lambda p: SpectrogramStore(p), r"no spectrogram store\. Build one with"),
     "a store of nothing": (lambda p: SpectrogramStore.build(p / "a", {}, front_end=FrontEnd(**FRONT_END), seconds=1),
                            r"No clips to make spectrograms of"),
-    "inputs of no length": (lambda p: Frames(None, [], length=0, step=1), r"length must be a positive int\. Got 0"),
+    "inputs of no length": (lambda p: Segments(None, [], length=0, step=1), r"length must be a positive int\. Got 0"),
     "only broken songs": (lambda p: open_store(broken(p), FrontEnd(**FRONT_END)),
                           r"no clip can be read\. .*a\.mp3: not an audio"),
     # data folders and tables

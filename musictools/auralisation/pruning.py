@@ -24,7 +24,7 @@ def ablate(model, x, labels, *, layers, fill="mean", clip=None, repeats=0, seed=
     ----------
     model : keras.Model
         A classifier that ends in a softmax.
-    x : np.ndarray or Frames [shape=(n, n_bins, n_frames, 1)]
+    x : np.ndarray or Segments [shape=(n, n_bins, n_frames, 1)]
         Inputs it has not been trained on.
     labels : np.ndarray [shape=(n,), int]
         Their classes.

@@ -9,13 +9,13 @@ such as ``"train"``.
 """
 
 import hashlib
-import zlib
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from musictools import audio
+from musictools import audio, files
 from musictools.datasets import splits
 
 __all__ = ["Dataset"]
@@ -44,11 +44,17 @@ class Dataset:
     where = ""  # how a user gets it
     split_kinds = ("random",)
     has_audio = True
+    has_stems = False
     spectrograms = None
 
     def __init__(self, folder, *, tracks, tags, genres, descriptors):
         self.folder = Path(folder)
         self.tracks, self.tags, self.genres, self.descriptors = tracks, tags, genres, descriptors
+        for clip_id, path in tracks["path"].items():
+            try:
+                files.inside(self.folder, path or ".")  # empty: there is no audio
+            except ValueError as error:
+                raise ValueError(f"{self.name}: clip {clip_id!r}: {error}") from None
 
     def __repr__(self):
         return f"<{self.name}: {len(self.tracks)} clips, {self.tags.shape[1]} tags, {self.genres.shape[1]} genres>"
@@ -80,6 +86,28 @@ class Dataset:
             raise ValueError(f"{self.name} in {self.folder} has no audio files.")
         return audio.load(self.path(clip_id), sr=sr)
 
+    def stems(self, clip_id: int | str, *, sr: int | None = None) -> tuple[dict[str, np.ndarray], int]:
+        """Waveforms of a clip's instruments or voices apart; their sum is the clip.
+
+        Parameters
+        ----------
+        clip_id : int or str
+        sr : int > 0 or None
+            Hz; None keeps the stems' own.
+
+        Returns
+        -------
+        stems : dict of str to np.ndarray [shape=(n,), float32]
+            By name.
+        sr : int
+
+        Raises
+        ------
+        ValueError
+            If the data set has no stems, see `has_stems`, or no such clip.
+        """
+        raise ValueError(f"{self.name} has no stems. Data sets with stems: composed, mir1k.")
+
     def clip_seconds(self, ids=None):
         """Length of the longest clip in seconds, by the files' headers; files that cannot be read do not count."""
         seconds, reasons = 0.0, []
@@ -97,7 +125,7 @@ class Dataset:
         digest = hashlib.sha256(self.name.encode())
         for clip_id in self.tracks.index if ids is None else ids:
             digest.update(f"{clip_id} {self.tracks.at[clip_id, 'path']} ".encode())
-            digest.update(_fingerprint(self.path(clip_id)) if self.has_audio else b"")
+            digest.update(f"{files.fingerprint(self.path(clip_id))};".encode() if self.has_audio else b"")
         return digest.hexdigest()
 
     @cached_property
@@ -176,16 +204,3 @@ class Dataset:
 
     def _files(self):
         return {clip_id: self.folder / path for clip_id, path in self.tracks["path"].items()}
-
-
-def _fingerprint(path):
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            crc = 0
-            for place in (0, size // 2, size - 4096):  # a silent end alone tells nothing
-                file.seek(max(0, place))
-                crc = zlib.crc32(file.read(4096), crc)
-            return f"{size} {crc};".encode()
-    except OSError:
-        return b"absent;"

@@ -43,6 +43,7 @@ class Mir1k(Dataset):
   author = {Hsu, Chao-Ling and Jang, Jyh-Shing Roger}, volume = {18}, number = {2}, year = {2010},
   journal = {IEEE Transactions on Audio, Speech, and Language Processing}}"""
     split_kinds = ("random", "artist")
+    has_stems = True
 
     def __init__(self, folder):
         folder = Path(folder)

@@ -7,7 +7,7 @@ A listener is what `explain.system` says. ``data`` is a data set that knows stem
 import numpy as np
 import pandas as pd
 
-from musictools import audio, evaluation
+from musictools import evaluation
 from musictools.explain.application import evidence
 from musictools.explain.application.system import merge
 from musictools.explain.attribution.explainer import Explainer
@@ -121,8 +121,7 @@ def localised(listener, data, ids, *, methods, per_clip=2):
         carriers = _carriers(listener, data, clip_id)
         if not carriers:
             continue
-        stems = data.stems(clip_id)
-        stems = {name: audio.resample(y, orig_sr=16000, sr=listener.front_end.sr) for name, y in stems.items()}
+        stems, _ = data.stems(clip_id, sr=listener.front_end.sr)
         shares = localisation.stem_shares(stems, listener.front_end)
         x = listener.inputs(sum(stems.values()))
         chosen = np.linspace(0, len(x) - 1, min(per_clip, len(x))).astype(int)

@@ -154,10 +154,8 @@ class Task:
         """Everything that the result depends on, in plain values: the key of the cache."""
         hashes = [hashlib.sha256(pd.util.hash_pandas_object(table).to_numpy().tobytes()).hexdigest()
                   for table in (self.labels, self.split)]
-        checksum = getattr(self.store, "checksum", None)
-        data = (checksum() if callable(checksum) else checksum) or getattr(self.store, "folder", None)
-        return (self.job, list(self.labels.columns), hashes, data, self.length, self.step, self.protocol, self.width,
-                self.norm_momentum, self.validation_share)
+        return (self.job, list(self.labels.columns), hashes, self.store.checksum, self.length, self.step,
+                self.protocol, self.width, self.norm_momentum, self.validation_share)
 
     def train(self, folder: Path | None = None) -> Result:
         """Train the model and score its segments.
@@ -323,9 +321,9 @@ def _train(task, threads, folder):
 
 def _inputs(task):
     """Segments and labels of every split; without validation clips some of the training clips validate."""
-    from musictools.spectrograms import Frames
+    from musictools.spectrograms import Segments
 
-    x = {split: Frames(task.store, task.split.index[task.split == split], length=task.length, step=task.step)
+    x = {split: Segments(task.store, task.split.index[task.split == split], length=task.length, step=task.step)
          for split in _SPLITS if (task.split == split).any()}
     y = {split: task.labels.loc[segments.ids].to_numpy(np.float32)[segments.clip] for split, segments in x.items()}
     if "validation" not in x:

@@ -50,11 +50,11 @@ def middle(frames):
 
     Parameters
     ----------
-    frames : Frames
+    frames : Segments
 
     Returns
     -------
-    frames : Frames
+    frames : Segments
         ``clip`` says which clips have an input; those shorter than one have none.
     """
     first = np.flatnonzero(np.r_[True, np.diff(frames.clip) != 0][: len(frames.clip)])

@@ -59,8 +59,8 @@ def masks(data, frames, ids, tags, *, workers=None, scheduler=""):
     Parameters
     ----------
     data : Dataset
-        That knows stems, such as the composed corpus: ``stems(clip_id)`` at 16 kHz, ``tag_stems(clip_id, tag)``.
-    frames : dict of str to Frames
+        That knows stems, such as the composed corpus: ``stems(clip_id)``, at 16 kHz, ``tag_stems(clip_id, tag)``.
+    frames : dict of str to Segments
         Name of a model -> its inputs, one a clip, as of `clips.middle`; of a spectrogram front end. Stems are rendered
         once for all models.
     ids : sequence of clip id
@@ -107,7 +107,7 @@ def _clip_masks(task, clip_id):
     """Masks of one clip: model -> list of (clip, tag, mask)."""
     data, entries = task["data"], {name: [] for name in task["models"]}
     carriers = {tag: data.tag_stems(clip_id, tag) for tag in task["tags"]}
-    stems = data.stems(clip_id) if any(carriers.values()) else {}
+    stems = data.stems(clip_id)[0] if any(carriers.values()) else {}
     carriers = {tag: names for tag, names in carriers.items() if 0 < len(names) < len(stems)}
     for name, (front_end, start, length) in task["models"].items() if carriers else ():
         shares = _shares(stems, front_end)

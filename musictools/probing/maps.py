@@ -119,7 +119,7 @@ class FeatureMaps:
         folder : str or Path
             A build that broke off there is taken up again.
         model : keras.Model
-        x : np.ndarray or Frames [shape=(n_clips, ...)]
+        x : np.ndarray or Segments [shape=(n_clips, ...)]
             One input a clip; read in batches.
         ids : sequence of clip id
             Of the inputs.

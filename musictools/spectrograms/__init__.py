@@ -5,15 +5,15 @@ data set and cuts model inputs from them on demand.
 """
 
 from musictools.spectrograms.frontends import FRONT_ENDS, MODEL_INPUTS, FrontEnd, ModelInput, frames, model_input
-from musictools.spectrograms.store import ArrayStore, Frames, SpectrogramStore, compute_file, open_store
+from musictools.spectrograms.store import ArrayStore, Segments, SpectrogramStore, compute_file, open_store
 
 __all__ = [
     "FRONT_ENDS",
     "MODEL_INPUTS",
     "ArrayStore",
     "FrontEnd",
-    "Frames",
     "ModelInput",
+    "Segments",
     "SpectrogramStore",
     "compute_file",
     "frames",

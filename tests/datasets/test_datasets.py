@@ -177,7 +177,7 @@ def test_real_audio_goes_from_file_to_trained_model(shared_data, tmp_path):
     front_end = spectrograms.FrontEnd(11025, 512, 512, 32)
     store = spectrograms.open_store(data, front_end, ids=chosen, folder=tmp_path, workers=1)
     assert not store.failed
-    x = spectrograms.Frames(store, chosen, length=32, step=96)
+    x = spectrograms.Segments(store, chosen, length=32, step=96)
     labels = np.array([c.startswith("metal") for c in chosen], int)[x.clip]
     model = models.build("ckn19", n_classes=2, input_shape=(32, 32, 1), width=0.05, seed=0)
     history = training.fit(model, x, np.eye(2)[labels], epochs=4, batch_size=8, best_by="loss")

@@ -173,12 +173,12 @@ def test_untrained_networks_are_the_same_network_with_other_weights():
 
 def test_the_middle_input_of_every_clip():
     S = np.zeros((4, 3, 50), np.uint8)
-    frames = spectrograms.Frames(spectrograms.ArrayStore(S, "abcd"), "abcd", length=10, step=10)
+    frames = spectrograms.Segments(spectrograms.ArrayStore(S, "abcd"), "abcd", length=10, step=10)
     assert clips.middle(frames).start.tolist() == [20] * 4
     assert clips.middle(frames).clip.tolist() == [0, 1, 2, 3]
-    even = spectrograms.Frames(spectrograms.ArrayStore(S, "abcd"), "abcd", length=14, step=12)
+    even = spectrograms.Segments(spectrograms.ArrayStore(S, "abcd"), "abcd", length=14, step=12)
     assert clips.middle(even).start.tolist() == [24] * 4
-    none = spectrograms.Frames(spectrograms.ArrayStore(S, "abcd"), "abcd", length=60, step=10)
+    none = spectrograms.Segments(spectrograms.ArrayStore(S, "abcd"), "abcd", length=60, step=10)
     assert len(clips.middle(none)) == 0
 
 
@@ -288,7 +288,7 @@ class Corpus:
         self.plans = {p.clip_id: p for p in having[: n_clips // 2] + lacking[: n_clips // 2]}
 
     def stems(self, clip_id):
-        return composed.stems(self.plans[clip_id])
+        return composed.stems(self.plans[clip_id]), composed.SR
 
     def tag_stems(self, clip_id, tag):
         return composed.tag_stems(self.plans[clip_id], tag)
@@ -299,7 +299,7 @@ def corpus():
     data = Corpus(28)
     store = spectrograms.ArrayStore(np.zeros((28, 128, 911), np.uint8), list(data.plans))
     store.front_end = spectrograms.model_input("ckn19").front_end
-    return data, clips.middle(spectrograms.Frames(store, store.ids, length=128, step=64))
+    return data, clips.middle(spectrograms.Segments(store, store.ids, length=128, step=64))
 
 
 @pytest.fixture(scope="module")
@@ -316,7 +316,7 @@ def heard(corpus, tmp_path_factory):
 def test_masks_are_cut_where_the_inputs_are(corpus, heard):
     data, frames = corpus
     masks, _ = heard
-    shares = localisation.stem_shares(data.stems(masks.clip[0]), frames.store.front_end)
+    shares = localisation.stem_shares(data.stems(masks.clip[0])[0], frames.store.front_end)
     expected = localisation.target_mask(shares, data.tag_stems(masks.clip[0], masks.tag[0]))
     start = frames.start[list(frames.ids).index(masks.clip[0])]
     np.testing.assert_array_equal(masks.mask[0], expected[:, start : start + 128])
@@ -345,7 +345,7 @@ def test_waveform_front_ends_and_unknown_clips_are_refused(corpus):
         dissection.masks(data, {"model": frames}, ["other"], ["guitar"])
     with pytest.raises(ValueError, match="No clip has a tag that some of its stems carry"):
         dissection.masks(data, {"model": frames}, frames.ids, ["slow"], workers=1)
-    bare = spectrograms.Frames(spectrograms.ArrayStore(np.zeros((1, 3, 9), np.uint8), "a"), "a", length=4, step=4)
+    bare = spectrograms.Segments(spectrograms.ArrayStore(np.zeros((1, 3, 9), np.uint8), "a"), "a", length=4, step=4)
     with pytest.raises(ValueError, match="needs the front end of a spectrogram model. 'model' has none"):
         dissection.masks(data, {"model": bare}, ["a"], ["guitar"])
 

@@ -7,9 +7,10 @@ import json
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from musictools import runs, tags
+from musictools import audio, runs, tags
 from musictools.datasets.magnatagatune import MagnaTagATune
 
 from . import annotating, rendering, writer
@@ -35,6 +36,7 @@ class Composed(MagnaTagATune):
     licence = "MIT (the composer); its sounds come from the bank TimGM6mb (GPL-2), which pretty_midi installs"
     where = "musictools data build composed"
     bibtex = ""
+    has_stems = True
 
     def __init__(self, folder=None, *, n_clips=400, seed=0, workers=None):
         if folder is None:
@@ -44,19 +46,30 @@ class Composed(MagnaTagATune):
         super().__init__(folder)
         self.corpus = json.loads((Path(folder) / "corpus.json").read_text())
 
-    def stems(self, clip_id):
-        """Render a clip's instruments apart.
+    def stems(self, clip_id: int, *, sr: int | None = None) -> tuple[dict[str, np.ndarray], int]:
+        """Render a clip's instruments apart; their sum is the clip before MP3 coding.
 
         Parameters
         ----------
         clip_id : int
+        sr : int > 0 or None
+            Hz; None: 16 kHz, as they are rendered.
 
         Returns
         -------
-        stems : dict of str to np.ndarray [shape=(465984,), float32]
-            At 16 kHz; their sum is the clip before MP3 coding.
+        stems : dict of str to np.ndarray [shape=(n,), float32]
+            By name; 465,984 samples each at 16 kHz.
+        sr : int
+
+        Raises
+        ------
+        ValueError
+            If there is no such clip.
         """
-        return rendering.stems(self._plan(clip_id))
+        stems, own = rendering.stems(self._plan(clip_id)), rendering.SR
+        if sr in (None, own):
+            return stems, own
+        return {name: audio.resample(y, orig_sr=own, sr=sr) for name, y in stems.items()}, sr
 
     def truth(self, clip_id):
         """What the composer knows of a clip: tempo in bpm, key, chords, meter, genre, instruments, complete tags."""

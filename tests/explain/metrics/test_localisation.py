@@ -307,7 +307,7 @@ def test_shares_of_a_waveform_are_those_of_its_samples():
 
 def test_masks_are_cut_as_their_inputs():
     S = np.random.default_rng(13).integers(0, 256, size=(1, 128, 93), dtype=np.uint8)
-    inputs = spectrograms.Frames(spectrograms.ArrayStore(S, [7]), [7], length=32, step=12)
+    inputs = spectrograms.Segments(spectrograms.ArrayStore(S, [7]), [7], length=32, step=12)
     pieces = localisation.cut(S[0] > 100, spectrograms.ModelInput(FRONT_END, 32, 12))
     assert pieces.dtype == bool
     np.testing.assert_array_equal(pieces, inputs[:][..., 0] > 100.5 / 255)
