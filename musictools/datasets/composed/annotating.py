@@ -214,7 +214,7 @@ def _carried(plan):
     """Concepts of a clip that single stems can carry, and all that would be true of each stem alone."""
     score = compose(plan)
     alone = {name: dataclasses.replace(score, stems={name: stem}) for name, stem in score.stems.items()}
-    return CARRIED & _concepts(plan, score), {name: _concepts(plan, part) for name, part in alone.items()}
+    return CARRIED & _concepts(plan, score), {name: _concepts(plan, stem) for name, stem in alone.items()}
 
 
 def _genre_tags(plan, concepts):
@@ -222,7 +222,8 @@ def _genre_tags(plan, concepts):
     tags = {}
     for genre in plan.genres:
         tags |= SPELLINGS[genre]
-    if "classical" in plan.genres and any(part.style == "aria" for part in plan.style.parts) and "vocals" in concepts:
+    styles = {player.style for player in plan.style.players}
+    if "classical" in plan.genres and "aria" in styles and "vocals" in concepts:
         sex = "male opera" if "male" in concepts else "female opera"
         tags |= {"opera": 0.8, sex: 0.2, "operatic": 0.1}
     return tags
@@ -239,8 +240,8 @@ def _facts(plan, score):
         "pitch": float(np.median(np.concatenate(pitched)[:, 2])) if pitched else np.nan,
         "drummed": {int(pitch) for stem in drums for pitch in stem.notes[:, 2]},
         "programs": {stem.program for stem in score.stems.values() if not stem.is_drum},
-        "styles": {part.style for part in plan.style.parts},
-        "patterns": {part.pattern for part in plan.style.parts},
+        "styles": {player.style for player in plan.style.players},
+        "patterns": {player.pattern for player in plan.style.players},
         "minor": plan.style.mode in ("minor", "phrygian", "dorian"),
     }
 
@@ -281,7 +282,7 @@ def _sound_rules(plan, score, facts):
         "trance": bool(facts["patterns"] & {"four", "techno"}) and "sixteenths" in styles and score.tempo > 112,
         "funky": bool(facts["patterns"] & {"break", "electro"}),
         "repetitive": bool({"sixteenths", "drone"} & styles),
-        "echo": plan.style.room[0] > 0.8 and plan.style.room[1] > 0.1,
+        "echo": plan.style.reverb[0] > 0.8 and plan.style.reverb[1] > 0.1,
         "no_drums": not drummed,
     }
 

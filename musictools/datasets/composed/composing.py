@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from .instruments import HAND_DRUMS, INSTRUMENTS, VOICES
-from .parts import STYLES, Bar, drums
+from .patterns import STYLES, Bar, drums
 from .planning import CLIP_SECONDS, KIND_OF
 from .theory import NOTE_NAMES, chord
 
@@ -91,9 +91,9 @@ def compose(plan):
         bar = _bar(style, section, index, progression, number)
         seconds = bar_seconds / bar.steps
         chords += [(at + a * seconds, at + (a + n) * seconds, c.label, c.tones) for a, n, c in bar.chords]
-        for k, part in enumerate(style.parts):
+        for k, player in enumerate(style.players):
             if _plays(style, k, section, index):
-                played = _play(style, k, part, section, index, last, progression, number)
+                played = _play(style, k, player, section, index, last, progression, number)
                 notes.setdefault(k, []).append(_perform(played, style, k, number, at, seconds, LOUDER[section]))
     downbeats = np.arange(first, first + count) * bar_seconds - plan.start
     return Score(
@@ -102,7 +102,7 @@ def compose(plan):
         beats=style.beats,
         downbeats=tuple(round(float(t), 6) for t in downbeats if 0 <= t < CLIP_SECONDS),
         chords=_within(chords),
-        stems=_stems(style.parts, notes),
+        stems=_stems(style.players, notes),
     )
 
 
@@ -116,8 +116,8 @@ def _section(number):
     raise AssertionError("the form is longer than its bars")
 
 
-def _bar(style, section, index, progression, number, part=0):
-    """Return a bar with its chords and the random streams of one part."""
+def _bar(style, section, index, progression, number, player=0):
+    """Return a bar with its chords and the random streams of one player."""
     steps = 4 * style.beats
     degrees = style.progressions[progression]
     n = style.changes
@@ -130,33 +130,33 @@ def _bar(style, section, index, progression, number, part=0):
         key=style.key,
         mode=style.mode,
         index=index,
-        material=np.random.default_rng([6, *style.seed, part, code, PHRASE[index % 4] if part else 0]),
-        rng=np.random.default_rng([7, *style.seed, part, number]),
+        material=np.random.default_rng([6, *style.seed, player, code, PHRASE[index % 4] if player else 0]),
+        rng=np.random.default_rng([7, *style.seed, player, number]),
     )
 
 
 def _plays(style, k, section, index):
-    """Tell whether a part takes part: the intro and the bridge are thinner, but the first part always plays."""
-    part = style.parts[k]
-    if k == 0 or len(style.parts) <= 2:
+    """Tell whether a player plays: the intro and the bridge are thinner, but the first player always plays."""
+    player = style.players[k]
+    if k == 0 or len(style.players) <= 2:
         return True
     if section == "intro":
-        return KIND_OF.get(part.style) != "melody" and not (part.style == "drums" and index < 2)
+        return KIND_OF.get(player.style) != "melody" and not (player.style == "drums" and index < 2)
     if section == "bridge":
         return (style.seed[-1] + k) % 3 > 0
     return True
 
 
-def _play(style, k, part, section, index, last, progression, number):
-    """Return what a part plays in a bar as (step, length, pitch, velocity)."""
-    repeats = KIND_OF.get(part.style) == "melody"
-    bar = _bar(style, section, index, progression, number, part=1 + k)
-    if part.style == "drums":
-        return drums(bar, part.pattern, last=last)
+def _play(style, k, player, section, index, last, progression, number):
+    """Return what a player plays in a bar as (step, length, pitch, velocity)."""
+    repeats = KIND_OF.get(player.style) == "melody"
+    bar = _bar(style, section, index, progression, number, player=1 + k)
+    if player.style == "drums":
+        return drums(bar, player.pattern, last=last)
     if not repeats:  # an accompaniment keeps its figure for the whole section
         code = [name for name, _, _ in FORM].index(section)
         bar = dataclasses.replace(bar, material=np.random.default_rng([8, *style.seed, k, code]))
-    return STYLES[part.style](bar, part.centre)
+    return STYLES[player.style](bar, player.centre)
 
 
 def _perform(played, style, k, number, at, seconds, loudness):
@@ -190,28 +190,28 @@ def _within(chords):
     return tuple((round(start, 6), round(end, 6), label, tones) for start, end, label, tones in joined)
 
 
-def stem_name(part):
-    """Return the name of the stem a part belongs to: its instrument, a sung line by register."""
-    if part.style == "drums":
-        return "hand drums" if part.pattern in HAND_DRUMS else "drums"
-    if part.program in VOICES and part.style not in ("choral", *CHORDAL):
-        return "male voice" if part.centre < MALE_BELOW else "female voice"
-    return INSTRUMENTS[part.program].name
+def _stem_name(player):
+    """Return the name of the stem a player belongs to: the instrument; a sung line goes by register."""
+    if player.style == "drums":
+        return "hand drums" if player.pattern in HAND_DRUMS else "drums"
+    if player.program in VOICES and player.style not in CHORDAL:
+        return "male voice" if player.centre < MALE_BELOW else "female voice"
+    return INSTRUMENTS[player.program].name
 
 
-def _stems(parts, notes):
-    """Collect the notes by instrument; parts of one instrument make one stem."""
+def _stems(players, notes):
+    """Collect the notes by instrument; players of one instrument make one stem."""
     stems = {}
     for k, bars in notes.items():
         rows = np.concatenate(bars)
         rows = rows[(rows[:, 0] + rows[:, 1] > 0.02) & (rows[:, 0] < CLIP_SECONDS - 0.02)]
         if len(rows) == 0:
             continue
-        name, part = stem_name(parts[k]), parts[k]
+        name, player = _stem_name(players[k]), players[k]
         if name in stems:
             known = stems[name]
             rows = np.concatenate([known.notes, rows])
             stems[name] = dataclasses.replace(known, notes=rows)
         else:
-            stems[name] = Stem(part.program, part.style == "drums", part.gain, rows)
+            stems[name] = Stem(player.program, player.style == "drums", player.gain, rows)
     return {name: dataclasses.replace(s, notes=s.notes[np.lexsort(s.notes.T[::-1])]) for name, s in stems.items()}

@@ -1,8 +1,8 @@
 """What makes a genre: recipes as data.
 
-A recipe gives ranges to draw from and ensembles; an ensemble is a tuple of parts, a part is
-``(style, programs, centre, chance)``: what is played (a function in `parts`), on one of which General MIDI programs,
-around which MIDI pitch, and how often the part is there. Ranges and instruments of the genres overlap on purpose.
+A recipe gives ranges to draw from and ensembles; an ensemble is a tuple of players, a player is
+``(style, programs, centre, chance)``: what is played (a function in `patterns`), on one of which General MIDI programs,
+around which MIDI pitch, and how often the player is there. Ranges and instruments of the genres overlap on purpose.
 """
 
 import dataclasses
@@ -60,10 +60,10 @@ class Recipe:
     kits : tuple of int
         Drum kits of the General MIDI bank.
     drum_gain : float
-        Level of the drums in dB beside the other parts.
+        Level of the drums in dB beside the other players.
     tone : tuple of float
         Gain in dB around 60, 250, 1000 and 4000 Hz; an artist deviates from it.
-    room : tuple of float
+    reverb : tuple of float
         Least and longest reverberation in seconds, least and largest share of it.
     ensembles : tuple
         Ensembles, see the module's docstring.
@@ -80,7 +80,7 @@ class Recipe:
     kits: tuple
     drum_gain: float
     tone: tuple
-    room: tuple
+    reverb: tuple
     ensembles: tuple
 
 

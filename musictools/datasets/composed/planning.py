@@ -15,7 +15,7 @@ from .instruments import PADS
 CLIP_SECONDS = 29.124
 FOLDERS = {"train": "0123456789ab", "validation": "c", "test": "def"}
 TEST_SHARE, VALIDATION_SHARE, SHARED_ARTISTS = 0.22, 0.1, 0.6
-CROSSOVER = 0.15  # share of tracks with parts of a second genre
+CROSSOVER = 0.15  # share of tracks with players of a second genre
 BOTH_GENRES = 0.5  # a track with more than this of a second genre counts for both
 
 KINDS = {
@@ -36,19 +36,19 @@ FORMS = ("{} and {}", "The {} {}", "{} of the {}", "{} under {}", "Beyond {} {}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class Player:
     """What one player does throughout a track.
 
     Parameters
     ----------
     style : str
-        A name in `parts.STYLES`, or ``"drums"``.
+        A name in `patterns.STYLES`, or ``"drums"``.
     program : int
-        General MIDI program; of drums, the drum kit.
+        General MIDI program, or drum kit.
     centre : int
-        MIDI pitch the part lies around; of drums 0.
+        MIDI pitch around which the player plays; 0 for drums.
     gain : float
-        Level in dB beside the other parts.
+        Level in dB beside the other players.
     pattern : str
         Name in `instruments.DRUM_PATTERNS` for drums.
     """
@@ -70,12 +70,12 @@ class Style:
     beats: int
     changes: int
     progressions: tuple
-    parts: tuple
+    players: tuple
     looseness: float
     swing: float
     level: float
     tone: tuple
-    room: tuple
+    reverb: tuple
     seed: tuple
 
 
@@ -93,8 +93,8 @@ class ClipPlan:
         The main genre, one of `genres.GENRES`.
     genres : tuple of str
         All genres that are true of the clip.
-    part : str
-        ``"train"``, ``"validation"`` or ``"test"``: the official split's part of its folder.
+    subset : str
+        ``"train"``, ``"validation"`` or ``"test"``: where the official split puts its folder.
     start, end : int
         The segment of the track in seconds.
     mp3_path : str
@@ -110,7 +110,7 @@ class ClipPlan:
     title: str
     genre: str
     genres: tuple
-    part: str
+    subset: str
     start: int
     end: int
     mp3_path: str
@@ -144,9 +144,9 @@ def plan(n_clips, *, seed=0):
     """
     _check(n_clips, seed)
     clips, tracks = [], itertools.count()
-    for number, (genre, part, artist, size) in enumerate(_albums(int(n_clips), int(seed))):
+    for number, (genre, subset, artist, size) in enumerate(_albums(int(n_clips), int(seed))):
         rng = np.random.default_rng([int(seed), 1, number])
-        folder = FOLDERS[part][rng.integers(len(FOLDERS[part]))]
+        folder = FOLDERS[subset][rng.integers(len(FOLDERS[subset]))]
         album = _title(rng)
         for track_number, n in enumerate(_tracks(size, rng), start=1):
             style, genres = _style(genre, artist, int(seed), next(tracks))
@@ -154,7 +154,7 @@ def plan(n_clips, *, seed=0):
             common = {**tags, "track_number": track_number}
             for start, end in [(0, 29), (30, 59), (59, 88)][:n]:
                 path = _mp3_path(folder, **common, segment=(start, end))
-                place = {"part": part, "start": start, "end": end, "mp3_path": path}
+                place = {"subset": subset, "start": start, "end": end, "mp3_path": path}
                 clips.append(ClipPlan(len(clips) + 1, **common, genre=genre, genres=genres, **place, style=style))
     return clips
 
@@ -177,7 +177,7 @@ def _quotas(n_clips):
 
 
 def _albums(n_clips, seed):
-    """Return (genre, part, artist, number of clips) of every album; artists are numbered, each has one genre."""
+    """Return (genre, subset, artist, number of clips) of every album; artists are numbered, each has one genre."""
     albums, n_artists, n_test, n_shared = [], 0, 0, 0
     for genre, quota in _quotas(n_clips).items():
         rng = np.random.default_rng([seed, 2, GENRES.index(genre)])
@@ -191,13 +191,13 @@ def _albums(n_clips, seed):
         for k, size in enumerate(_cut(n["train"], (2, 3, 4), rng)):
             albums.append((genre, "train", known[k % len(known)], size))
         n_known = min(len(known), k + 1) if n["train"] else 0
-        for part in ("test", "validation"):
-            for size in _cut(n[part], (1, 2, 3), rng):
+        for subset in ("test", "validation"):
+            for size in _cut(n[subset], (1, 2, 3), rng):
                 shared = n_known and n_shared + size / 2 <= SHARED_ARTISTS * (n_test + size)
                 artist = known[rng.integers(n_known)] if shared else n_artists
                 n_artists += not shared
                 n_test, n_shared = n_test + size, n_shared + size * bool(shared)
-                albums.append((genre, part, artist, size))
+                albums.append((genre, subset, artist, size))
     return albums
 
 
@@ -251,9 +251,9 @@ def _style(genre, artist, seed, track):
     ensembles = habit.permutation(len(own.ensembles))[:3]
     source = guest if rng.random() < blend else own
     beats = 3 if rng.random() < own.waltz else 4
-    parts = _parts(own, guest, ensembles, blend, habit, rng)
-    parts += _drums(source, habit, rng)
-    low_room, high_room, low_send, high_send = own.room
+    players = _players(own, guest, ensembles, blend, habit, rng)
+    players += _drums(source, habit, rng)
+    shortest, longest, low_send, high_send = own.reverb
     progressions = tuple(source.progressions[k] for k in rng.integers(len(source.progressions), size=3))
     centre = habit.uniform(0.2, 0.8)
     low, high = source.tempo
@@ -261,23 +261,23 @@ def _style(genre, artist, seed, track):
     level = float(rng.uniform(*source.level))
     style = Style(
         tempo=tempo, key=int(rng.integers(12)), mode=str(rng.choice(source.modes)), beats=beats,
-        changes=2 if rng.random() < 0.25 and tempo < 120 else 1, progressions=progressions, parts=parts,
+        changes=2 if rng.random() < 0.25 and tempo < 120 else 1, progressions=progressions, players=players,
         looseness=own.looseness, swing=float(rng.uniform(0.1, 0.3)) if rng.random() < 0.2 else 0.0, level=level,
         tone=tuple((own.tone + habit.uniform(-2, 2, size=4)).tolist()),
-        room=(float(habit.uniform(low_room, high_room)), float(habit.uniform(low_send, high_send))),
+        reverb=(float(habit.uniform(shortest, longest)), float(habit.uniform(low_send, high_send))),
         seed=(seed, artist, track),
     )  # fmt: skip
     return style, (genre, other) if blend > BOTH_GENRES else (genre,)
 
 
-def _parts(own, guest, ensembles, blend, habit, rng):
-    """Draw the pitched parts of a track: one of the artist's ensembles, with parts of the guest genre."""
+def _players(own, guest, ensembles, blend, habit, rng):
+    """Draw the pitched players of a track: one of the artist's ensembles, with players of the guest genre."""
     ensemble = own.ensembles[rng.choice(ensembles)]
     other = guest.ensembles[rng.integers(len(guest.ensembles))]
     favourite = {kind: int(habit.choice(programs)) for kind, programs in GUESTS.items()}
-    parts = []
+    players = []
     for k, (style, programs, centre, chance) in enumerate(ensemble):
-        if k > 1 and rng.random() > chance:  # two parts at least, where there are two
+        if k > 1 and rng.random() > chance:  # two players at least, where there are two
             continue
         same_kind = [row for row in other if KIND_OF[row[0]] == KIND_OF[style]]
         if same_kind and rng.random() < blend:
@@ -287,8 +287,8 @@ def _parts(own, guest, ensembles, blend, habit, rng):
             program = favourite[KIND_OF[style]]
         gain = float(habit.uniform(-2.5, 2.5) + {"bass": -1, "melody": 2, "chords": -2}[KIND_OF[style]])
         gain += 3 * (style == "song" or program in PADS)
-        parts.append(Part(style, program, int(centre + rng.integers(-3, 4)), gain))
-    return tuple(parts)
+        players.append(Player(style, program, int(centre + rng.integers(-3, 4)), gain))
+    return tuple(players)
 
 
 def _drums(recipe, habit, rng):
@@ -298,4 +298,4 @@ def _drums(recipe, habit, rng):
     own = str(habit.choice(recipe.drums))
     pattern = own if rng.random() < 0.6 else str(rng.choice(recipe.drums))
     gain = float(recipe.drum_gain + habit.uniform(-3, 3))
-    return (Part("drums", int(habit.choice(recipe.kits)), 0, gain, pattern),)
+    return (Player("drums", int(habit.choice(recipe.kits)), 0, gain, pattern),)

@@ -1,7 +1,7 @@
 """From notes to sound: every instrument on its own, then one common gain.
 
 The synthesizer gives each pitch once, at full velocity and without release; velocity, decay, release, vibrato, tone and
-room are added here. Waveforms are float32 at `SR`, exactly `N_SAMPLES` long.
+reverberation are added here. Waveforms are float32 at `SR`, exactly `N_SAMPLES` long.
 """
 
 import functools
@@ -86,12 +86,12 @@ def _read(y, at):
     at = np.where(over, high - np.abs((at - high) % (2 * (high - low)) - 0), at)
     at = np.where(at < low * over, 2 * low - at, at)
     k = np.clip(at.astype(np.int32), 0, len(y) - 2)
-    part = (at - k).astype(np.float32)
-    return y[k] * (1 - part) + y[k + 1] * part
+    fraction = (at - k).astype(np.float32)
+    return y[k] * (1 - fraction) + y[k + 1] * fraction
 
 
 def _dry(stem):
-    """Return a stem without room and tone."""
+    """Return a stem without reverberation and tone."""
     y = np.zeros(N_SAMPLES, dtype=np.float32)
     for start, seconds, pitch, velocity in stem.notes.tolist():
         note = _note(stem, seconds, int(pitch), velocity)
@@ -102,12 +102,12 @@ def _dry(stem):
     return y * np.float32(10 ** (stem.gain / 20) * 0.1 / _level(stem.program, stem.is_drum))
 
 
-def _room(style, n):
-    """Return the transfer functions of an artist's tone (four bands) and room (a decaying noise)."""
+def _acoustics(style, n):
+    """Return the transfer functions of an artist's tone (four bands) and reverberation (a decaying noise)."""
     frequencies = scipy.fft.rfftfreq(n, 1 / SR)
     bands = np.log2(np.array([60.0, 250.0, 1000.0, 4000.0]))
     gain = np.interp(np.log2(np.maximum(frequencies, 20)), bands, style.tone)
-    seconds, _ = style.room
+    seconds, _ = style.reverb
     rng = np.random.default_rng([10, *style.seed[:2]])
     length = int(1.2 * seconds * SR)
     impulse = rng.standard_normal(length) * np.exp(-6.9 * np.arange(length) / (seconds * SR))
@@ -133,12 +133,12 @@ def stems(plan):
     score = compose(plan)
     style = plan.style
     n = scipy.fft.next_fast_len(N_SAMPLES + int(2.4 * SR), real=True)
-    tone, room = _room(style, n)
+    tone, reverb = _acoustics(style, n)
     wet = {}
     for name, stem in score.stems.items():
-        send = style.room[1] * (0.2 if stem.program in range(32, 40) else 1.5 if stem.program in PADS else 1.0)
+        send = style.reverb[1] * (0.2 if stem.program in range(32, 40) else 1.5 if stem.program in PADS else 1.0)
         spectrum = scipy.fft.rfft(_dry(stem), n) * tone
-        spectrum += spectrum * (np.float32(send) * room)
+        spectrum += spectrum * (np.float32(send) * reverb)
         wet[name] = scipy.fft.irfft(spectrum, n)[:N_SAMPLES].astype(np.float32)
     gain = _gain(sum(wet.values()), style.level)
     return {name: y * gain for name, y in wet.items()}

@@ -4,10 +4,11 @@ import csv
 import dataclasses
 import io
 import json
-import os
 import pathlib
 
 import numpy as np
+
+from musictools.files import atomic, remove_stale
 
 from .annotating import annotate, tag_names
 from .genres import GENRES
@@ -66,8 +67,7 @@ def build(folder, *, n_clips=400, seed=0, workers=None):
 def _tidy(folder):
     """Remove what a build, or one that was killed, leaves behind."""
     (folder / "building.json").unlink()
-    for leftover in folder.glob("**/.*.part"):
-        leftover.unlink()
+    remove_stale(folder)
 
 
 def _counts(plans):
@@ -141,11 +141,8 @@ def _checked(folder, parameters):
 
 
 def _write(path, data):
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
-    scratch.write_bytes(data)
-    os.replace(scratch, path)
+    with atomic(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def _table(rows, *, quoting):
@@ -159,7 +156,7 @@ def _annotations(plans, tags):
     """Return the table of tags, everything quoted as in the original."""
     names = np.array(tag_names())
     rows = [["clip_id", *names, "mp3_path"]]
-    rows += [[p.clip_id, *(int(name in t) for name in names), p.mp3_path] for p, t in zip(plans, tags)]
+    rows += [[p.clip_id, *(int(name in t) for name in names), p.mp3_path] for p, t in zip(plans, tags, strict=True)]
     return _table(rows, quoting=csv.QUOTE_ALL)
 
 

@@ -42,8 +42,18 @@ class Bar:
     material: np.random.Generator
     rng: np.random.Generator
 
-    def chord_at(self, step):
-        """Return the chord that sounds at a step."""
+    def chord_at(self, step: int) -> Chord:
+        """Return the chord that sounds at a step.
+
+        Parameters
+        ----------
+        step : int >= 0
+            Sixteenth notes from the start of the bar.
+
+        Returns
+        -------
+        chord : Chord
+        """
         return next(chord for first, length, chord in reversed(self.chords) if first <= step)
 
 
@@ -406,4 +416,4 @@ STYLES = {
     "aria": aria, "raga": raga,
 }  # fmt: skip
 
-__all__ = ["STYLES", "Bar", "Chord", "drums"]
+__all__ = ["STYLES", "Bar", "drums"]
