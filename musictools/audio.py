@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from musictools.files import atomic
+
 __all__ = ["DEFORMATIONS", "AudioError", "deform", "duration", "load", "resample", "write"]
 
 SOUNDFILE_SUFFIXES = {".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".au", ".snd", ".aif", ".aiff"}
@@ -226,15 +228,11 @@ def write(path, y, *, sr, overwrite=True):
         raise AudioError(f"{path}: unknown format {path.suffix!r}. Known: .wav, .flac, .ogg, .mp3.")
     if path.exists() and not overwrite:
         raise AudioError(f"{path}: exists already.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        soundfile.write(part, y, sr)
-        os.replace(part, path)
+        with atomic(path) as temporary:
+            soundfile.write(temporary, y, sr)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: cannot be written at {sr} Hz ({_reason(error)}).") from None
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

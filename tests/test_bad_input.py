@@ -134,7 +134,7 @@ BAD = {
     "only broken songs": (lambda p: open_store(broken(p), FrontEnd(**FRONT_END)),
                           r"no clip can be read\. .*a\.mp3: not an audio"),
     # data folders and tables
-    "unknown data set": (lambda p: datasets.load("gtzam"), r"No data set is called 'gtzam'\. Known: composed, magna"),
+    "unknown data set": (lambda p: datasets.load("gtzam"), r"No data set is called 'gtzam'\. Known: composed, folder"),
     "no folder": (lambda p: datasets.load("gtzan", data_dir=p / "x"), r"x: no such folder\. gtzan: mirdata documents"),
     "an option too many": (lambda p: datasets.load("gtzan", data_dir=p, n_clips=3), r"gtzan takes no n_clips"),
     "folder without folder": (lambda p: datasets.load("folder"), r"'folder' needs data_dir"),

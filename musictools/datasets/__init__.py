@@ -1,10 +1,13 @@
 """Data sets by name: tables in memory, audio on disk, splits, validation.
 
 ``load("composed")`` works on any machine: the corpus is composed and rendered on the first call. All others are read
-from a folder in their official layout.
+from a folder in their official layout. Every module of this package may define data sets: subclasses of `Dataset` with
+a `name` are known without being listed anywhere.
 """
 
+import importlib
 import inspect
+import pkgutil
 from pathlib import Path
 
 from musictools import runs
@@ -14,25 +17,23 @@ from musictools.datasets.splits import leakage
 __all__ = ["Dataset", "available", "leakage", "load"]
 
 
-def _classes():
-    from musictools.datasets.composed.dataset import Composed
-    from musictools.datasets.folder import Folder
-    from musictools.datasets.gtzan import Gtzan, GtzanSpectrograms
-    from musictools.datasets.magnatagatune import MagnaTagATune
-    from musictools.datasets.million_song import MillionSong
-    from musictools.datasets.mir1k import Mir1k
-    from musictools.datasets.mtg_jamendo import MtgJamendo
+def available() -> dict[str, str]:
+    """Data sets that `load` knows.
 
-    return {c.name: c for c in (Composed, MagnaTagATune, Gtzan, GtzanSpectrograms, Folder, MtgJamendo, MillionSong,
-                                Mir1k)}
+    Returns
+    -------
+    available : dict of str to str
+        Name -> one-line description, in alphabetical order.
 
-
-def available():
-    """Data sets that `load` knows, dict of name to one-line description."""
+    Examples
+    --------
+    >>> available()["mir1k"]
+    'karaoke clips of 4–13 s with voice and accompaniment apart (MIR-1K)'
+    """
     return {name: cls.description for name, cls in _classes().items()}
 
 
-def load(name, *, data_dir="", **options):
+def load(name: str, *, data_dir: str | Path = "", **options) -> Dataset:
     """Load a data set.
 
     Parameters
@@ -53,23 +54,48 @@ def load(name, *, data_dir="", **options):
     Raises
     ------
     ValueError
-        If the name is unknown, or the folder does not hold the data set; the message says where to get it.
+        If the name or an option is unknown, or the folder does not hold the data set; the message says where to get
+        it.
+
+    See Also
+    --------
+    available : The names.
+    musictools.spectrograms.open_store : The spectrograms of a data set.
+
+    Examples
+    --------
+    >>> data = load("composed", n_clips=4)  # doctest: +SKIP
+    >>> y, sr = data.audio(data.tracks.index[0])  # doctest: +SKIP
+    >>> data.split("random", shares={"train": 0.5, "test": 0.5})  # doctest: +SKIP
     """
     classes = _classes()
     if name not in classes:
         raise ValueError(f"No data set is called {name!r}. Known: {', '.join(classes)}.")
     cls = classes[name]
-    if name == "composed":
-        return cls(Path(data_dir) if data_dir else None, **options)
     unknown = set(options) - (set(inspect.signature(cls).parameters) - {"folder"})
     if unknown:
         raise ValueError(f"{name} takes no {', '.join(sorted(unknown))}.")
+    if name == "composed":  # the only one that need not be there
+        return cls(Path(data_dir) if data_dir else None, **options)
     if not data_dir and name == "folder":
         raise ValueError("The data set 'folder' needs data_dir, the folder with your songs.")
     folder = Path(data_dir).expanduser() if data_dir else _find(name)
     if not folder.exists():
         raise ValueError(f"{folder}: no such folder. {name}: {cls.where}.")
     return cls(folder, **options)
+
+
+def _classes():
+    """All data sets by name. Their modules are imported on the first call, not with this package."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    classes, below = {}, [Dataset]
+    while below:
+        cls = below.pop()
+        below += cls.__subclasses__()
+        if cls.name and cls.__module__.startswith(__name__):  # not what somebody derives elsewhere
+            classes[cls.name] = cls
+    return dict(sorted(classes.items()))
 
 
 def _find(name):

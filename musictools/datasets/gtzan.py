@@ -13,13 +13,15 @@ Where
     The original host is gone; mirdata (``gtzan_genre``) documents the mirrors.
 """
 
+import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
+from musictools import files
 from musictools.datasets.base import Dataset
 
 __all__ = ["GENRES", "Gtzan", "GtzanSpectrograms"]
@@ -27,47 +29,66 @@ __all__ = ["GENRES", "Gtzan", "GtzanSpectrograms"]
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 _NAME = re.compile(r"(?P<genre>[a-z]+)\.(?P<number>\d{5})")
 _SUFFIXES = {".au", ".wav", ".mp3", ".ogg", ".flac"}
-_BIBTEX = """@article{tzanetakis2002musical,
+_MAX_BYTES = 2**34  # of all stored spectrograms; those of GTZAN have 64 MB
+
+
+class _FaultFiltered(Dataset):
+    """A data set whose folder may have the fault-filtered lists."""
+
+    licence = "unknown (commercial recordings)"
+    bibtex = """@article{tzanetakis2002musical,
   title = {Musical genre classification of audio signals}, author = {Tzanetakis, George and Cook, Perry},
   journal = {IEEE Transactions on Speech and Audio Processing}, volume = {10}, number = {5}, year = {2002}}"""
 
+    def __init__(self, folder, **tables):
+        super().__init__(folder, **tables)
+        self._lists = _find_lists(self.folder)
+        self.split_kinds = ("random", "fault_filtered") if self._lists else ("random",)
 
-class Gtzan(Dataset):
+    def _fixed_split(self, kind):
+        subsets = {Path(line.strip()).stem: subset for subset, file in self._lists.items()
+                   for line in file.read_text().splitlines() if line.strip()}
+        return self.tracks.index.to_series().map(subsets).dropna().rename("split")
+
+
+class Gtzan(_FaultFiltered):
     """GTZAN's audio; see the module for layout and faults.
 
     Parameters
     ----------
     folder : str or Path
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no GTZAN, or a clip twice.
     """
 
     name = "gtzan"
     description = "1,000 clips of 30 s in ten genres"
-    licence = "unknown (commercial recordings)"
     where = "mirdata documents mirrors of gtzan_genre; unpack so that genres/blues/blues.00000.au is there"
-    bibtex = _BIBTEX
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         folder = Path(folder)
         root = next((folder / n for n in ("genres", "genres_original") if (folder / n).is_dir()), folder)
-        files = sorted(p for p in root.glob("*/*.*") if p.suffix.lower() in _SUFFIXES and _NAME.fullmatch(p.stem))
-        if not files:
+        paths = sorted(p for p in root.glob("*/*.*") if p.suffix.lower() in _SUFFIXES and _NAME.fullmatch(p.stem))
+        if not paths:
             raise ValueError(f"{folder}: no GTZAN files. Expected genres/blues/blues.00000.au and so on (also wav, "
                              "mp3, ogg, flac).")
-        ids = [p.stem for p in files]
+        ids = [p.stem for p in paths]
         twice = pd.Index(ids)[pd.Index(ids).duplicated()]
         if len(twice):
             raise ValueError(f"{folder}: clip {twice[0]} is there twice, with two endings. Keep one of them.")
-        self._lists = _find_lists(folder)
-        super().__init__(folder, **_tables(ids, [str(p.relative_to(folder)) for p in files]))
-        self.split_kinds = ("random", "fault_filtered") if self._lists else ("random",)
+        super().__init__(folder, **_tables(ids, [str(p.relative_to(folder)) for p in paths],
+                                           genres=[_NAME.fullmatch(i)["genre"] for i in ids]))
 
-    def _fixed_split(self, kind):
-        return _fault_filtered(self._lists, self.tracks.index)
+    def validate(self) -> tuple[dict, dict]:
+        """Look at every audio file; clips of a complete GTZAN that are not there count as missing.
 
-    def validate(self):
-        """As in `Dataset.validate`; clips of a complete GTZAN that are not there count as missing.
-
-        Where the files are the wav copies that mirdata indexes, their MD5 sums are compared with its index.
+        Returns
+        -------
+        missing, invalid : dict of clip id to str
+            As in `Dataset.validate`.
         """
         missing, invalid = super().validate()
         for genre in GENRES:
@@ -75,12 +96,10 @@ class Gtzan(Dataset):
                 clip_id = f"{genre}.{number:05d}"
                 if clip_id not in self.tracks.index:
                     missing[clip_id] = f"{self.folder}/{genre}/{clip_id}.*"
-        for clip_id, reason in _wrong_sums(self).items():
-            invalid.setdefault(clip_id, reason)
         return missing, invalid
 
 
-class GtzanSpectrograms(Dataset):
+class GtzanSpectrograms(_FaultFiltered):
     """Stored spectrograms of songs: an ``.npz`` with ``spec`` (n, n_bins, n_frames) uint8, ``name`` and ``genre``.
 
     Other arrays of length n become columns of `tracks`. There is no audio.
@@ -89,51 +108,62 @@ class GtzanSpectrograms(Dataset):
     ----------
     folder : str or Path
         Holds exactly one npz file, or is one.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or its arrays do not fit together.
     """
 
     name = "gtzan_spectrograms"
     description = "999 songs of GTZAN as stored log spectrograms (an .npz with spec, name, genre)"
-    licence = "unknown (commercial recordings)"
     where = "an .npz with the arrays spec, name and genre, made by you"
-    bibtex = _BIBTEX
     has_audio = False
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         folder = Path(folder)
-        found = [folder] if folder.suffix == ".npz" else sorted(folder.glob("*.npz"))
-        if len(found) != 1:
-            raise ValueError(f"{folder}: expected one .npz with spec, name and genre. Found {len(found)}.")
-        arrays = _read_npz(found[0])
+        paths = [folder] if folder.suffix == ".npz" else sorted(folder.glob("*.npz"))
+        if len(paths) != 1:
+            raise ValueError(f"{folder}: expected one .npz with spec, name and genre. Found {len(paths)}.")
+        arrays = _read_npz(paths[0])
         self.spectrograms = arrays.pop("spec")
         ids, genres = (arrays.pop(k).astype(str) for k in ("name", "genre"))
-        tables = _tables(list(ids), [found[0].name] * len(ids), genres=genres)
+        tables = _tables(list(ids), [paths[0].name] * len(ids), genres=genres)
         for column, values in arrays.items():
             tables["tracks"][column] = values
-        self._lists = _find_lists(found[0].parent)
-        super().__init__(found[0].parent, **tables)
-        self.split_kinds = ("random", "fault_filtered") if self._lists else ("random",)
+        super().__init__(paths[0].parent, **tables)
 
-    def _fixed_split(self, kind):
-        return _fault_filtered(self._lists, self.tracks.index)
+    def validate(self) -> tuple[dict, dict]:
+        """Look for spectrograms without any contrast, which are invalid; nothing can be missing.
 
-    def validate(self):
-        """Spectrograms without any contrast count as invalid; nothing can be missing."""
+        Returns
+        -------
+        missing, invalid : dict of clip id to str
+            As in `Dataset.validate`.
+        """
         flat = self.spectrograms.reshape(len(self), -1).std(axis=1) == 0
         return {}, {clip_id: "the spectrogram is constant" for clip_id in self.tracks.index[flat]}
 
-    def checksum(self, ids=None):
-        """Hash of names and spectrograms, str."""
-        import hashlib
+    def checksum(self, ids: Sequence | None = None) -> str:
+        """Hash of names and spectrograms.
 
-        return hashlib.sha256(self.spectrograms.tobytes() + "".join(self.tracks.index).encode()).hexdigest()
+        Parameters
+        ----------
+        ids : sequence of clip id or None
+            None: all clips.
+
+        Returns
+        -------
+        checksum : str
+        """
+        ids = self.tracks.index if ids is None else pd.Index(ids)
+        digest = hashlib.sha256("\n".join(ids).encode())
+        digest.update(np.ascontiguousarray(self.spectrograms[self.tracks.index.get_indexer(ids)]))
+        return digest.hexdigest()
 
 
 def _read_npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {k: file[k] for k in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, BadZipFile) as error:
-        raise ValueError(f"{path}: not an .npz file ({error}).") from None
+    arrays = files.read_npz(path, max_bytes=_MAX_BYTES)
     missing = {"spec", "name", "genre"} - set(arrays)
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(sorted(missing))}. It has {', '.join(sorted(arrays))}.")
@@ -150,9 +180,7 @@ def _read_npz(path):
     return {k: a for k, a in arrays.items() if k == "spec" or a.shape == (len(spec),)}
 
 
-def _tables(ids, paths, genres=None):
-    if genres is None:
-        genres = [_NAME.fullmatch(i)["genre"] for i in ids]
+def _tables(ids, paths, *, genres):
     index = pd.Index(ids, name="clip_id")
     tracks = pd.DataFrame({"artist": "", "album": "", "title": ids, "path": paths, "track": ids}, index=index)
     known = [g for g in GENRES if g in set(genres)] + sorted(set(genres) - set(GENRES))
@@ -161,38 +189,10 @@ def _tables(ids, paths, genres=None):
 
 
 def _find_lists(folder):
-    """The folder's fault-filtered lists, part -> file; beside the data, one folder up, or in a `gtzan` beside it."""
+    """The fault-filtered lists, subset -> file: in the folder, in the one above, or in a `gtzan` beside it."""
     for place in (folder, folder.parent, folder.parent / "gtzan"):
-        files = {p: place / f"fault_filtered_{n}.txt" for p, n in
+        lists = {subset: place / f"fault_filtered_{name}.txt" for subset, name in
                  (("train", "train"), ("validation", "valid"), ("test", "test"))}
-        if all(f.is_file() for f in files.values()):
-            return files
+        if all(file.is_file() for file in lists.values()):
+            return lists
     return {}
-
-
-def _fault_filtered(lists, index):
-    parts = {Path(line.strip()).stem: part for part, file in lists.items()
-             for line in file.read_text().splitlines() if line.strip()}
-    return index.to_series().map(parts).dropna().rename("split")
-
-
-def _wrong_sums(data):
-    """Wav files whose MD5 differs from mirdata's index, where mirdata brings the index along."""
-    import hashlib
-    import json
-
-    import mirdata
-
-    wav = data.tracks["path"].str.endswith(".wav")
-    if not wav.any():
-        return {}
-    index_path = Path(mirdata.initialize("gtzan_genre", data_home=str(data.folder)).index_path)
-    if not index_path.is_file():
-        return {}
-    index = json.loads(index_path.read_text())["tracks"]
-    wrong = {}
-    for clip_id in data.tracks.index[wav]:
-        expected = index.get(clip_id, {}).get("audio", (None, None))[1]
-        if expected and hashlib.md5(data.path(clip_id).read_bytes()).hexdigest() != expected:
-            wrong[clip_id] = f"{data.path(clip_id)}: differs from the file that mirdata indexes (MD5)."
-    return wrong

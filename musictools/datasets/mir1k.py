@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from musictools import audio
+from musictools import audio, files
 from musictools.datasets.base import Dataset
 
 __all__ = ["Mir1k"]
@@ -155,11 +155,10 @@ def _read_labels(path):
     """Vocal flags by clip."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file. It holds the labels of the clips beside it.")
-    with np.load(path) as file:
-        missing = {"clip", "length", "vocal"} - set(file.files)
-        if missing:
-            raise ValueError(f"{path}: lacks {', '.join(sorted(missing))}. It has {', '.join(file.files)}.")
-        names, lengths, vocal = (file[name] for name in ("clip", "length", "vocal"))
+    arrays = files.read_npz(path)
+    if missing := {"clip", "length", "vocal"} - set(arrays):
+        raise ValueError(f"{path}: lacks {', '.join(sorted(missing))}. It has {', '.join(arrays)}.")
+    names, lengths, vocal = (arrays[name] for name in ("clip", "length", "vocal"))
     if lengths.sum() != len(vocal) or len(names) != len(lengths):
         raise ValueError(f"{path}: {len(names)} clips of {lengths.sum()} labels do not fit {len(vocal)} labels.")
-    return dict(zip(names.astype(str), np.split(vocal > 0, np.cumsum(lengths)[:-1])))
+    return dict(zip(names.astype(str), np.split(vocal > 0, np.cumsum(lengths)[:-1]), strict=True))

@@ -194,7 +194,7 @@ def _tables(files):
     names = sorted(set().union(*tags.values()))
     column = {name: k for k, name in enumerate(names)}
     values = np.zeros((len(index), len(names)), dtype=bool)
-    for row, track_id in zip(values, index):
+    for row, track_id in zip(values, index, strict=True):
         row[[column[name] for name in tags[track_id]]] = True
     tags = pd.DataFrame(values, index=index, columns=pd.Index(names, dtype=object))
     tracks = pd.DataFrame([facts[i] for i in index], index=index, columns=["artist", "album", "path", "duration"])

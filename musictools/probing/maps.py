@@ -10,13 +10,12 @@ thesis. The network's input is served as one more layer with one map, `INPUT`.
 """
 
 import hashlib
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 
 from musictools import runs
+from musictools.files import atomic_folder
 
 __all__ = ["INPUT", "FeatureMaps", "blocks", "untrained"]
 
@@ -82,9 +81,9 @@ def untrained(listener, *, seed=0):
     """
     from musictools import models
 
-    name, outputs = listener.card["model"], len(listener.tags)
+    name, outputs = listener.card.model, len(listener.tags)
     count = {"n_classes" if name in models.names("genre") else "n_tags": outputs}
-    return models.build(name, **count, input_shape=tuple(listener.model.input_shape[1:]), width=listener.card["width"],
+    return models.build(name, **count, input_shape=tuple(listener.model.input_shape[1:]), width=listener.card.width,
                         seed=seed)
 
 
@@ -294,16 +293,14 @@ def _create(folder, shapes, attributes):
     """An empty store, complete or absent."""
     import zarr
 
-    n_clips, part = len(attributes["ids"]), folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    group = zarr.open_group(part, mode="w", attributes=attributes)
-    for name, (n_maps, height, width) in shapes.items():
-        cells = height * width
-        group.create_array(name, shape=(n_maps, n_clips, cells), chunks=(1, min(_ROWS, n_clips), cells),
-                           dtype="float32", fill_value=np.nan, compressors=None)
-    group.create_array("complete", shape=(-(-n_clips // _ROWS),), chunks=(1,), dtype="bool", fill_value=False)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(part, folder)
+    n_clips = len(attributes["ids"])
+    with atomic_folder(folder) as temporary:
+        group = zarr.open_group(temporary, mode="w", attributes=attributes)
+        for name, (n_maps, height, width) in shapes.items():
+            cells = height * width
+            group.create_array(name, shape=(n_maps, n_clips, cells), chunks=(1, min(_ROWS, n_clips), cells),
+                               dtype="float32", fill_value=np.nan, compressors=None)
+        group.create_array("complete", shape=(-(-n_clips // _ROWS),), chunks=(1,), dtype="bool", fill_value=False)
 
 
 def _is_convolution(call):

@@ -420,7 +420,7 @@ def test_bad_million_songs_are_refused_with_the_reason(tmp_path, case):
     ({"path_template": "{track_id"}, r"has unpaired braces"), ({"path_template": "}{track_id}"}, r"unpaired braces"),
     ({"path_template": "a.mp3"}, r"must hold \{track_id\}, or songs share a file"),
     ({"path_template": "{track_id[2]}.mp3"}, r"must hold \{track_id\}"),
-    ({"path_template": "../{track_id}.mp3"}, r"must be relative and stay in the data set's folder, without '\.\.'"),
+    ({"path_template": "../{track_id}.mp3"}, r"must be relative and stay in its folder, without '\.\.'"),
     ({"path_template": "a/../../{track_id}.mp3"}, r"must be relative and stay"),
     ({"path_template": "..\\{track_id}.mp3"}, r"must be relative and stay"),
     ({"path_template": "/{track_id}.mp3"}, r"must be relative and stay"),

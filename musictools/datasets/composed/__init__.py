@@ -10,6 +10,7 @@ It knows what no real data set knows: the complete tags of every clip, its instr
 
 from .annotating import CONCEPTS, annotate, tag_names, tag_stems, truth
 from .composing import Score, Stem, compose
+from .dataset import Composed
 from .genres import GENRES
 from .planning import ClipPlan, plan
 from .rendering import N_SAMPLES, SR, mix, stems
@@ -22,6 +23,7 @@ __all__ = [
     "SR",
     "VERSION",
     "ClipPlan",
+    "Composed",
     "Score",
     "Stem",
     "annotate",

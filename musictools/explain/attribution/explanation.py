@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from musictools.explain.attribution.conservation import Ledger
+from musictools.files import atomic, read_npz
 
 __all__ = ["Explanation"]
 
@@ -67,7 +68,7 @@ class Explanation:
         if self.ledger is not None:
             head |= {"layers": self.ledger.layers, "rules": self.ledger.rules}
             arrays["entries"] = self.ledger.entries
-        with path.open("wb") as file:
+        with atomic(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, head=np.array(json.dumps(head, default=int)), **arrays)
         return path
 
@@ -81,8 +82,7 @@ class Explanation:
             If the file holds no explanation.
         """
         try:
-            with np.load(path) as file:
-                arrays = {name: file[name] for name in file.files}
+            arrays = read_npz(path)
             head = json.loads(str(arrays["head"]))
             ledger = Ledger(head["layers"], head["rules"], arrays["entries"]) if "entries" in arrays else None
             neuron = np.array(head["neuron"]) if head["kind"] == "array" else head["neuron"]
