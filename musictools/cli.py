@@ -182,8 +182,8 @@ def _explain(arguments):
     found = system.ExplanationSystem(genre, tagger, mapping).explain(y, sr=sr, tags=arguments.tags, rule=rule,
                                                                      method=arguments.method)
     explained = clock()
-    about = {"file": song.name, "length": whole, "tagger": tagger.card.get("model"), "tagger_file": str(files[1]),
-             "genre_model": genre and genre.card.get("model"), "genre_file": genre and str(files[0])}
+    about = {"file": song.name, "length": whole, "tagger": tagger.card.model, "tagger_file": str(files[1]),
+             "genre_model": genre and genre.card.model, "genre_file": genre and str(files[0])}
     index = page.write(Path(arguments.out).expanduser(), found, title=song.stem, audio_format=arguments.audio,
                        more=about)
     part = "" if len(y) / sr == whole else f"the first {len(y) / sr:.0f} s of "
@@ -206,7 +206,7 @@ def _print_explanation(found):
 
 
 def _rule(arguments, tagger):
-    return arguments.rule or ("f1" if "f1" in tagger.card.get("thresholds", {}) else "half")
+    return arguments.rule or ("f1" if "f1" in tagger.card.thresholds else "half")
 
 
 def _model_file(name, *, notebook="03"):

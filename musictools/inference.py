@@ -1,20 +1,22 @@
-"""Trained models with their cards, ready for songs of any length: taggers and genre classifiers.
+"""Trained models with their cards, applied to songs of any length: taggers and genre classifiers."""
 
-A card (JSON beside the model, or in the folder ``cards`` beside the folder ``models``) says what the model needs:
-``tags`` or ``genres``, ``front_end``, ``length``, ``step`` and, of a tagger, by rule, ``thresholds``.
-"""
+from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
 
 from musictools import audio, evaluation
-from musictools.spectrograms import FrontEnd, ModelInput, frames
+from musictools.models.card import ModelCard
+from musictools.spectrograms import ModelInput, frames
 
-__all__ = ["GenreClassifier", "Listener", "Tagger", "Taggram"]
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["AudioModel", "GenreClassifier", "Tagger", "Taggram"]
 
 
 @dataclass(frozen=True)
@@ -51,80 +53,72 @@ class Taggram:
         return pd.Series(values, index=self.tags, name="score")
 
 
-class Listener:
-    """A model with its card, ready to hear songs; `Tagger` and `GenreClassifier` are the two kinds.
+class AudioModel:
+    """A trained model with its card, applied to waveforms; `Tagger` and `GenreClassifier` are the two kinds.
 
     Parameters
     ----------
     model : keras.Model
         Scores in (0, 1).
-    card : dict
-        tags or genres, front_end (JSON), length, step.
+    card : ModelCard
 
     Attributes
     ----------
     tags : list of str
-        What the outputs stand for, genres of a genre classifier.
+        Names of the outputs; of a genre classifier, the genres.
     front_end : FrontEnd
     length, step : int
-        Frames of one input, and from one to the next.
+        Frames of one segment, and from the start of one to the start of the next.
+
+    Raises
+    ------
+    ValueError
+        If model and card do not belong together, or the card has no front end.
     """
 
-    kind, task, names = "listener", None, "tags"  # in words, in cards, and the card's key of the outputs' names
+    kind, task = "audio model", None  # in words, and in cards
 
-    def __init__(self, model, card):
-        missing = {self.names, "front_end", "length", "step"} - set(card)
-        if missing:
-            raise ValueError(f"The card lacks {', '.join(sorted(missing))}; a {self.kind}'s card has them.")
-        self.model, self.card, self.tags = model, card, list(card[self.names])
-        if model.output_shape[-1] != len(self.tags):
-            raise ValueError(f"The card names {len(self.tags)} {self.names}, the model has {model.output_shape[-1]} "
-                             "outputs.")
-        if card["front_end"] is None:
+    def __init__(self, model: keras.Model, card: ModelCard):
+        if card.task != self.task:
+            raise ValueError(f"The model is no {self.kind}: its card says task={card.task!r}.")
+        if card.front_end is None:
             raise ValueError("The card's front_end is null: the model was trained on spectrograms that nobody here "
-                             "can make, it hears no songs.")
-        try:
-            self.front_end = FrontEnd.from_json(card["front_end"])
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"The card's front_end cannot be read ({error}).") from None
-        self.length, self.step = int(card["length"]), int(card["step"])
+                             "can compute, so it cannot be applied to songs.")
+        self.model, self.card, self.tags = model, card, list(card.outputs)
+        self.front_end, self.length, self.step = card.front_end, card.length, card.step
+        if model.output_shape[-1] != len(self.tags):
+            raise ValueError(f"The card names {len(self.tags)} outputs, the model has {model.output_shape[-1]}.")
         shape = ModelInput(self.front_end, self.length, self.step).shape
         if tuple(model.input_shape[1:]) != shape:
             raise ValueError(f"The card describes inputs of shape {shape}, the model takes {model.input_shape[1:]}.")
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | Path) -> Self:
         """Read a model and its card.
 
         Parameters
         ----------
         path : str or Path
-            The ``.keras`` file that notebook 02 (genres) or 03 (tags) wrote.
+            The ``.keras`` file that notebook 02 (genres) or 03 (tags) wrote; the card lies beside it, or in the folder
+            ``cards`` beside its folder.
 
         Returns
         -------
-        listener : of the class asked
+        model : AudioModel
+            Of the class asked.
 
         Raises
         ------
         ValueError
-            If there is no such file, no card, or it belongs to a model of another kind.
+            If there is no such model, it or its card is damaged or missing, or it is of another kind.
         """
         from musictools import models
 
-        path = Path(path)
-        places = [path.with_suffix(".json"), path.parent.parent / "cards" / f"{path.stem}.json"]
-        card = next((p for p in places if p.is_file()), None)
-        if path.is_file() and card is None:
-            raise ValueError(f"{path} has no card: neither {places[0]} nor {places[1]} is there.")
-        model = models.load(path)
+        card, model = ModelCard.read(path), models.load(path)
         try:
-            content = json.loads(card.read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{card}: no JSON ({error}).") from None
-        if content.get("task") != cls.task:
-            raise ValueError(f"{path} is no {cls.kind}: its card says task={content.get('task')!r}.")
-        return cls(model, content)
+            return cls(model, card)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     def inputs(self, y):
         """Cut a waveform into model inputs.
@@ -167,18 +161,30 @@ class Listener:
         return Taggram(scores, np.arange(len(scores)) * self.step * hop, self.length * hop, self.tags)
 
 
-class GenreClassifier(Listener):
-    """A genre classifier of the suite. Its inputs follow each other without gaps, whatever the card's step."""
+class GenreClassifier(AudioModel):
+    """A genre classifier. Its segments follow each other without gaps, whatever the card's step.
 
-    kind, task, names = "genre classifier", "genre", "genres"
+    Parameters
+    ----------
+    model : keras.Model
+    card : ModelCard
+    """
 
-    def __init__(self, model, card):
+    kind, task = "genre classifier", "genre"
+
+    def __init__(self, model: keras.Model, card: ModelCard):
         super().__init__(model, card)
         self.step = min(self.step, self.length)
 
 
-class Tagger(Listener):
-    """A tagger of the suite; its card may hold ``thresholds``: rule -> {tag: threshold}, where it has been tuned."""
+class Tagger(AudioModel):
+    """A tagger. Its card may hold thresholds, where they have been tuned.
+
+    Parameters
+    ----------
+    model : keras.Model
+    card : ModelCard
+    """
 
     kind, task = "tagger", "tags"
 
@@ -197,7 +203,7 @@ class Tagger(Listener):
         table : pd.DataFrame
             tag, score, threshold, predicted; those predicted first, then by score.
         """
-        known = self.card.get("thresholds", {})
+        known = self.card.thresholds
         if rule != "half" and rule not in known:
             raise ValueError(f"rule must be 'half'{''.join(f', {r!r}' for r in known if r != 'half')}. Got {rule!r}.")
         threshold = pd.Series(0.5, scores.index) if rule == "half" else pd.Series(known[rule])[scores.index]

@@ -1,10 +1,9 @@
 """A trained mapping with its card: sets of descriptors in, membership degrees out. Needs no scikit-learn."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
+
+from musictools.models.card import ModelCard
 
 __all__ = ["Mapping", "checked", "degrees"]
 
@@ -15,8 +14,8 @@ class Mapping:
     Parameters
     ----------
     model : keras.Model
-    card : dict
-        descriptors and genres, in the order of the network's inputs and outputs.
+    card : ModelCard
+        Its inputs are the descriptors, its outputs the genres, in the network's order.
 
     Attributes
     ----------
@@ -24,11 +23,10 @@ class Mapping:
     """
 
     def __init__(self, model, card):
-        missing = {"descriptors", "genres"} - set(card)
-        if missing:
-            raise ValueError(f"The card lacks {', '.join(sorted(missing))}; a mapping's card has them.")
+        if card.task != "mapping":
+            raise ValueError(f"The model is no mapping: its card says task={card.task!r}.")
         self.model, self.card = model, card
-        self.descriptors, self.genres = list(card["descriptors"]), list(card["genres"])
+        self.descriptors, self.genres = list(card.inputs), list(card.outputs)
         shape = model.input_shape[-1], model.output_shape[-1]
         if shape != (len(self.descriptors), len(self.genres)):
             raise ValueError(f"The card names {len(self.descriptors)} descriptors and {len(self.genres)} genres, the "
@@ -50,18 +48,15 @@ class Mapping:
         Raises
         ------
         ValueError
-            If there is no such model or no card of a mapping.
+            If there is no such model, it or its card is damaged or missing, or it is no mapping.
         """
         from musictools import models
 
-        path = Path(path)
-        model = models.load(path)
-        card = path.parent.parent / "cards" / f"{path.stem}.json"
-        content = json.loads(card.read_text()) if card.is_file() else {}
-        if content.get("task") != "mapping":
-            raise ValueError(f"{path} is no mapping: {card} "
-                             + (f"says task={content.get('task')!r}." if content else "is missing."))
-        return cls(model, content)
+        card, model = ModelCard.read(path), models.load(path)
+        try:
+            return cls(model, card)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     def membership(self, descriptors):
         """Degree to which sets of descriptors belong to every genre.

@@ -4,9 +4,11 @@ Every builder takes ``width``, a multiplier for the number of filters and units,
 train a narrow copy of the same network. ``width=1.0`` is the source's own network, parameter by parameter.
 """
 
+import zlib
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
+from zipfile import BadZipFile
 
 __all__ = ["build", "layer_table", "load", "names"]
 
@@ -75,7 +77,7 @@ def load(path):
     Raises
     ------
     ValueError
-        If there is no such file or it is no Keras model.
+        If there is no such file, or it is damaged or no Keras model.
     """
     path = Path(path)
     if not path.is_file():
@@ -88,8 +90,8 @@ def load(path):
         import_module(f"musictools.models.taggers.{family}")  # registers its layers with Keras
     try:
         return keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: no Keras model, or one with layers unknown here ({error}).") from error
+    except (ValueError, OSError, KeyError, TypeError, BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged, no Keras model, or has layers unknown here ({error}).") from error
 
 
 def layer_table(model, *, activations=False):

@@ -20,6 +20,7 @@ import numpy as np
 
 from musictools.inference import Tagger
 from musictools.models import taggers
+from musictools.models.card import ModelCard
 from musictools.spectrograms import FrontEnd
 
 __all__ = ["SECONDS", "TAGS", "Choi2018", "load"]
@@ -145,13 +146,14 @@ def _tagger(stacks, front_end, tags):
     if head[0].shape[1] != len(tags):
         raise ValueError(f"tags must name the {head[0].shape[1]} outputs of the network. Got {len(tags)} names.")
     length = -(-SECONDS * front_end.sr // front_end.hop_length)
-    model = taggers.build("compact_convnet", n_tags=len(tags), input_shape=(front_end.n_mels, length, 1),
-                          width=head[0].shape[0] / 32)  # fmt: skip
+    width = head[0].shape[0] / 32
+    model = taggers.build("compact_convnet", n_tags=len(tags), input_shape=(front_end.n_mels, length, 1), width=width)
     for number, (conv, norm) in enumerate(zip(stacks["Conv2D"], stacks["BatchNormalization"]), start=1):
         model.get_layer(f"conv{number}").set_weights(conv)
         model.get_layer(f"norm{number}").set_weights(norm)
     model.get_layer("logits").set_weights(head)
-    card = {"task": "tags", "tags": tags, "front_end": front_end.to_json(), "length": length, "step": length}
+    card = ModelCard(task="tags", model="compact_convnet", outputs=tags, front_end=front_end, length=length,
+                     step=length, width=width, provenance={"source": "choi2018"})
     return Choi2018(model, card)
 
 

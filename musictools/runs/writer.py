@@ -191,17 +191,26 @@ class Run:
         self._record(path)
 
     def card(self, name, card):
-        """Write what is to be known of a model (data, split, front end, scores) as ``cards/<name>.json``.
+        """Write what must be known of a model as ``cards/<name>.json``.
 
         Parameters
         ----------
         name : str
             The model's name.
-        card : dict
-            Plain values; NaN becomes null.
+        card : musictools.models.card.ModelCard
+            NaN in its provenance becomes null.
+
+        Raises
+        ------
+        TypeError
+            If `card` is anything else, such as a dict, whose fields nobody has checked.
         """
+        from pydantic import BaseModel  # this package lies below musictools.models and cannot import ModelCard
+
+        if not isinstance(card, BaseModel):
+            raise TypeError(f"card must be a musictools.models.card.ModelCard. Got {type(card).__name__}.")
         path = self.path("cards", name)
-        manifests.write_json(path, card)
+        manifests.write_json(path, card.model_dump())
         self._record(path)
 
     def model_path(self, name):
@@ -338,10 +347,6 @@ class Upstream:
     def model_path(self, name):
         """Return the path of one of its models."""
         return self.path("models", name)
-
-    def card(self, name):
-        """Return one of its models' cards, dict."""
-        return manifests.read_json(self.path("cards", name))
 
 
 def _checked(name):

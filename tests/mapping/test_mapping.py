@@ -1,7 +1,6 @@
 """From descriptors to genres: the network, Shapley values with known answers, honesty, and the real annotations."""
 
 import itertools
-import json
 import math
 
 import numpy as np
@@ -13,6 +12,7 @@ from musictools.datasets import splits
 from musictools.experiments import mapping as experiments
 from musictools.mapping import membership, network, shapley
 from musictools.models import mapping as builder
+from musictools.models.card import ModelCard
 from musictools.plots import mapping as figures
 
 GENRES = ["classic", "indian", "rock"]
@@ -78,7 +78,7 @@ class TestNetwork:
 class TestMapping:
     @pytest.fixture
     def mapping(self, trained):
-        card = {"task": "mapping", "descriptors": list(planted()[0].columns), "genres": GENRES}
+        card = ModelCard(task="mapping", model="mapping", inputs=planted()[0].columns, outputs=GENRES)
         return membership.Mapping(trained.model_, card)
 
     def test_one_set_a_table_and_scores_say_the_same(self, mapping):
@@ -109,22 +109,21 @@ class TestMapping:
         path = tmp_path / "models" / "mapping.keras"
         path.parent.mkdir()
         mapping.model.save(path)
-        with pytest.raises(ValueError, match=r"mapping\.json is missing"):
+        with pytest.raises(ValueError, match=r"has no card: neither .*mapping\.json"):
             membership.Mapping.load(path)
         card = tmp_path / "cards" / "mapping.json"
         card.parent.mkdir()
-        card.write_text(json.dumps(mapping.card))
+        card.write_text(mapping.card.model_dump_json())
         again = membership.Mapping.load(path)
         np.testing.assert_allclose(again.membership(["loud"]), mapping.membership(["loud"]), rtol=1e-6)
-        card.write_text(json.dumps(mapping.card | {"task": "genre"}))
+        card.write_text(ModelCard(task="genre", model="x", outputs=GENRES, front_end=None, length=1, step=1
+                                  ).model_dump_json())
         with pytest.raises(ValueError, match="says task='genre'"):
             membership.Mapping.load(path)
 
     def test_card_must_fit(self, trained):
-        with pytest.raises(ValueError, match="lacks genres"):
-            membership.Mapping(trained.model_, {"descriptors": ["violin"]})
         with pytest.raises(ValueError, match="2 descriptors and 3 genres, the model has 6 inputs"):
-            membership.Mapping(trained.model_, {"descriptors": ["a", "b"], "genres": GENRES})
+            membership.Mapping(trained.model_, ModelCard(task="mapping", model="m", inputs=["a", "b"], outputs=GENRES))
 
 
 def slow_shapley(worth, n):

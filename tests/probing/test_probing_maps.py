@@ -1,6 +1,7 @@
 """Feature maps on disk are the layers' outputs; masks of stems find the map that lights up with them."""
 
 import pickle
+from types import SimpleNamespace
 
 import keras
 import matplotlib.pyplot as plt
@@ -164,7 +165,8 @@ def test_waveform_networks_have_maps_of_one_row(tmp_path):
 
 def test_untrained_networks_are_the_same_network_with_other_weights():
     trained = models.build("ckn19", n_classes=3, width=0.03, input_shape=(32, 32, 1), seed=0)
-    listener = type("Listener", (), {"model": trained, "tags": list("abc"), "card": {"model": "ckn19", "width": 0.03}})
+    card = SimpleNamespace(model="ckn19", width=0.03)
+    listener = SimpleNamespace(model=trained, tags=list("abc"), card=card)
     fresh, again = untrained(listener, seed=4), untrained(listener, seed=4)
     assert [w.shape for w in fresh.weights] == [w.shape for w in trained.weights]
     assert not np.allclose(fresh.get_weights()[0], trained.get_weights()[0])
