@@ -38,8 +38,8 @@ class _Job:
         return self.folder / "notebooks" / f"{self.name}.ipynb"
 
     @property
-    def part(self):
-        return manifests.read_json(manifests.part_path(self.folder, self.name))
+    def record(self):
+        return manifests.read_json(manifests.record_path(self.folder, self.name))
 
 
 def rebuild(profile, *, only=None, force=False, parameters=None, notebooks_dir=None, params_dir=None, output_root=None):
@@ -170,9 +170,9 @@ def _attend(job, *, force, outcome):
     seconds = time.monotonic() - began
     if failure:
         return "failed", f"{failure} (see {job.executed})"
-    part = job.part | {"rebuild": {"inputs": inputs, "executed": manifests.file_digest(job.executed)}}
-    part |= {"seconds": round(seconds, 3), "parameters": job.parameters}
-    manifests.write_part(job.folder, job.name, part)
+    record = job.record | {"rebuild": {"inputs": inputs, "executed": manifests.file_digest(job.executed)}}
+    record |= {"seconds": round(seconds, 3), "parameters": job.parameters}
+    manifests.write_record(job.folder, job.name, record)
     return "done", f"{seconds:.1f} s ({reason})"
 
 
@@ -193,20 +193,20 @@ def _inputs(job):
 
 def changed(job, inputs):
     """Say why a notebook must run, in a few words; empty when nothing changed since it finished."""
-    part = job.part
-    if not part or "rebuild" not in part:
-        return "not finished before" if part or job.executed.exists() else "first run"
+    record = job.record
+    if not record or "rebuild" not in record:
+        return "not finished before" if record or job.executed.exists() else "first run"
     for name, value in inputs.items():
-        if part["rebuild"]["inputs"].get(name) != value:
+        if record["rebuild"]["inputs"].get(name) != value:
             return f"{name} changed"
-    for name, data in part["data"].items():
+    for name, data in record["data"].items():
         if data["path"] and manifests.folder_stamp(data["path"]) != data["stamp"]:
             return f"data set {name} changed"
-    for name, seen in part["upstream"].items():
-        other = manifests.read_json(manifests.part_path(job.folder, name)) or {}
+    for name, seen in record["upstream"].items():
+        other = manifests.read_json(manifests.record_path(job.folder, name)) or {}
         if not other.get("finished") or manifests.digest(other["outputs"]) != seen:
             return f"results of {name} changed"
-    outputs = part["outputs"] | {f"notebooks/{job.name}.ipynb": part["rebuild"]["executed"]}
+    outputs = record["outputs"] | {f"notebooks/{job.name}.ipynb": record["rebuild"]["executed"]}
     for name, known in outputs.items():
         path = job.folder / name
         if not path.is_file() or manifests.file_digest(path) != known:
@@ -219,7 +219,7 @@ def _execute(job):
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    manifests.part_path(job.folder, job.name).unlink(missing_ok=True)
+    manifests.record_path(job.folder, job.name).unlink(missing_ok=True)
     job.executed.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
@@ -238,15 +238,15 @@ def _execute(job):
         return f"cell {_cell_number(job.executed)}: the kernel died (out of memory?)"
     except Exception as error:  # whatever one notebook does to its kernel, the others go on
         return f"{type(error).__name__}: {_short(error)}"
-    if job.part is None:
-        manifests.write_part(job.folder, job.name, _bare_part(job))
-    return "" if job.part["finished"] else "it ended without run.finish()"
+    if job.record is None:
+        manifests.write_record(job.folder, job.name, _bare_record(job))
+    return "" if job.record["finished"] else "it ended without run.finish()"
 
 
-def _bare_part(job):
-    """Return the manifest part of a notebook that keeps no results."""
-    part = {"notebook": job.name, "finished": True, "seconds": 0, "parameters": job.parameters}
-    return part | {"data": {}, "upstream": {}, "outputs": {}, "said": [], "versions": manifests.versions()}
+def _bare_record(job):
+    """Return the manifest record of a notebook that keeps no results."""
+    record = {"notebook": job.name, "finished": True, "seconds": 0, "parameters": job.parameters}
+    return record | {"data": {}, "upstream": {}, "outputs": {}, "said": [], "versions": manifests.versions()}
 
 
 def _cell_number(executed):

@@ -1,4 +1,4 @@
-"""Hashes, JSON that any reader takes, and the manifest: one part a notebook, merged into ``manifest.json``."""
+"""Hashes, JSON that any reader takes, and the manifest: one record a notebook, merged into ``manifest.json``."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from .paths import root
 
 PACKAGE = Path(__file__).resolve().parents[1]
 VERSIONED = ("musictools", "tensorflow", "keras", "numpy", "scipy", "pandas", "librosa", "scikit-learn", "matplotlib")
-_SOURCES = {".py", ".csv", ".yaml", ".json", ".txt", ".js", ".css", ".html"}
+_SOURCES = {".py", ".csv", ".yaml", ".json", ".txt", ".js", ".css", ".html", ".jinja"}
 
 
 def plain(value):
@@ -130,18 +130,18 @@ def commit():
         return None
 
 
-def part_path(folder, notebook):
-    """Return where the manifest part of `notebook` lies."""
+def record_path(folder, notebook):
+    """Return where the manifest record of `notebook` lies."""
     return Path(folder) / "manifests" / f"{notebook}.json"
 
 
-def read_parts(folder):
-    """Return the manifest parts in an output folder, by notebook, in the order of their names."""
-    parts = {path.stem: read_json(path) for path in sorted((Path(folder) / "manifests").glob("[!.]*.json"))}
-    return {name: part for name, part in parts.items() if isinstance(part, dict)}
+def read_records(folder):
+    """Return the manifest records in an output folder, by notebook, in the order of their names."""
+    records = {path.stem: read_json(path) for path in sorted((Path(folder) / "manifests").glob("[!.]*.json"))}
+    return {name: record for name, record in records.items() if isinstance(record, dict)}
 
 
-def write_part(folder, notebook, part):
-    """Write one notebook's part and merge all of them into ``manifest.json``."""
-    write_json(part_path(folder, notebook), part)
-    write_json(Path(folder) / "manifest.json", {"profile": Path(folder).name, "notebooks": read_parts(folder)})
+def write_record(folder, notebook, record):
+    """Write one notebook's record and merge all of them into ``manifest.json``."""
+    write_json(record_path(folder, notebook), record)
+    write_json(Path(folder) / "manifest.json", {"profile": Path(folder).name, "notebooks": read_records(folder)})

@@ -35,8 +35,8 @@ def index(output_dir, *, notebooks_dir=None):
 
     rows = []
     for path in sorted((notebooks_dir or root() / "notebooks").glob("*.ipynb")):
-        part = manifests.read_json(manifests.part_path(output_dir, path.stem)) or {}
-        seconds = part.get("seconds") if part.get("finished") else None
+        record = manifests.read_json(manifests.record_path(output_dir, path.stem)) or {}
+        seconds = record.get("seconds") if record.get("finished") else None
         rows.append({"notebook": path.stem, **describe(path), "last_run": seconds})
     return pd.DataFrame(rows).astype({"last_run": float})
 

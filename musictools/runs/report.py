@@ -3,13 +3,19 @@
 ``report/index.html`` links to the executed notebooks as HTML. Nothing is loaded from the network.
 """
 
-import html
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from musictools import html
 from musictools.files import atomic
 
 from . import manifests
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["compare", "write"]
 
 SOURCES = {
     "rotheneder2023": ("Rotheneder 2023, master's thesis", "MagnaTagATune"),
@@ -20,30 +26,9 @@ SOURCES = {
     "tagger_slides": ("Evaluation of taggers, slides", "MagnaTagATune, MTG-Jamendo and others"),
 }
 _ROWS = 200
-_SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)
-_STYLE = """
-body { font: 16px/1.5 "DejaVu Sans", Verdana, sans-serif; color: #222;
-       max-width: 76rem; margin: 2rem auto; padding: 0 1rem }
-h1, h2, h3 { line-height: 1.2 }
-h2 { margin-top: 3rem; border-bottom: 2px solid #357 }
-h3 { margin-top: 2.5rem }
-a { color: #1a5a96 }
-table { border-collapse: collapse; font-size: 14px }
-th, td { border: 1px solid #ccd; padding: .25rem .6rem; vertical-align: top; text-align: left }
-th { background: #eef2f6 }
-td.n { text-align: right; font-variant-numeric: tabular-nums }
-td.published { background: #fbf7ea }
-td.difference { color: #666 }
-img { max-width: 100%; border: 1px solid #dde }
-figure { margin: 1rem 0 }
-.note, figcaption { color: #555; font-size: 14px }
-.failed { color: #a40000; font-weight: bold }
-.wide { overflow-x: auto }
-.sides { display: flex; gap: 2rem; flex-wrap: wrap }
-"""
 
 
-def write(folder, *, outcome=None, published_dir=None):
+def write(folder: str | Path, *, outcome: dict | None = None, published_dir: str | Path | None = None) -> Path:
     """Write the report of an output folder.
 
     Parameters
@@ -60,33 +45,21 @@ def write(folder, *, outcome=None, published_dir=None):
     index : Path
         ``report/index.html``.
     """
-    folder = Path(folder)
+    folder, outcome = Path(folder), outcome or {}
     published_dir = Path(published_dir or manifests.PACKAGE / "published")
-    parts = manifests.read_parts(folder)
-    outcome = outcome or {}
-    pages = {name: _export(folder, name) for name in sorted({*parts, *outcome})}
-    tables = {
-        Path(output).stem: name
-        for name, part in parts.items()
-        for output in part["outputs"]
-        if _is_table(folder, output)
-    }
     published = {path.stem: path for path in sorted(published_dir.glob("*.csv"))}
-    body = [
-        f"<h1>musictools, profile {_text(folder.name)}</h1>",
-        "<h2 id='tables'>Tables</h2>",
-        _table_index(tables, published),
-        "<h2 id='notebooks'>Notebooks</h2>",
-        *(_notebook(folder, name, parts.get(name), page, outcome.get(name)) for name, page in pages.items()),
-        "<h2>Every table</h2>",
-        *(_table(folder, table, tables[table], parts, published.get(table)) for table in sorted(tables)),
-    ]
-    index = folder / "report" / "index.html"
-    _write_page(index, f"musictools: {folder.name}", "\n".join(body))
-    return index
+    records = manifests.read_records(folder)
+    writers = {Path(output).stem: name for name, record in records.items() for output in record["outputs"]
+               if output.startswith("tables/") and output.endswith(".csv") and (folder / output).is_file()}
+    notebooks = [_notebook(folder, name, records.get(name), outcome.get(name)) for name in sorted({*records, *outcome})]
+    tables = [_table(folder, name, writers[name], records[writers[name]], published.get(name))
+              for name in sorted(writers)]
+    waiting = [_title(name) for name in published if name not in writers]
+    return html.write(folder / "report" / "index.html", "report.html.jinja", title=f"musictools: {folder.name}",
+                      profile=folder.name, notebooks=notebooks, tables=tables, waiting=waiting)
 
 
-def compare(published, rebuilt):
+def compare(published: "pd.DataFrame", rebuilt: "pd.DataFrame") -> "pd.DataFrame | None":
     """Lay a published table and its rebuilt counterpart side by side.
 
     Rows are matched by the shared columns that hold no numbers, by the first of them where that matches more rows, and
@@ -102,6 +75,12 @@ def compare(published, rebuilt):
     table : pd.DataFrame or None
         Columns (name, ``"published" | "rebuilt" | "difference"``), and (name, ``""``) for the keys; None when no number
         or no row is shared.
+
+    Examples
+    --------
+    >>> published = pd.DataFrame({"model": ["ckn19"], "accuracy": [0.773]})
+    >>> compare(published, pd.DataFrame({"model": ["ckn19"], "accuracy": [0.75]})).round(3).values.tolist()
+    [['ckn19', 0.773, 0.75, -0.023]]
     """
     import pandas as pd
 
@@ -144,108 +123,52 @@ def _is_number(column):
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
-def _is_table(folder, output):
-    return output.startswith("tables/") and output.endswith(".csv") and (folder / output).is_file()
+def _notebook(folder, name, record, outcome):
+    """What the report says about a notebook."""
+    failed = outcome is not None and outcome[0] in ("failed", "not run")
+    section = {"name": name, "page": _export(folder, name), "failure": ": ".join(outcome) if failed else "",
+               "facts": "", "said": [], "outputs": []}
+    if record:
+        facts = [_data(record), f"{record['seconds']:.0f} s", record.get("device"), f"files: {len(record['outputs'])}"]
+        section |= {"facts": " · ".join(filter(None, facts)), "said": list(map(html.markdown, record["said"])),
+                    "outputs": [output.split("/", 1) for output in record["outputs"] if (folder / output).is_file()]}
+    return section
 
 
-def _table_index(tables, published):
-    """Return the list of all tables, those with a published counterpart first."""
-    beside = [name for name in sorted(tables) if name in published]
-    alone = [name for name in sorted(tables) if name not in published]
-    waiting = [name for name in published if name not in tables]
-    blocks = []
-    for title, names in (("Published beside rebuilt", beside), ("Rebuilt only", alone)):
-        links = "".join(f"<li><a href='#{_text(name)}'>{_text(_title(name))}</a></li>" for name in names)
-        blocks.append(f"<h3>{title}</h3><ul>{links or '<li>none</li>'}</ul>")
-    if waiting:
-        blocks.append(f"<p class='note'>Published, not rebuilt here: {_text(', '.join(map(_title, waiting)))}.</p>")
-    return "\n".join(blocks)
-
-
-def _notebook(folder, name, part, page, outcome):
-    """Return a notebook's section: link, data, what was said, figures, sounds."""
-    title = f"<a href='{page.relative_to(folder / 'report')}'>{_text(name)}</a>" if page else _text(name)
-    lines = [f"<h3>{title}</h3>"]
-    if outcome and outcome[0] in ("failed", "not run"):
-        lines.append(f"<p class='failed'>{_text(outcome[0])}: {_text(outcome[1])}</p>")
-    if part:
-        facts = [_data(part), f"{part['seconds']:.0f} s", part.get("device"), f"files: {len(part['outputs'])}"]
-        lines.append(f"<p class='note'>{_text(' · '.join(filter(None, facts)))}</p>")
-        lines += [_markdown(sentence) for sentence in part["said"]]
-        lines += [_media(output) for output in part["outputs"] if (folder / output).is_file()]
-    return "\n".join(lines)
-
-
-def _media(output):
-    kind, name = output.split("/", 1)
-    if kind == "figures":
-        return f"<figure><img src='../{output}' alt='{name}' loading='lazy'><figcaption>{name}</figcaption></figure>"
-    if kind == "audio":
-        return (
-            f"<figure><audio controls preload='none' src='../{output}'></audio><figcaption>{name}</figcaption></figure>"
-        )
-    if kind == "files" and name.endswith(".html"):
-        return f"<p>A page of its own: <a href='../{output}'>{name}</a></p>"
-    return ""
-
-
-def _table(folder, name, notebook, parts, published):
-    """Return a table's section."""
+def _table(folder, name, notebook, record, published):
+    """What the report says about a table: its origin, and its cells or those of the comparison."""
     import pandas as pd
 
     rebuilt = pd.read_csv(folder / "tables" / f"{name}.csv")
-    source, data = SOURCES.get(_source(name), (_source(name), "the source's data"))
-    link = f"<a href='../tables/{name}.csv'>{name}.csv</a>, <a href='notebooks/{notebook}.html'>{notebook}</a>"
-    lines = [f"<h3 id='{name}'>{_text(_title(name))}</h3>"]
-    if published is None:
-        lines += [f"<p class='note'>{_text(_data(parts[notebook]))} ({link})</p>", _frame(rebuilt)]
-        return "\n".join(lines)
-    lines.append(
-        f"<p class='note'><b>Published:</b> {_text(source)}; its experiments use {_text(data)}. "
-        f"<b>Rebuilt:</b> {_text(_data(parts[notebook]))}, profile {_text(folder.name)} ({link}).</p>"
-    )
-    original = pd.read_csv(published)
-    both = compare(original, rebuilt)
-    if both is not None:
-        lines.append(_frame(both))
-    else:
-        lines.append(
-            f"<div class='sides'><div><h4>Published</h4>{_frame(original)}</div>"
-            f"<div><h4>Rebuilt</h4>{_frame(rebuilt)}</div></div>"
-        )
-    return "\n".join(lines)
+    original = None if published is None else pd.read_csv(published)
+    both = None if original is None else compare(original, rebuilt)
+    source, source_data = SOURCES.get(_source(name), (_source(name), "the source's data"))
+    return {"name": name, "title": _title(name), "notebook": notebook, "data": _data(record), "source": source,
+            "source_data": source_data, "rebuilt": _grid(rebuilt), "published": _grid(original), "both": _grid(both)}
 
 
-def _frame(table):
-    """Return a DataFrame as an HTML table; names in two levels make a two-level head."""
+def _grid(table):
+    """Cells of a DataFrame as text with their CSS classes; names in two levels make a head of two rows."""
+    if table is None:
+        return None
+    groups, names, sides = [], list(table.columns), [""] * table.shape[1]
     if table.columns.nlevels == 2:
-        groups = [name for name, _ in table.columns]
-        spans = [(name, groups.count(name)) for name in dict.fromkeys(groups)]
-        top = "".join(f"<th colspan='{span}'>{_text(name)}</th>" for name, span in spans)
-        head = f"<tr>{top}</tr><tr>{''.join(f'<th>{_text(side)}</th>' for _, side in table.columns)}</tr>"
-        classes = [side for _, side in table.columns]
-    else:
-        head = f"<tr>{''.join(f'<th>{_text(name)}</th>' for name in table.columns)}</tr>"
-        classes = [""] * len(table.columns)
-    numeric = [_is_number(table.iloc[:, number]) for number in range(table.shape[1])]
-    rows = []
-    for values in table.head(_ROWS).itertuples(index=False, name=None):
-        cells = zip(values, classes, numeric, strict=True)
-        rows.append("".join(f"<td class='{kind}{' n' * n}'>{_value(value, kind)}</td>" for value, kind, n in cells))
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    more = f"<p class='note'>The first {_ROWS} of {len(table)} rows.</p>" if len(table) > _ROWS else ""
-    return f"<div class='wide'><table><thead>{head}</thead><tbody>{body}</tbody></table></div>{more}"
+        above = [name for name, _ in table.columns]
+        groups = [(name, above.count(name)) for name in dict.fromkeys(above)]
+        names = sides = [side for _, side in table.columns]
+    classes = [f"{side} {'n' * _is_number(table.iloc[:, k])}".strip() for k, side in enumerate(sides)]
+    rows = [[(kind, _cell(value, side)) for value, kind, side in zip(values, classes, sides, strict=True)]
+            for values in table.head(_ROWS).itertuples(index=False, name=None)]
+    return {"groups": groups, "columns": names, "rows": rows, "length": len(table)}
 
 
-def _value(value, kind):
+def _cell(value: Any, side: str) -> str:
+    sign = "+" if side == "difference" else ""
     if value is None or value != value:
         return ""
     if isinstance(value, float):
-        sign = "+" if kind == "difference" else ""
-        return f"{value:{sign},.0f}" if value == int(value) and abs(value) >= 1 else f"{value:{sign}.4g}"
-    if isinstance(value, int):
-        return f"{value:+,}" if kind == "difference" else f"{value}"
-    return _text(value)
+        return f"{value:{sign},.0f}" if value.is_integer() and value else f"{value:{sign}.4g}"
+    return f"{value:+,}" if sign and isinstance(value, int) else str(value)
 
 
 def _source(name):
@@ -264,42 +187,19 @@ def _title(name):
     return f"{_source(name)} {where}" + (f": {words}" if words else "")
 
 
-def _data(part):
+def _data(record):
     """Say in words what data a notebook's results stand for."""
-    names = list(part["data"]) or [name for name in [part["parameters"].get("dataset")] if name]
+    names = list(record["data"]) or [name for name in [record["parameters"].get("dataset")] if name]
     return f"data: {', '.join(names)}" if names else "no data set recorded"
 
 
 def _export(folder, name):
-    """Write an executed notebook as HTML and return the page, or None when there is no executed notebook."""
-    from nbconvert import HTMLExporter
-
+    """Write an executed notebook as a page beside the report; say whether there is one."""
     source = folder / "notebooks" / f"{name}.ipynb"
     if not source.is_file():
-        return None
+        return False
     page = folder / "report" / "notebooks" / f"{name}.html"
-    if page.is_file() and page.stat().st_mtime_ns > source.stat().st_mtime_ns:
-        return page
-    text, _ = HTMLExporter(template_name="lab", embed_images=True).from_filename(str(source))
-    with atomic(page) as temporary:
-        temporary.write_text(_SCRIPT.sub("", text), encoding="utf-8")
-    return page
-
-
-def _markdown(text):
-    from nbconvert.filters.markdown_mistune import markdown2html_mistune
-
-    return markdown2html_mistune(text)
-
-
-def _text(value):
-    return html.escape(str(value))
-
-
-def _write_page(path, title, body):
-    page = (
-        f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{_text(title)}</title>"
-        f"<style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
-    )
-    with atomic(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    if not (page.is_file() and page.stat().st_mtime_ns > source.stat().st_mtime_ns):
+        with atomic(page) as temporary:
+            temporary.write_text(html.notebook(source), encoding="utf-8")
+    return True

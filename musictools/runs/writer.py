@@ -267,14 +267,14 @@ class Run:
         FileNotFoundError
             If that notebook has no finished results here.
         """
-        part = manifests.read_json(manifests.part_path(self.output_dir, notebook))
-        if not part or not part.get("finished"):
+        record = manifests.read_json(manifests.record_path(self.output_dir, notebook))
+        if not record or not record.get("finished"):
             raise FileNotFoundError(
                 f"{notebook} has no finished results in {self.output_dir}. Run it first: "
                 f"musictools rebuild --profile {self.output_dir.name} --only {notebook.split('_')[0]}"
             )
-        self._upstream[notebook] = manifests.digest(part["outputs"])
-        return Upstream(self.output_dir, notebook, part)
+        self._upstream[notebook] = manifests.digest(record["outputs"])
+        return Upstream(self.output_dir, notebook, record)
 
     @property
     def scratch(self):
@@ -284,7 +284,7 @@ class Run:
         return folder
 
     def finish(self):
-        """Hash every output, write this notebook's part of the manifest, remove the scratch folder; call it last.
+        """Hash every output, write this notebook's record, remove the scratch folder; call it last.
 
         Raises
         ------
@@ -303,7 +303,7 @@ class Run:
         self._outputs[path.relative_to(self.output_dir).as_posix()] = manifests.file_digest(path)
 
     def _write(self, *, finished):
-        part = {
+        record = {
             "notebook": self.notebook,
             "finished": finished,
             "seconds": round(time.monotonic() - self._began, 3),
@@ -314,21 +314,21 @@ class Run:
             "said": self._said,
         }
         if finished:
-            part |= {
+            record |= {
                 "versions": manifests.versions(),
                 "package": manifests.package_digest(),
                 "commit": manifests.commit(),
                 "device": manifests.device(),
             }
-        manifests.write_part(self.output_dir, self.notebook, part)
+        manifests.write_record(self.output_dir, self.notebook, record)
 
 
 class Upstream:
     """The finished results of an earlier notebook; made by :meth:`Run.upstream`."""
 
-    def __init__(self, output_dir, notebook, part):
-        self.output_dir, self.notebook, self.parameters = output_dir, notebook, part["parameters"]
-        self._outputs = part["outputs"]
+    def __init__(self, output_dir, notebook, record):
+        self.output_dir, self.notebook, self.parameters = output_dir, notebook, record["parameters"]
+        self._outputs = record["outputs"]
 
     def path(self, kind, name):
         """Return the path of one of its outputs; FileNotFoundError lists what there is."""

@@ -16,7 +16,7 @@ import yaml
 
 from musictools import runs
 from musictools.runs import execution as suite
-from musictools.runs import manifests, report
+from musictools.runs import manifests
 
 START = "from musictools import runs\nrun = runs.start(output_dir, notebook={name!r})"
 PUBLISHED = "rotheneder2023_3_4_genre_performance"
@@ -123,7 +123,7 @@ def done(undisturbed, tmp_path):
 def test_what_a_rebuild_leaves(undisturbed):
     manifest = json.loads((undisturbed.output / "manifest.json").read_text())
     first, second, third = manifest["notebooks"].values()
-    assert [part["finished"] for part in (first, second, third)] == [True] * 3
+    assert [record["finished"] for record in (first, second, third)] == [True] * 3
     assert first["parameters"]["n"] == 3
     assert list(second["upstream"]) == ["01_first"]
     assert third["outputs"] == {}
@@ -192,14 +192,14 @@ def test_every_changed_result_is_noticed(done):
 def test_changed_data_and_upstream_results_are_noticed(done, tmp_path):
     data = tmp_path / "songs"
     data.mkdir()
-    part = manifests.read_parts(done.output)["01_first"]
-    part["data"] = {"folder": {"checksum": "", "path": str(data), "stamp": manifests.folder_stamp(data)}}
-    manifests.write_part(done.output, "01_first", part)
+    record = manifests.read_records(done.output)["01_first"]
+    record["data"] = {"folder": {"checksum": "", "path": str(data), "stamp": manifests.folder_stamp(data)}}
+    manifests.write_record(done.output, "01_first", record)
     assert done.reasons()["01"] == ""
     (data / "new.mp3").touch()
     assert done.reasons()["01"] == "data set folder changed"
-    part["outputs"] |= {"tables/more.csv": "0"}
-    manifests.write_part(done.output, "01_first", part)
+    record["outputs"] |= {"tables/more.csv": "0"}
+    manifests.write_record(done.output, "01_first", record)
     assert done.reasons()["02"] == "results of 01_first changed"
 
 
@@ -341,48 +341,3 @@ def test_a_notebook_belongs_to_a_profile_by_its_file(tmp_path):
     for path in (made.folder / "params" / "demo").iterdir():
         path.unlink()
     refused(made, "holds no <notebook>.yaml")
-
-
-# --- report ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_report_lays_published_beside_rebuilt(done, tmp_path):
-    published = tmp_path / "published"
-    published.mkdir()
-    (published / f"{PUBLISHED}.csv").write_text(
-        "model,data,accuracy\nckn19,balanced,0.773\nckn19,semi_balanced,0.798\n"
-    )
-    (published / "rotheneder2023_9_9_later.csv").write_text("a\n1\n")
-    page = report.write(done.output, published_dir=published).read_text()
-    assert f"<a href='#{PUBLISHED}'>rotheneder2023 3.4: genre performance</a>" in page
-    assert f"<h3 id='{PUBLISHED}'>" in page
-    row = page.split("<td class=''>ckn19</td>")[1].split("</tr>")[0]
-    assert [cell.split("<")[0] for cell in row.split(">") if cell[:1] in set("+-0123456789")] == [
-        "0.773", "0.3", "-0.473",
-    ]  # fmt: skip
-    assert "its experiments use MagnaTagATune" in page
-    assert "rotheneder2023 9.9: later" in page
-    assert "<strong>accuracy</strong> is 0.3" in page
-    assert "<a href='notebooks/01_first.html'>" in page
-
-
-@pytest.mark.parametrize(("name", "title"), [
-    ("rotheneder2023_5_19_affiliation", "rotheneder2023 5.19: affiliation"),
-    ("rotheneder2023_a_3_cross_validation_layer_3", "rotheneder2023 A.3: cross validation layer 3"),
-    ("choi2018_7_a_effective_kernel_sizes", "choi2018 7-A: effective kernel sizes"),
-    ("rotheneder2023_section_3_5_accuracy_callbacks", "rotheneder2023 section 3.5: accuracy callbacks"),
-    ("tagger_slides_1_mtat", "tagger_slides 1: mtat"), ("a_table", "a table"),
-])
-def test_tables_are_called_as_their_sources_call_them(name, title):
-    assert report._title(name) == title
-
-
-def test_the_report_loads_nothing_from_the_network(undisturbed):
-    pages = list((undisturbed.output / "report").rglob("*.html"))
-    assert len(pages) == 4
-    for page in pages:
-        text = page.read_text()
-        assert "<script" not in text
-        assert 'src="http' not in text
-        assert "@import" not in text
-        assert 'rel="stylesheet" href="http' not in text

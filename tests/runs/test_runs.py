@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from musictools import files, runs
-from musictools.runs import manifests, report, settings
+from musictools.runs import manifests, settings
 
 PARAMETERS = """
 epochs = 3            # one comment each
@@ -256,15 +256,15 @@ def test_the_manifest_tells_what_was_done(run, tmp_path):
     run.path("files", "notes.txt").write_text("hi")
     run.finish()
     manifest = json.loads((run.output_dir / "manifest.json").read_text())
-    part = manifest["notebooks"]["02_train"]
+    record = manifest["notebooks"]["02_train"]
     assert manifest["profile"] == "demo"
-    assert part["finished"]
-    assert part["parameters"] == {"epochs": 3, "rate": None}
-    assert part["said"] == ["Half of them."]
-    assert part["data"]["composed"]["checksum"] == "abc"
-    assert part["versions"]["numpy"] == np.__version__
-    assert "CPU" in part["device"] or part["device"]
-    assert part["outputs"] == {
+    assert record["finished"]
+    assert record["parameters"] == {"epochs": 3, "rate": None}
+    assert record["said"] == ["Half of them."]
+    assert record["data"]["composed"]["checksum"] == "abc"
+    assert record["versions"]["numpy"] == np.__version__
+    assert "CPU" in record["device"] or record["device"]
+    assert record["outputs"] == {
         name: manifests.file_digest(run.output_dir / name) for name in ("tables/choi2018_1_x.csv", "files/notes.txt")
     }
     assert (run.output_dir / "tables/choi2018_1_x.csv").read_bytes() == b"model,accuracy\na,0.5\nb,\n"
@@ -401,48 +401,3 @@ def test_folder_stamps_notice_every_change_but_stores(tmp_path):
     (tmp_path / "b.csv").touch()
     assert manifests.folder_stamp(tmp_path) != before
     assert manifests.folder_stamp(tmp_path / "none") is None
-
-
-# --- report ---------------------------------------------------------------------------------------------------------
-
-
-def test_tables_are_compared_row_by_row():
-    published = pd.DataFrame({"model": ["a", "b", "b"], "accuracy": [0.773, 0.8, 0.9], "year": [2019, 2020, 2021]})
-    rebuilt = pd.DataFrame({"model": ["b", "a", "c"], "accuracy": [0.7, 0.75, 0.1], "spread": [0.1, 0.2, 0.3]})
-    both = report.compare(published, rebuilt).set_index([("model", "")])
-    assert both["accuracy", "published"].tolist()[:3] == [0.773, 0.8, 0.9]
-    assert both["accuracy", "rebuilt"].fillna(-1).tolist() == [0.75, 0.7, -1, 0.1]
-    assert both["accuracy", "difference"].round(3).fillna(-1).tolist() == [-0.023, -0.1, -1, -1]
-    assert both["spread", "rebuilt"].tolist()[0] == 0.2
-
-
-def test_repeated_rows_are_compared_in_their_order():
-    published = pd.DataFrame({"layer": ["conv", "pool", "conv"], "parameters": [640, 0, 1280]})
-    rebuilt = pd.DataFrame({"layer": ["conv", "pool", "conv"], "parameters": [640, 0, 1281]})
-    both = report.compare(published, rebuilt)
-    assert both["parameters", "difference"].tolist() == [0, 0, 1]
-
-
-def test_remarks_do_not_keep_rows_apart_and_no_column_is_lost():
-    published = pd.DataFrame(
-        {"model": ["a", "b"], "remark": ["best", ""], "recall": [0.1, 0.2], "accuracy": [0.5, 0.6]}
-    )
-    rebuilt = pd.DataFrame({"model": ["a", "b"], "remark": ["worst", "so"], "accuracy": [0.5, 0.5], "seeds": [3, 3]})
-    both = report.compare(published, rebuilt)
-    assert list(both.columns) == [
-        ("model", ""),
-        ("remark", "published"),
-        ("remark", "rebuilt"),
-        ("recall", "published"),
-        ("accuracy", "published"),
-        ("accuracy", "rebuilt"),
-        ("accuracy", "difference"),
-        ("seeds", "rebuilt"),
-    ]
-    assert both["remark", "rebuilt"].tolist() == ["worst", "so"]
-
-
-def test_tables_without_a_common_row_are_not_compared():
-    published = pd.DataFrame({"model": ["a"], "accuracy": [1.0]})
-    assert report.compare(published, pd.DataFrame({"model": ["z"], "accuracy": [1.0]})) is None
-    assert report.compare(published, pd.DataFrame({"other": [1]})) is None
