@@ -1,9 +1,7 @@
-"""The explanation system: merging by hand, songs with tones planted in them, the page that is written, the command."""
+"""The explanation system: merging by hand, songs with tones planted in them, the command."""
 
 import json
 import re
-from html.parser import HTMLParser
-from urllib.parse import unquote
 
 import keras
 import numpy as np
@@ -11,7 +9,7 @@ import pandas as pd
 import pytest
 
 from musictools import audio, cli, explain, runs
-from musictools.explain.application import page, system
+from musictools.explain.application import system
 from musictools.inference import GenreClassifier, Tagger
 from musictools.models.card import ModelCard
 from musictools.spectrograms import FrontEnd
@@ -306,149 +304,6 @@ def save(folder, listener, name=None):
     place.parent.mkdir(exist_ok=True)
     place.write_text(listener.card.model_dump_json())
     return path
-
-
-# --- The page -------------------------------------------------------------------------------------------------------
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, the text, and whether every tag is closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.open, self.text = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "img", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.text.append(data)
-
-    def all(self, tag, name):
-        return [attributes[name] for kind, attributes in self.tags if kind == tag and name in attributes]
-
-
-@pytest.fixture(scope="module")
-def written(models, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page") / "new" / "folder"
-    found = system.ExplanationSystem(*models, lambda s: pd.Series({"birds": 0.75})).explain(
-        song(), sr=SR, tags=[ODD, "high", "never"])
-    found.badges["high"] = "passes 3 of 4 tests <fails: none>"
-    index = page.write(folder, found, title="<script>alert(1)</script> & Co", more={"file": "a.mp3", "length": 9.5})
-    assert index == folder / "index.html"
-    return folder, found, Page(index.read_text(encoding="utf-8"))
-
-
-def test_the_page_holds_everything(written):
-    folder, found, parsed = written
-    assert parsed.open == []
-    text = re.sub(r"\s+", " ", " ".join(parsed.text))
-    for words in ("<script>alert(1)</script> & Co", f"Genre: {found.genre}", "birds", "0.75", ODD, "high",
-                  "The first 6.0 s of 9.5 s at 16,000 Hz; relevance by deep_taylor",
-                  "passes 3 of 4 tests <fails: none>", "No section of the song predicts it",
-                  "not predicted of the song: nothing to keep or lose", "kept by the evidence alone",
-                  f"{(found.votes['genre'] == found.genre).sum()} of {len(found.votes)} sections say"):
-        assert words in text, words
-    assert [kind for kind, _ in parsed.tags].count("script") == 1
-    assert [kind for kind, _ in parsed.tags].count("b") == len(found.votes)  # one bar a vote, none from the tag's name
-    assert len(parsed.all("audio", "controls")) == 1 + 3 * 3
-    assert all(parsed.all("audio", "aria-label"))
-    assert ("html", {"lang": "en"}) in parsed.tags
-
-
-def test_the_page_asks_nothing_of_the_network(written):
-    folder, _, parsed = written
-    source = (folder / "index.html").read_text(encoding="utf-8")
-    assert not re.search(r"https?:|//\w", source)
-    links = [*parsed.all("img", "src"), *parsed.all("audio", "src"), *parsed.all("a", "href")]
-    ids = parsed.all("section", "id")
-    assert len(ids) == len(set(ids)) == 3
-    for link in links:
-        assert link[1:] in ids if link.startswith("#") else (folder / unquote(link)).is_file(), link
-    kept = {path.name for path in folder.iterdir()} - {"index.html"}
-    assert kept == {link for link in links if not link.startswith("#")}
-
-
-def test_the_sounds_are_the_evidence(written):
-    folder, found, _ = written
-    numbers = json.loads((folder / "explanation.json").read_text())
-    y, sr = audio.load(folder / numbers["song"])
-    assert sr == SR
-    np.testing.assert_allclose(y, found.y, atol=2**-15)
-    for tag, names in numbers["files"].items():
-        parts = [audio.load(folder / names[kind])[0] for kind in ("evidence", "rest")]
-        np.testing.assert_allclose(parts[0], found.evidence[tag].sound, atol=2**-15)
-        np.testing.assert_allclose(sum(parts), y, atol=2**-13)
-
-
-def test_the_numbers_are_all_there_and_strict_json(written):
-    folder, found, _ = written
-
-    def refuse(value):
-        raise AssertionError(value)
-
-    numbers = json.loads((folder / "explanation.json").read_text(), parse_constant=refuse)
-    assert numbers["genre"] == found.genre
-    assert numbers["file"] == "a.mp3"
-    assert numbers["duration"] == 6
-    assert FrontEnd(**numbers["front_end"]) == found.front_end
-    for name, table in (("votes", found.votes), ("descriptors", found.descriptors), ("sections", found.sections),
-                        ("evidence", found.loop)):
-        pd.testing.assert_frame_equal(pd.DataFrame(numbers[name]), table, check_dtype=False)
-    assert numbers["relevance"]["high"]["positive"] == pytest.approx(found.heatmaps["high"].sum())
-    assert numbers["membership"] == {"birds": 0.75}
-    assert numbers["badges"] == found.badges
-    assert numbers["gain"] == {}
-
-
-def test_the_playhead_meets_the_picture(written):
-    """At the tone's onset the playhead stands where the picture shows it."""
-    from PIL import Image
-
-    folder, found, parsed = written
-    (place,) = {(a["data-left"], a["data-width"], a["data-end"]) for k, a in parsed.tags if a.get("class") == "picture"}
-    left, width, end = map(float, place)
-    assert end == pytest.approx(376 * 256 / SR)
-    names = json.loads((folder / "explanation.json").read_text())["files"]
-    shot = np.asarray(Image.open(folder / names["high"]["heatmap"]).convert("RGB")).astype(int)
-    coloured = (shot.max(axis=2) - shot.min(axis=2) > 60)[:, : round((left + width) * shot.shape[1])]
-    columns = np.flatnonzero(coloured.any(axis=0)) / shot.shape[1]
-    heat = np.flatnonzero(found.heatmaps["high"].max(axis=0) > 0.5 * found.heatmaps["high"].max()) * 256 / SR
-    for column, time in ((columns.min(), heat.min()), (columns.max(), heat.max())):
-        assert (column - left) / width * end == pytest.approx(time, abs=0.06)
-
-
-def test_loud_evidence_is_written_quieter_and_names_stay_apart(models, tmp_path):
-    found = system.ExplanationSystem(None, models[1]).explain(song(), sr=SR, tags=["high"])
-    part = found.evidence["high"]
-    twin = system.sounds.Evidence(part.mask, 4 * part.sound, part.rest, part.gap)
-    for table in (found.descriptors, found.loop):
-        table.loc[len(table)] = table[table["tag"] == "high"].iloc[0]
-        table.loc[len(table) - 1, "tag"] = "high!"
-    found.heatmaps["high!"], found.evidence["high!"] = found.heatmaps["high"], twin
-    page.write(tmp_path, found, title="twins", audio_format="wav")
-    numbers = json.loads((tmp_path / "explanation.json").read_text())
-    names = [names["evidence"] for names in numbers["files"].values()]
-    assert names == ["evidence-high.wav", "evidence-high-2.wav"]
-    gain = 1 / np.abs(twin.sound).max()
-    assert numbers["gain"] == {names[1]: pytest.approx(gain)}
-    np.testing.assert_allclose(audio.load(tmp_path / names[1])[0], gain * twin.sound, atol=2**-14)
-
-
-def test_where_no_page_can_be_written(found, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="file: is a file, not a folder"):
-        page.write(tmp_path / "file", found, title="a")
-    with pytest.raises(ValueError, match="audio_format must be flac, wav, mp3 or ogg. Got 'au'"):
-        page.write(tmp_path / "new", found, title="a", audio_format="au")
-    assert not (tmp_path / "new").exists()
 
 
 # --- The command ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,189 @@
+"""The explanation as a page: everything is there and literal, sounds and numbers are those of the explanation."""
+
+import json
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.pages import NASTY, check
+
+from musictools import audio
+from musictools.explain.application import page
+from musictools.explain.application.evidence import Evidence
+from musictools.explain.application.system import SongExplanation
+from musictools.spectrograms import FrontEnd
+
+SR, SECONDS = 16000, 6.0
+MEL = FrontEnd(SR, 512, 256, 32)
+EDGES = {"low": (1.0, 3.0), "high": (2.5, 5.0)}  # where the relevance of the first two descriptors lies, in s
+
+
+def explanation(tags=("low", "high", "never"), *, genres=("bass & co", "birds"), badge="passes 3 of 4 tests"):
+    """A song of noise; relevance of the first descriptor from 1 to 3 s, of the second from 2.5 to 5 s."""
+    tags, y = list(tags), 0.1 * np.random.default_rng(0).standard_normal(round(SR * SECONDS)).astype(np.float32)
+    S = MEL.compute(y)
+    heatmaps = {tag: np.zeros(S.shape) for tag in tags}
+    for tag, (start, end) in zip(tags, EDGES.values(), strict=False):
+        heatmaps[tag][5:9, round(start * SR / 256):round(end * SR / 256)] = 1
+    starts = np.arange(11) * 0.5
+    scores = pd.DataFrame({tag: np.linspace(0, 1, len(starts)) for tag in tags})
+    descriptors = pd.DataFrame({"tag": [*tags, "unasked"], "score": 0.75, "threshold": 0.5, "predicted": True,
+                                "sections": 4})
+    loop = pd.DataFrame({"tag": tags, "threshold": 0.5, "accepted": [tag != tags[-1] for tag in tags], "clip": 0.75,
+                         "evidence": 0.625, "rest": np.nan, "kept": True, "lost": False, "area": 0.25, "gap": 1.5})
+    votes = pd.DataFrame({"start": starts, "end": starts + 0.5, "genre": [genres[k % 2] for k in range(len(starts))],
+                          "score": 0.9, **dict.fromkeys(genres, 0.5)})
+    return SongExplanation(
+        genre=genres[0], votes=votes, descriptors=descriptors, heatmaps=heatmaps, loop=loop, y=y, S=S, front_end=MEL,
+        sections=pd.DataFrame({"start": starts, "end": starts + 0.5}).join(scores), method="deep_taylor", rule="f1",
+        evidence={tag: Evidence(heatmaps[tag], 0.25 * y, 0.75 * y, 1.5) for tag in tags}, heard=5.5,
+        membership=pd.Series({genres[1]: 0.75, genres[0]: 0.25}), seconds={"genre": 0.5}, badges={tags[0]: badge})
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder, explained = tmp_path_factory.mktemp("page") / "new" / "folder", explanation()
+    index = page.write(folder, explained, title="Song", audio_format="wav", more={"file": "a.mp3", "length": 9.5})
+    assert index == folder / "index.html"
+    return folder, explained, index.read_text(encoding="utf-8")
+
+
+def numbers(folder):
+    def refuse(value):
+        raise AssertionError(value)
+
+    return json.loads((folder / "explanation.json").read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def test_the_page_holds_everything(written):
+    folder, explained, text = written
+    read = check(text, scripts=1, shows=[
+        "Song", "Genre: bass & co", "6 of 11 sections say bass & co", "birds0.75", "0 s1 s2 s3 s4 s5 s",
+        "The first 6.0 s of 9.5 s at 16,000 Hz; relevance by deep_taylor; thresholds by rule f1.",
+        "The descriptor model heard the first 5.5 s.", "passes 3 of 4 tests", "low0.750.50 4 of 11",
+        "No section of the song predicts it: there is no evidence.", "kept by the evidence alone, not lost without it",
+        "not predicted of the song: nothing to keep or lose",
+        "score 0.75 of the song, 0.62 of the evidence, – of the rest",
+        "The evidence holds 25% of the cells; its own spectrogram is 1.5 dB from the masked one.",
+    ])
+    assert [tag for tag, _ in read.tags].count("b") == len(explained.votes)  # one bar a vote
+    assert len(read.all("audio", "controls")) == 1 + 3 * 3
+    assert all(read.all("audio", "aria-label"))
+    assert ("html", {"lang": "en"}) in read.tags
+
+
+def test_the_page_asks_nothing_of_the_network(written):
+    folder, _, text = written
+    assert "http:" not in text
+    assert "https:" not in text
+    read = check(text, scripts=1)
+    links = [*read.all("img", "src"), *read.all("audio", "src"), *read.all("a", "href")]
+    anchors = read.all("section", "id")
+    assert len(anchors) == 3
+    for link in links:
+        assert link[1:] in anchors if link.startswith("#") else (folder / unquote(link)).is_file(), link
+    kept = {path.name for path in folder.iterdir()} - {"index.html"}
+    assert kept == {link for link in links if not link.startswith("#")}
+
+
+def test_only_the_pages_own_script_runs(written):
+    import base64
+    import hashlib
+
+    text = written[2]
+    script = text.split("<script>")[1].split("</script>")[0]
+    checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{checksum}';" in text
+
+
+def test_every_text_is_shown_literally_and_every_descriptor_has_its_anchor(tmp_path):
+    """Descriptors, genres, badges, title, method: nothing of it becomes a tag, `hip hop` and `hip-hop` stay apart."""
+    for nasty in (NASTY[0], NASTY[3]):
+        explained = explanation(NASTY, genres=(nasty, NASTY[1]), badge=nasty)
+        explained.method = explained.rule = nasty
+        explained.badges = dict(zip(NASTY, reversed(NASTY), strict=True))
+        explained.plot = lambda tag, *, ax, title: ax
+        index = page.write(tmp_path, explained, title=nasty, audio_format="wav", more={"file": nasty})
+        read = check(index.read_text(encoding="utf-8"), shows=[*NASTY, f"Genre: {nasty}", f"relevance by {nasty}"],
+                     scripts=1)
+        anchors = read.all("section", "id")
+        assert len(set(anchors)) == len(NASTY)
+        assert [link[1:] for link in read.all("a", "href") if link.startswith("#")] == anchors
+        assert all(f"{name} 0.90" in " ".join(read.all("b", "title")) for name in (nasty, NASTY[1]))
+        assert set(numbers(tmp_path)["files"]) == set(NASTY)
+
+
+def test_a_song_without_genre_membership_and_descriptors(tmp_path):
+    explained = explanation()
+    explained.genre = explained.membership = None
+    explained.heatmaps, explained.loop = {}, explained.loop.iloc[:0]
+    text = page.write(tmp_path, explained, title="Song", audio_format="wav").read_text(encoding="utf-8")
+    read = check(text, shows=["None is predicted.", "6.0 s at 16,000 Hz", "unasked"], scripts=1)
+    assert "Genre" not in read.text
+    assert "membership" not in read.text
+    assert "sections say" not in read.text
+    assert numbers(tmp_path)["genre"] is None
+
+
+def test_the_sounds_are_the_evidence(written):
+    folder, explained, _ = written
+    y, sr = audio.load(folder / numbers(folder)["song"])
+    assert sr == SR
+    np.testing.assert_allclose(y, explained.y, atol=2**-15)
+    for tag, names in numbers(folder)["files"].items():
+        evidence, rest = (audio.load(folder / names[kind])[0] for kind in ("evidence", "rest"))
+        np.testing.assert_allclose(evidence, explained.evidence[tag].sound, atol=2**-15)
+        np.testing.assert_allclose(evidence + rest, y, atol=2**-13)
+
+
+def test_the_numbers_are_all_there_and_strict_json(written):
+    folder, explained, _ = written
+    kept = numbers(folder)
+    assert (kept["genre"], kept["file"], kept["duration"], kept["heard"]) == ("bass & co", "a.mp3", 6, 5.5)
+    assert FrontEnd(**kept["front_end"]) == MEL
+    for name, table in (("votes", explained.votes), ("descriptors", explained.descriptors),
+                        ("sections", explained.sections), ("evidence", explained.loop)):
+        pd.testing.assert_frame_equal(pd.DataFrame(kept[name]).astype(table.dtypes), table)
+    assert kept["evidence"][0]["rest"] is None  # NaN
+    assert kept["relevance"]["high"]["positive"] == pytest.approx(explained.heatmaps["high"].sum())
+    assert kept["membership"] == {"birds": 0.75, "bass & co": 0.25}
+    assert kept["badges"] == explained.badges
+    assert kept["gain"] == {}
+
+
+def test_the_playhead_meets_the_picture(written):
+    """At the relevance's start and end the playhead stands where the picture shows them."""
+    from PIL import Image
+
+    folder, explained, text = written
+    read = check(text, scripts=1)
+    (place,) = {(a["data-left"], a["data-width"], a["data-end"]) for _, a in read.tags if a.get("class") == "picture"}
+    left, width, end = map(float, place)
+    assert end == pytest.approx(explained.S.shape[1] * 256 / SR)
+    shot = np.asarray(Image.open(folder / numbers(folder)["files"]["high"]["heatmap"]).convert("RGB")).astype(int)
+    coloured = (shot.max(axis=2) - shot.min(axis=2) > 60)[:, : round((left + width) * shot.shape[1])]
+    columns = np.flatnonzero(coloured.any(axis=0)) / shot.shape[1]
+    for column, time in zip((columns.min(), columns.max()), EDGES["high"], strict=True):
+        assert (column - left) / width * end == pytest.approx(time, abs=0.06)
+
+
+def test_loud_evidence_is_written_quieter_and_names_stay_apart(tmp_path):
+    explained = explanation(["high", "high!"])
+    loud = 40 * explained.y
+    explained.evidence["high!"] = Evidence(explained.heatmaps["high!"], loud, explained.y, 1.5)
+    page.write(tmp_path, explained, title="twins", audio_format="wav")
+    names = [names["evidence"] for names in numbers(tmp_path)["files"].values()]
+    assert names == ["evidence-high.wav", "evidence-high-2.wav"]
+    gain = 1 / np.abs(loud).max()
+    assert numbers(tmp_path)["gain"] == {names[1]: pytest.approx(gain)}
+    np.testing.assert_allclose(audio.load(tmp_path / names[1])[0], gain * loud, atol=2**-14)
+
+
+def test_where_no_page_can_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file: is a file, not a folder"):
+        page.write(tmp_path / "file", explanation(), title="a")
+    with pytest.raises(ValueError, match="audio_format must be flac, wav, mp3 or ogg. Got 'au'"):
+        page.write(tmp_path / "new", explanation(), title="a", audio_format="au")
+    assert not (tmp_path / "new").exists()
