@@ -67,8 +67,8 @@ def thumbnail(S: np.ndarray, *, depth: float = 70.0, top: float | None = None) -
 
     Examples
     --------
-    >>> thumbnail(np.zeros((128, 50)))[:4]
-    b'\\x89PNG'
+    >>> thumbnail(np.zeros((128, 50)))[1:4]
+    b'PNG'
     """
     from matplotlib import colormaps
     from PIL import Image
