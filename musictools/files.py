@@ -1,5 +1,7 @@
 """Files: written whole or not at all, read within limits, found only inside their folder."""
 
+from __future__ import annotations
+
 import os
 import re
 import shutil
@@ -8,8 +10,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:  # loaded where it is needed: what rebuilds notebooks imports this module and has to start fast
+    import numpy as np
 
 __all__ = ["atomic", "atomic_folder", "fingerprint", "inside", "read_npz", "remove_stale"]
 
@@ -156,6 +160,8 @@ def read_npz(path: str | Path, *, max_bytes: int = 2**30) -> dict[str, np.ndarra
     --------
     >>> read_npz("labels.npz")["clip"]  # doctest: +SKIP
     """
+    import numpy as np
+
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())

@@ -12,6 +12,27 @@ import pytest
 from musictools import datasets, files
 
 
+def test_atomic_writing_is_all_or_nothing(tmp_path):
+    path = tmp_path / "new" / "model.keras"
+    with files.atomic(path) as temporary:
+        temporary.write_text("old")
+        assert temporary.suffix == ".keras"
+        assert not path.exists()
+    with pytest.raises(ZeroDivisionError), files.atomic(path) as temporary:
+        temporary.write_text(f"half {1 / 0}")
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_stale_temporary_files_go_and_living_ones_stay(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / f".tmp-{ended.pid}-a.csv").touch()
+    (tmp_path / f".tmp-{os.getpid()}-b.csv").touch()
+    files.remove_stale(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f".tmp-{os.getpid()}-b.csv"]
+
+
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     place = tmp_path / "new" / "maps"
     with files.atomic_folder(place) as temporary:

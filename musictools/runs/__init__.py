@@ -1,12 +1,11 @@
 """Running notebooks: paths, parameters, the one output writer, its manifest, the parallel map, the rebuild.
 
-Conventions: relative output folders are meant from :func:`root`, never from the working folder; files are written
-beside their place and moved into it when complete; every output is recorded with its SHA-256.
+Conventions: relative output folders are relative to :func:`root`, never to the working folder; files are written
+beside their final place and moved there when complete; every output is recorded with its SHA-256.
 
-Importing this room is cheap and touches nothing else of the package.
+Importing this package is cheap: numpy, pandas and TensorFlow are loaded only where a function needs them.
 """
 
-from musictools.files import atomic
 from musictools.runs.execution import rebuild
 from musictools.runs.notebook_index import index
 
@@ -19,7 +18,6 @@ from .writer import Run, start
 
 __all__ = [
     "Run",
-    "atomic",
     "cached",
     "data_folders",
     "data_home",

@@ -1,7 +1,9 @@
 """Results of long computations, kept under the hash of everything that they depend on."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from musictools.files import atomic
 
@@ -10,23 +12,29 @@ from .manifests import package_digest
 __all__ = ["cached"]
 
 
-def cached(compute, *, folder, name, depends_on):
-    """Compute something, or read what an earlier call with the same dependences left.
+def cached(compute: Callable[[Path | None], Any], *, folder: str | Path | None, name: str, depends_on: object) -> Any:
+    """Compute something, or read the result of an earlier call with the same dependences.
 
     Parameters
     ----------
     compute : callable
-        Takes a folder (Path, or None) for progress and files that belong to the result; returns the result.
+        Function of a folder (Path, or None), where it may keep its progress and files that belong to the result.
     folder : str, Path or None
         Where results are kept; None: nothing is kept.
     name : str
-        Begins the result's folder, for people who look there.
+        Start of the name of the result's folder, for people who look there.
     depends_on : object
         Plain values (nested dicts, sequences, numbers, text); their ``repr`` and the package's source make the key.
 
     Returns
     -------
     result : object
+        What `compute` returned, now or before.
+
+    Examples
+    --------
+    >>> cached(lambda folder: 6 * 7, folder=None, name="answer", depends_on={"a": 6, "b": 7})
+    42
     """
     import joblib
 
@@ -38,6 +46,6 @@ def cached(compute, *, folder, name, depends_on):
     if done.is_file():
         return joblib.load(done)
     result = compute(place)
-    with atomic(done) as part:
-        joblib.dump(result, part)
+    with atomic(done) as temporary:
+        joblib.dump(result, temporary)
     return result

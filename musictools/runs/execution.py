@@ -1,4 +1,4 @@
-"""Rebuilding a profile: every notebook in order, what is unchanged left out, what failed or was killed taken up again.
+"""Rebuilding a profile: all notebooks in order; unchanged ones are skipped, failed and killed ones are run again.
 
 A notebook belongs to a profile when ``params/<profile>/<notebook>.yaml`` exists. It is skipped when all of these are
 as they were when it last finished: its parameters, its cells, the package's sources, the versions of the packages that
@@ -19,6 +19,8 @@ from pathlib import Path
 from musictools.files import atomic, remove_stale
 from musictools.runs import manifests, settings
 from musictools.runs.paths import from_root, root
+
+__all__ = ["rebuild"]
 
 _UPSTREAM = re.compile(r"""\.upstream\(\s*["']([\w.-]+)["']""")
 _NOT_COUNTED = {"injected-parameters", "papermill-error-cell-tag"}
@@ -42,7 +44,9 @@ class _Job:
         return manifests.read_json(manifests.record_path(self.folder, self.name))
 
 
-def rebuild(profile, *, only=None, force=False, parameters=None, notebooks_dir=None, params_dir=None, output_root=None):
+def rebuild(profile: str, *, only: list[str] | None = None, force: bool = False, parameters: dict | None = None,
+            notebooks_dir: str | Path | None = None, params_dir: str | Path | None = None,
+            output_root: str | Path | None = None) -> int:
     """Run a profile's notebooks in order, each in a fresh kernel, and write the report.
 
     All parameters are checked before anything runs. Results go to ``<output_root>/<profile>``.
@@ -71,6 +75,14 @@ def rebuild(profile, *, only=None, force=False, parameters=None, notebooks_dir=N
         If the profile, a notebook, a parameter or a parameter file is not as it should be.
     BlockingIOError
         If another process is rebuilding this profile.
+
+    See Also
+    --------
+    start : What a notebook calls to write its results.
+
+    Examples
+    --------
+    >>> rebuild("demo", only=["03"])  # doctest: +SKIP
     """
     folder = from_root(output_root or "outputs") / profile
     jobs = plan(

@@ -1,4 +1,4 @@
-"""Hashes, JSON that any reader takes, and the manifest: one record a notebook, merged into ``manifest.json``."""
+"""Hashes, strict JSON, and the manifest: one record per notebook, merged into ``manifest.json``."""
 
 import hashlib
 import json
@@ -9,17 +9,20 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from musictools.files import atomic
 
 from .paths import root
+
+__all__ = ["package_digest"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 VERSIONED = ("musictools", "tensorflow", "keras", "numpy", "scipy", "pandas", "librosa", "scikit-learn", "matplotlib")
 _SOURCES = {".py", ".csv", ".yaml", ".json", ".txt", ".js", ".css", ".html", ".jinja"}
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Return `value` in JSON's own types: NaN and infinities become None, arrays lists, paths strings."""
     if hasattr(value, "tolist"):
         value = value.tolist()
@@ -33,14 +36,14 @@ def plain(value):
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def write_json(path, value):
+def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as JSON, complete or not at all."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     with atomic(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path):
+def read_json(path: str | Path) -> Any:
     """Return what the JSON file at `path` holds, or None when it is missing or damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -48,26 +51,36 @@ def read_json(path):
         return None
 
 
-def digest(value):
+def digest(value: Any) -> str:
     """Return the SHA-256 of a JSON-like value."""
     text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def file_digest(path):
+def file_digest(path: str | Path) -> str:
     """Return the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def package_digest(folder=None):
-    """Return the SHA-256 over the package's sources and data files."""
+def package_digest(folder: str | Path | None = None) -> str:
+    """Return the SHA-256 over the package's sources and data files.
+
+    Parameters
+    ----------
+    folder : str, Path or None
+        None: this package's.
+
+    Returns
+    -------
+    digest : str
+    """
     folder = Path(folder or PACKAGE)
     paths = sorted(path for path in folder.rglob("*") if path.suffix in _SOURCES and "__pycache__" not in path.parts)
     return digest({path.relative_to(folder).as_posix(): file_digest(path) for path in paths})
 
 
-def notebook_digest(path):
+def notebook_digest(path: str | Path) -> str:
     """Return the SHA-256 over a notebook's cells, without outputs and counters."""
     cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
     sources = [
@@ -76,10 +89,10 @@ def notebook_digest(path):
     return digest(sources)
 
 
-def folder_stamp(folder):
+def folder_stamp(folder: str | Path) -> str | None:
     """Return a cheap fingerprint of a data folder: names, sizes and times of its files, None when it is missing.
 
-    Hidden entries and ``*.zarr`` stores are left out: stores are made from data, they are none.
+    Hidden files and ``*.zarr`` stores are left out: a store is made from the data and does not belong to it.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -95,18 +108,18 @@ def folder_stamp(folder):
     return digest(entries)
 
 
-def versions():
+def versions() -> dict[str, str | None]:
     """Return Python's version and those of the packages that results depend on."""
-    found = {"python": platform.python_version()}
+    known = {"python": platform.python_version()}
     for name in VERSIONED:
         try:
-            found[name] = version(name)
+            known[name] = version(name)
         except PackageNotFoundError:
-            found[name] = None
-    return found
+            known[name] = None
+    return known
 
 
-def device():
+def device() -> str:
     """Name the GPUs TensorFlow sees, else the CPU. TensorFlow is asked only if it is loaded already."""
     if "tensorflow" in sys.modules:
         tensorflow = sys.modules["tensorflow"]
@@ -117,7 +130,7 @@ def device():
     return f"CPU ({os.cpu_count()} cores, {platform.machine()})"
 
 
-def commit():
+def commit() -> str | None:
     """Return the checkout's git commit, with ``+changes`` when files differ from it; None without git."""
 
     def git(*arguments):
@@ -130,18 +143,18 @@ def commit():
         return None
 
 
-def record_path(folder, notebook):
+def record_path(folder: str | Path, notebook: str) -> Path:
     """Return where the manifest record of `notebook` lies."""
     return Path(folder) / "manifests" / f"{notebook}.json"
 
 
-def read_records(folder):
+def read_records(folder: str | Path) -> dict[str, dict]:
     """Return the manifest records in an output folder, by notebook, in the order of their names."""
     records = {path.stem: read_json(path) for path in sorted((Path(folder) / "manifests").glob("[!.]*.json"))}
     return {name: record for name, record in records.items() if isinstance(record, dict)}
 
 
-def write_record(folder, notebook, record):
+def write_record(folder: str | Path, notebook: str, record: dict) -> None:
     """Write one notebook's record and merge all of them into ``manifest.json``."""
     write_json(record_path(folder, notebook), record)
     write_json(Path(folder) / "manifest.json", {"profile": Path(folder).name, "notebooks": read_records(folder)})

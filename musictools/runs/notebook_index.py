@@ -1,18 +1,25 @@
-"""What the notebooks say of themselves: the index."""
+"""The index of notebooks, made from their first cells."""
 
 import json
 import re
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from musictools.runs import manifests
 from musictools.runs.paths import root
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["describe", "index"]
 
 _ROW = re.compile(r"^\|\s*\*\*(\w+)\*\*\s*\|\s*(.*?)\s*\|\s*$", re.MULTILINE)
 _HEAD = ("Source", "Reads", "Produces", "Minutes")
 _TITLE = re.compile(r"^#\s*(?:\d+\s*·\s*)?(.*)$", re.MULTILINE)
 
 
-def index(output_dir, *, notebooks_dir=None):
-    """Read every notebook's first cell.
+def index(output_dir: str | Path, *, notebooks_dir: Path | None = None) -> "pd.DataFrame":
+    """List all notebooks with what their first cells say.
 
     Parameters
     ----------
@@ -41,8 +48,8 @@ def index(output_dir, *, notebooks_dir=None):
     return pd.DataFrame(rows).astype({"last_run": float})
 
 
-def describe(path):
-    """Title and head table of one notebook.
+def describe(path: Path) -> dict[str, str]:
+    """Read title and head table of one notebook.
 
     Parameters
     ----------
@@ -52,6 +59,11 @@ def describe(path):
     -------
     head : dict of str to str
         question, source, reads, produces, minutes.
+
+    Raises
+    ------
+    ValueError
+        If its first cell lacks the title or one of the rows.
     """
     text = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
     title, rows = _TITLE.search(text), dict(_ROW.findall(text))

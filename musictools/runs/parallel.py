@@ -7,64 +7,72 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["map", "progress"]
 
 PATIENCE = "10s"  # for a scheduler to answer
 
 
-def map(function, items, *, workers=None, scheduler="", description="", stream=False):
-    """Apply `function` to every item, in parallel.
+def map(function: Callable, values: Iterable, *, workers: int | None = None, scheduler: str = "",
+        description: str = "", stream: bool = False) -> list | Iterator:
+    """Apply a function to every value, in parallel.
 
     Parameters
     ----------
     function : callable
-        Takes one item. Functions of a notebook and lambdas work too.
-    items : iterable
-        The items.
+        Takes one value. Functions of a notebook and lambdas work too.
+    values : iterable
     workers : int > 0 or None
-        Local processes; None: one a core; 1: a plain loop in this process.
+        Local processes; None: one per core; 1: a plain loop in this process.
     scheduler : str
         Address of a Dask scheduler, such as ``"tcp://10.0.0.5:8786"``; empty: local processes.
     description : str
-        Shown at the progress bar (quiet under papermill and where nobody watches).
+        Shown beside the progress bar (there is none under papermill and where nobody watches).
     stream : bool
         Return a generator that yields results as they come, still in order, for results too large to hold.
 
     Returns
     -------
     results : list or generator
-        In the order of `items`.
+        In the order of `values`.
 
     Raises
     ------
     ValueError
         If `workers` is no positive int.
     Exception
-        What `function` raised first, with the item named in its message (or in a note).
+        What `function` raised first, with the value named in its message (or in a note).
+
+    Examples
+    --------
+    >>> map(len, ["rock", "pop"], workers=1)
+    [4, 3]
     """
     if workers is not None and (not isinstance(workers, int) or isinstance(workers, bool) or workers < 1):
         raise ValueError(f"workers must be a positive int or None. Got {workers!r}.")
-    items = list(items)
-    results = progress(_results(function, items, workers, scheduler), total=len(items), description=description)
+    values = list(values)
+    results = progress(_results(function, values, workers, scheduler), total=len(values), description=description)
     return results if stream else list(results)
 
 
-def progress(iterable, *, total=None, description=""):
+def progress(iterable: Iterable, *, total: int | None = None, description: str = "") -> Iterator[Any]:
     """Show a progress bar while iterating, unless nobody watches.
 
     Parameters
     ----------
     iterable : iterable
-        What to go through.
     total : int or None
-        Number of steps, if `iterable` does not tell.
+        Number of its elements; None: ``len(iterable)``, where it has a length.
     description : str
         Words before the bar.
 
     Yields
     ------
-    item : object
-        The items of `iterable`.
+    element : object
+        The elements of `iterable`.
     """
     from tqdm.auto import tqdm
 
@@ -72,7 +80,7 @@ def progress(iterable, *, total=None, description=""):
     yield from tqdm(iterable, total=total, desc=description or None, disable=disable, leave=False)
 
 
-def kernel_shell():
+def kernel_shell() -> Any:
     """Return the shell of the Jupyter kernel that this code runs in, or None."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return shell if getattr(shell, "kernel", None) is not None else None
@@ -84,11 +92,11 @@ def _unattended():
     return shell is not None and not getattr(shell.kernel, "_allow_stdin", True)
 
 
-def _results(function, items, workers, scheduler):
+def _results(function, values, workers, scheduler):
     import joblib
 
-    workers = min(workers or joblib.cpu_count(), len(items))
-    calls = (joblib.delayed(_call)(function, item, number) for number, item in enumerate(items))
+    workers = min(workers or joblib.cpu_count(), len(values))
+    calls = (joblib.delayed(_call)(function, value, number) for number, value in enumerate(values))
     if scheduler:
         with _cluster(scheduler):
             yield from joblib.Parallel(n_jobs=-1, return_as="generator")(calls)
@@ -120,10 +128,10 @@ def _cluster(scheduler):
         yield
 
 
-def _call_beside(function, item, number, parent):
+def _call_beside(function, value, number, parent):
     """Do one call in a worker process that does not outlive `parent`, should that be killed."""
     _end_with(parent)
-    return _call(function, item, number)
+    return _call(function, value, number)
 
 
 @functools.cache
@@ -136,11 +144,11 @@ def _end_with(parent):
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _call(function, item, number):
+def _call(function, value, number):
     try:
-        return function(item)
+        return function(value)
     except Exception as error:
-        where = f"item {number} ({reprlib.repr(item)})"
+        where = f"item {number} ({reprlib.repr(value)})"
         if len(error.args) == 1 and isinstance(error.args[0], str) and not isinstance(error, KeyError):
             error.args = (f"{where}: {error.args[0]}",)
         else:

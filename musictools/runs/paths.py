@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+__all__ = ["data_folders", "data_home", "from_root", "root", "shared_data"]
 
-def root():
-    """Return the folder that relative output folders are meant from.
+
+def root() -> Path:
+    """Return the folder to which relative output folders are relative.
 
     Returns
     -------
@@ -18,7 +20,7 @@ def root():
     return above if in_checkout else Path.cwd()
 
 
-def data_home():
+def data_home() -> Path:
     """Return the folder for data sets and stores: ``MUSICTOOLS_DATA``, else ``data/`` of the checkout.
 
     Returns
@@ -34,7 +36,7 @@ def data_home():
     return Path.home() / ".cache" / "musictools"
 
 
-def shared_data():
+def shared_data() -> Path | None:
     """Return the folder with real data for measuring, or None.
 
     Returns
@@ -47,17 +49,31 @@ def shared_data():
     return folder.resolve() if folder.is_dir() else None
 
 
-def data_folders():
-    """Return the data sets' folders in :func:`data_home` and :func:`shared_data`, by name, own ones before shared.
+def data_folders() -> dict[str, Path]:
+    """Return the data sets' folders in :func:`data_home` and :func:`shared_data`.
 
-    Folders of ``*.zarr`` stores are left out.
+    Returns
+    -------
+    folders : dict of str to Path
+        By name; where both places have a folder of one name, the one in :func:`data_home`. Folders of ``*.zarr``
+        stores are left out.
     """
     places = [place for place in (shared_data(), data_home()) if place and place.is_dir()]
     folders = [path for place in places for path in sorted(place.iterdir()) if path.is_dir()]
     return {path.name: path for path in folders if not any(path.glob("*.zarr"))}
 
 
-def from_root(path):
-    """Return `path` as an absolute Path, relative ones being meant from :func:`root`."""
+def from_root(path: str | Path) -> Path:
+    """Return an absolute path.
+
+    Parameters
+    ----------
+    path : str or Path
+        A relative one is relative to :func:`root`.
+
+    Returns
+    -------
+    path : Path
+    """
     path = Path(path).expanduser()
     return path if path.is_absolute() else root() / path

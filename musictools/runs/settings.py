@@ -1,4 +1,4 @@
-"""Parameters of notebooks, taken strictly.
+"""Parameters of notebooks, checked strictly.
 
 A notebook declares its parameters in the one cell tagged ``parameters``: names, literals, nothing else. A YAML file
 (``params/<profile>/<notebook>.yaml``), ``common.yaml`` beside it and the command line may set those and no others, and
@@ -9,9 +9,13 @@ import ast
 import difflib
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
+
+__all__ = ["parameters", "resolve"]
 
 COMMON = "common.yaml"
 _TYPES = {
@@ -24,7 +28,7 @@ _TYPES = {
 }
 
 
-def parameters(notebook_path):
+def parameters(notebook_path: str | Path) -> dict[str, Any]:
     """Read the parameters a notebook declares.
 
     Parameters
@@ -65,7 +69,7 @@ def parameters(notebook_path):
     return defaults
 
 
-def resolve(notebook_path, *sources, overrides=None):
+def resolve(notebook_path: str | Path, *sources: str | Path | dict, overrides: dict | None = None) -> dict[str, Any]:
     """Return all parameters of a notebook with the values that files and the command line give them.
 
     Parameters
@@ -99,12 +103,12 @@ def resolve(notebook_path, *sources, overrides=None):
     return values | _fitted(overrides or {}, defaults, known=set(defaults), where="-p")
 
 
-def declared(notebooks_dir):
+def declared(notebooks_dir: str | Path) -> set[str]:
     """Return the names that any notebook of a folder declares."""
     return {name for path in sorted(Path(notebooks_dir).glob("*.ipynb")) for name in parameters(path)}
 
 
-def read_yaml(path):
+def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a parameter file: a mapping from names to values.
 
     Raises
@@ -131,13 +135,18 @@ def read_yaml(path):
     return content
 
 
-def from_command_line(text):
+def from_command_line(text: str) -> tuple[str, Any]:
     """Read one ``name=value`` of the command line; the value is YAML, and ``1e-4`` a number.
 
     Returns
     -------
     name : str
     value : object
+
+    Examples
+    --------
+    >>> from_command_line("units=[50, 100]")
+    ('units', [50, 100])
     """
     name, equals, value = text.partition("=")
     if not equals or not name.strip().isidentifier():
@@ -151,14 +160,14 @@ def from_command_line(text):
     return name.strip(), "" if parsed is None and not value.strip() else parsed
 
 
-def unknown(name, known, *, where, what="parameter"):
+def unknown(name: str, known: Iterable[str], *, where: object, what: str = "parameter") -> ValueError:
     """Return the ValueError for a name that is not known, with the nearest one and all that are."""
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return ValueError(f"{where}: unknown {what} {name!r}.{hint} Known: {', '.join(sorted(known)) or 'none'}.")
 
 
-def fitting(value, default, *, where):
+def fitting(value: Any, default: Any, *, where: str) -> Any:
     """Return `value` when it has the type of `default` (a whole number fits a float), else raise ValueError."""
     if default is None:
         return value

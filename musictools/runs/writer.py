@@ -5,6 +5,7 @@ import re
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from musictools.files import atomic
 
@@ -12,17 +13,23 @@ from . import manifests, settings
 from .parallel import kernel_shell
 from .paths import from_root, root
 
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+__all__ = ["Run", "Upstream", "start"]
+
 _FOLDERS = {"tables": ".csv", "figures": ".png", "audio": ".mp3", "models": ".keras", "cards": ".json", "files": ""}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
-def start(output_dir, *, notebook, parameters=None, scheduler=""):
+def start(output_dir: str | Path, *, notebook: str, parameters: dict | None = None, scheduler: str = "") -> "Run":
     """Begin a notebook's run.
 
     Parameters
     ----------
     output_dir : str or Path
-        Where results go, such as ``"outputs/demo"``; relative ones are meant from the checkout.
+        Where results go, such as ``"outputs/demo"``; relative to the checkout.
     notebook : str
         The notebook's name without suffix, such as ``"02_train_genre_model"``.
     parameters : dict or None
@@ -37,7 +44,18 @@ def start(output_dir, *, notebook, parameters=None, scheduler=""):
     Raises
     ------
     ValueError
-        If `output_dir` or `notebook` is empty or odd, or a parameter's type differs from its default's.
+        If `output_dir` is empty, `notebook` cannot name a file, or a parameter's type differs from its default's.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> run = start(tempfile.mkdtemp(), notebook="02_train", parameters={"epochs": 3})
+    >>> run.table("accuracy", pd.DataFrame({"accuracy": [0.5]}))
+       accuracy
+    0       0.5
+    >>> run.say("Half of the clips are right.")
+    Half of the clips are right.
+    >>> run.finish()
     """
     if not str(output_dir).strip():
         raise ValueError("output_dir must name a folder, such as 'outputs/demo'. Got an empty one.")
@@ -49,21 +67,21 @@ def start(output_dir, *, notebook, parameters=None, scheduler=""):
 class Run:
     """One notebook's results: writes them below one folder and records them in the manifest.
 
-    Made by :func:`musictools.runs.start`.
+    Made by :func:`musictools.runs.start`. The parameters are attributes, too.
 
-    Attributes
+    Parameters
     ----------
-    output_dir : Path
+    output_dir : str or Path
         The profile's folder.
     notebook : str
         The notebook's name.
-    parameters : dict
-        As recorded.
+    parameters : dict or None
+        Values to record.
     scheduler : str
         Address of a Dask scheduler, or empty.
     """
 
-    def __init__(self, output_dir, *, notebook, parameters=None, scheduler=""):
+    def __init__(self, output_dir: str | Path, *, notebook: str, parameters: dict | None = None, scheduler: str = ""):
         self.output_dir = Path(output_dir)
         self.notebook = notebook
         self.parameters = dict(parameters or {})
@@ -72,7 +90,7 @@ class Run:
         self._outputs, self._said, self._data, self._upstream = {}, [], {}, {}
         self._write(finished=False)
 
-    def path(self, kind, name):
+    def path(self, kind: str, name: str) -> Path:
         """Return where an output goes, and expect it to be there when the run finishes.
 
         Parameters
@@ -95,7 +113,7 @@ class Run:
         self._outputs[path.relative_to(self.output_dir).as_posix()] = None
         return path
 
-    def table(self, name, table, *, index=None):
+    def table(self, name: str, table: "pd.DataFrame | pd.Series", *, index: bool | None = None) -> "pd.DataFrame":
         """Write a table as CSV and return it, so that a cell shows it.
 
         Parameters
@@ -126,7 +144,7 @@ class Run:
         self._record(path)
         return table
 
-    def figure(self, name, figure, *, dpi=150):
+    def figure(self, name: str, figure: Any, *, dpi: int = 150) -> None:
         """Write a figure as PNG (equal bytes for equal figures), show it once in a notebook, and close it.
 
         Parameters
@@ -136,7 +154,7 @@ class Run:
         figure : matplotlib.figure.Figure
             The figure.
         dpi : int > 0
-            Dots an inch.
+            Dots per inch.
         """
         import matplotlib.pyplot as plt
 
@@ -147,7 +165,7 @@ class Run:
         _display(figure)
         plt.close(figure)
 
-    def audio(self, name, y, sr):
+    def audio(self, name: str, y: "np.ndarray", sr: int) -> None:
         """Write a sound and put a player into the notebook.
 
         Parameters
@@ -183,8 +201,14 @@ class Run:
 
             _display(Audio(filename=str(path)))
 
-    def model(self, name, model):
-        """Save a Keras model as ``models/<name>.keras``, complete or not at all."""
+    def model(self, name: str, model: Any) -> None:
+        """Save a Keras model as ``models/<name>.keras``, complete or not at all.
+
+        Parameters
+        ----------
+        name : str
+        model : keras.Model
+        """
         path = self.model_path(name)
         with atomic(path) as temporary:
             model.save(temporary)
@@ -213,11 +237,20 @@ class Run:
         manifests.write_json(path, card.model_dump())
         self._record(path)
 
-    def model_path(self, name):
-        """Return ``models/<name>.keras``, expected to be there when the run finishes."""
+    def model_path(self, name: str) -> Path:
+        """Return ``models/<name>.keras``, expected to be there when the run finishes.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        path : Path
+        """
         return self.path("models", name)
 
-    def say(self, text):
+    def say(self, text: str) -> None:
         """Show a sentence (Markdown) and record it for the report.
 
         Parameters
@@ -234,7 +267,7 @@ class Run:
         else:
             print(text)
 
-    def uses(self, name, checksum="", *, path=None):
+    def uses(self, name: str, checksum: str = "", *, path: str | Path | None = None) -> None:
         """Record a data set that the results depend on.
 
         Parameters
@@ -249,7 +282,7 @@ class Run:
         stamp = manifests.folder_stamp(path) if path else None
         self._data[name] = {"checksum": checksum, "path": str(path) if path else None, "stamp": stamp}
 
-    def upstream(self, notebook):
+    def upstream(self, notebook: str) -> "Upstream":
         """Return the finished results of an earlier notebook of this profile, and record the dependence.
 
         Parameters
@@ -277,13 +310,13 @@ class Run:
         return Upstream(self.output_dir, notebook, record)
 
     @property
-    def scratch(self):
-        """A folder for progress that a killed run takes up again (Path); `finish` removes it."""
+    def scratch(self) -> Path:
+        """Folder for progress that a killed run takes up again; `finish` removes it."""
         folder = self.output_dir / "work" / self.notebook
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def finish(self):
+    def finish(self) -> None:
         """Hash every output, write this notebook's record, remove the scratch folder; call it last.
 
         Raises
@@ -324,28 +357,73 @@ class Run:
 
 
 class Upstream:
-    """The finished results of an earlier notebook; made by :meth:`Run.upstream`."""
+    """The finished results of an earlier notebook; made by :meth:`Run.upstream`.
+
+    Parameters
+    ----------
+    output_dir : Path
+        The profile's folder.
+    notebook : str
+        The notebook's name.
+    record : dict
+        Its entry in the manifest. Its parameters are the attribute ``parameters``.
+    """
 
     def __init__(self, output_dir, notebook, record):
         self.output_dir, self.notebook, self.parameters = output_dir, notebook, record["parameters"]
         self._outputs = record["outputs"]
 
-    def path(self, kind, name):
-        """Return the path of one of its outputs; FileNotFoundError lists what there is."""
+    def path(self, kind: str, name: str) -> Path:
+        """Return the path of one of its outputs.
+
+        Parameters
+        ----------
+        kind, name : str
+            As in :meth:`Run.path`.
+
+        Returns
+        -------
+        path : Path
+
+        Raises
+        ------
+        FileNotFoundError
+            If the notebook has not written it. The message lists what it wrote.
+        """
         key = f"{kind}/{_with_suffix(_checked(name), kind)}"
         if key not in self._outputs:
             there = ", ".join(output for output in self._outputs if output.startswith(f"{kind}/"))
             raise FileNotFoundError(f"{self.notebook} has no {key}. It wrote: {there or 'none of that kind'}.")
         return self.output_dir / key
 
-    def table(self, name, **options):
-        """Return one of its tables as a DataFrame; `options` go to ``pd.read_csv``."""
+    def table(self, name: str, **options: Any) -> "pd.DataFrame":
+        """Return one of its tables.
+
+        Parameters
+        ----------
+        name : str
+        **options
+            Passed to ``pd.read_csv``.
+
+        Returns
+        -------
+        table : pd.DataFrame
+        """
         import pandas as pd
 
         return pd.read_csv(self.path("tables", name), **options)
 
-    def model_path(self, name):
-        """Return the path of one of its models."""
+    def model_path(self, name: str) -> Path:
+        """Return the path of one of its models.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        path : Path
+        """
         return self.path("models", name)
 
 

@@ -1,9 +1,6 @@
 """Parameters, writer, manifest, comparison of tables: what does not need a kernel. Rebuilding is in test_rebuild.py."""
 
 import json
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import nbformat
@@ -12,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from musictools import files, runs
+from musictools import runs
 from musictools.runs import manifests, settings
 
 PARAMETERS = """
@@ -217,27 +214,6 @@ def test_paths(monkeypatch, tmp_path, data_home):
     assert runs.shared_data() == tmp_path
     monkeypatch.setenv("MUSICTOOLS_SHARED_DATA", str(tmp_path / "none"))
     assert runs.shared_data() is None
-
-
-def test_atomic_writing_is_all_or_nothing(tmp_path):
-    path = tmp_path / "new" / "model.keras"
-    with runs.atomic(path) as temporary:
-        temporary.write_text("old")
-        assert temporary.suffix == ".keras"
-        assert not path.exists()
-    with pytest.raises(ZeroDivisionError), runs.atomic(path) as temporary:
-        temporary.write_text(f"half {1 / 0}")
-    assert path.read_text() == "old"
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_stale_temporary_files_go_and_living_ones_stay(tmp_path):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    (tmp_path / f".tmp-{ended.pid}-a.csv").touch()
-    (tmp_path / f".tmp-{os.getpid()}-b.csv").touch()
-    files.remove_stale(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [f".tmp-{os.getpid()}-b.csv"]
 
 
 # --- writer and manifest --------------------------------------------------------------------------------------------
