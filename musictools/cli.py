@@ -235,17 +235,18 @@ def _write_taggram(taggram, tags, place, *, title):
     import matplotlib.pyplot as plt
 
     from . import plots
+    from .files import atomic
 
     picture, table = (place.with_name(f"{place.name}.taggram.{suffix}") for suffix in ("png", "csv"))
     scores = taggram.scores[:, [taggram.tags.index(tag) for tag in tags]]
     fig, ax = plots.figure(width=8, height=1.2 + 0.22 * len(tags))
     try:
         plots.taggram(scores, start=taggram.start, seconds=taggram.seconds, tags=tags, ax=ax, title=title)
-        with runs.atomic(picture) as part:
+        with atomic(picture) as part:
             fig.savefig(part, dpi=150)
     finally:
         plt.close(fig)
-    with runs.atomic(table) as part:
+    with atomic(table) as part:
         taggram.to_frame().to_csv(part, index=False)
     return picture, table
 

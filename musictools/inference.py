@@ -11,7 +11,7 @@ import pandas as pd
 
 from musictools import audio, evaluation
 from musictools.models.card import ModelCard
-from musictools.spectrograms import ModelInput, frames
+from musictools.spectrograms import ModelInput, segments
 
 if TYPE_CHECKING:
     import keras
@@ -137,7 +137,7 @@ class AudioModel:
         if self.front_end.kind == "waveform" and len(y) < self.length:
             y = np.pad(np.asarray(y, np.float32), (0, self.length - len(y)))
         S = self.front_end.compute(y)
-        x = self.front_end.scale(frames(S, length=self.length, step=self.step, pad_to=self.length))
+        x = self.front_end.scale(segments(S, length=self.length, step=self.step, pad_to=self.length))
         return x.reshape(len(x), *self.model.input_shape[1:])
 
     def taggram(self, y, *, sr):

@@ -8,7 +8,7 @@ import soundfile
 
 from musictools import audio, datasets, evaluation, models, published, runs, tags, training
 from musictools.datasets import leakage, splits
-from musictools.spectrograms import FrontEnd, Segments, SpectrogramStore, frames, model_input, open_store
+from musictools.spectrograms import FrontEnd, Segments, SpectrogramStore, open_store, segments
 
 
 def silence(path, *, sr=16000, n=1600, value=0.0):
@@ -70,7 +70,7 @@ X, Y = np.zeros((4, 8, 8, 1), np.float32), np.eye(2)[[0, 1, 0, 1]]
 
 
 def tiny():
-    return models.build("ckn19", n_classes=2, input_shape=(8, 8, 1), width=0.02)
+    return models.build("ckn19", n_outputs=2, input_shape=(8, 8, 1), width=0.02)
 
 
 BAD = {
@@ -122,11 +122,11 @@ BAD = {
                         r"mono waveform .* Got shape \(9, 2\)"),
     "empty waveform": (lambda p: FrontEnd(**FRONT_END).compute([]), r"mono waveform of shape \(n,\), n > 0"),
     "NaN waveform": (lambda p: FrontEnd(**FRONT_END).compute([0.0, np.nan]), r"y holds NaN or Inf"),
-    "too short a spectrogram": (lambda p: frames(np.zeros((4, 90)), length=128, step=64),
+    "too short a spectrogram": (lambda p: segments(np.zeros((4, 90)), length=128, step=64),
                                 r"S has 90 frames, length=128 needs at least 128\. Short clips can be padded"),
-    "step zero": (lambda p: frames(np.zeros((4, 90)), length=8, step=0), r"step must be a positive int\. Got 0"),
-    "one-dimensional S": (lambda p: frames(np.zeros(90), length=8, step=8), r"S must have shape .* Got \(90,\)"),
-    "unknown model input": (lambda p: model_input("vgg16"), r"No model input is called 'vgg16'\. Known: ckn19, pg20"),
+    "step zero": (lambda p: segments(np.zeros((4, 90)), length=8, step=0), r"step must be a positive int\. Got 0"),
+    "one-dimensional S": (lambda p: segments(np.zeros(90), length=8, step=8), r"S must have shape .* Got \(90,\)"),
+    "unknown description": (lambda p: models.describe("vgg16"), r"No model is called 'vgg16'\. Known: ckn19, pg20"),
     "no store there": (lambda p: SpectrogramStore(p), r"no spectrogram store\. Build one with"),
     "a store of nothing": (lambda p: SpectrogramStore.build(p / "a", {}, front_end=FrontEnd(**FRONT_END), seconds=1),
                            r"No clips to make spectrograms of"),
@@ -192,15 +192,15 @@ BAD = {
     "no training subset": (lambda p: leakage(pd.Series(["a", "b"]), pd.DataFrame({"artist": ["x", "y"]})),
                          r"No clip is in the subset 'train'\. Subsets: a, b"),
     # models, training, evaluation
-    "unknown model": (lambda p: models.build("resnet", n_classes=8),
+    "unknown model": (lambda p: models.build("resnet", n_outputs=8),
                       r"No model is called 'resnet'\. Known: ckn19, pg20"),
-    "one class": (lambda p: models.build("ckn19", n_classes=1),
-                  r"n_classes of ckn19 must be an int of at least 2\. Got 1"),
-    "width zero": (lambda p: models.build("ckn19", n_classes=2, width=0), r"width must be positive\. Got 0"),
-    "width in words": (lambda p: models.build("ckn19", n_classes=2, width="wide"),
+    "one class": (lambda p: models.build("ckn19", n_outputs=1),
+                  r"n_outputs of ckn19 must be an int of at least 2\. Got 1"),
+    "width zero": (lambda p: models.build("ckn19", n_outputs=2, width=0), r"width must be positive\. Got 0"),
+    "width in words": (lambda p: models.build("ckn19", n_outputs=2, width="wide"),
                        r"width must be positive\. Got 'wide'"),
-    "too small an input": (lambda p: models.build("pg20", n_classes=2, input_shape=(32, 64, 1)),
-                           r"sides of at least 64 for pg20\. Got \(32, 64, 1\)"),
+    "too small an input": (lambda p: models.build("pg20", n_outputs=2, input_shape=(32, 64, 1)),
+                           r"sides of at least \(64, 64, 1\) .* Got \(32, 64, 1\)"),
     "unequal numbers": (lambda p: training.fit(tiny(), X, Y[:3]), r"x has 4 examples, y has 3"),
     "no examples": (lambda p: training.fit(tiny(), X[:0], Y[:0]), r"There are no examples"),
     "no validation examples": (lambda p: training.fit(tiny(), X, Y, validation=(X[:0], Y[:0])),

@@ -151,7 +151,7 @@ def test_a_waveform_is_heard_as_well(tmp_path):
 
 
 def test_a_tagger_of_the_suite_is_loaded_with_its_own_layers(tmp_path):
-    model = models.build("harmonic_cnn", n_tags=2, input_shape=(287 * 256, 1), width=0.02, seed=0)
+    model = models.build("harmonic_cnn", n_outputs=2, input_shape=(287 * 256, 1), width=0.02, seed=0)
     front_end = FrontEnd(SR, 2, 1, 1, kind="waveform")
     path = save(tmp_path, model=model, front_end=front_end.to_json(), length=287 * 256, step=40000)
     taggram = inference.Tagger.load(path).taggram(tone(440, 1, 2), sr=SR)

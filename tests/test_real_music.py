@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from musictools import datasets, spectrograms, tags
+from musictools import datasets, models, spectrograms, tags
 from musictools.experiments import genres, jobs
 
-FRONT_END = spectrograms.FRONT_ENDS["ckn19"]
+FRONT_END = models.describe("ckn19").front_end
 
 
 @pytest.fixture(scope="module")

@@ -158,7 +158,7 @@ def test_scores_do_not_depend_on_the_batch_size(data):
     from musictools import models
 
     x = np.random.default_rng(1).random((23, 32, 64, 1), np.float32)
-    model = models.build("se_cnn", n_tags=TAGS, input_shape=x.shape[1:], width=0.1, seed=0)
+    model = models.build("se_cnn", n_outputs=TAGS, input_shape=x.shape[1:], width=0.1, seed=0)
     labels = data[0][:23]
     tables = [evaluation.predict(model, x, batch_size=size) for size in (1, 7, 64)]
     for other in tables[1:]:

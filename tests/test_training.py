@@ -63,7 +63,7 @@ def assert_same(history, model, undisturbed):
 def test_sixteen_clips_are_learnt_by_heart():
     x = np.random.default_rng(0).random((16, 8, 8, 1), np.float32)
     labels = np.random.default_rng(1).permutation(np.arange(16) % 4)
-    model = models.build("ckn19", n_classes=4, input_shape=(8, 8, 1), width=0.2, norm_momentum=0.9, seed=0)
+    model = models.build("ckn19", n_outputs=4, input_shape=(8, 8, 1), width=0.2, norm_momentum=0.9, seed=0)
     history = training.fit(model, x, np.eye(4)[labels], epochs=80, batch_size=8, best_by="loss")
     assert (evaluation.predict(model, x).argmax(axis=1) == labels).all()
     assert history["loss"].iloc[-1] < 0.2 * history["loss"].iloc[0]

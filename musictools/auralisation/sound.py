@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from musictools.explain.application import evidence
-from musictools.spectrograms import frames
+from musictools.spectrograms import segments
 
 __all__ = ["READINGS", "Auralisation", "auralise", "image_of_clip", "mask_of", "scale_of", "sound_of"]
 
@@ -138,7 +138,7 @@ def image_of_clip(deconvolution, S, features, *, length, step=None, join="mean",
         raise ValueError(f"join must be 'mean' or 'max'. Got {join!r}.")
     step = max(1, length // 2) if step is None else step
     n = S.shape[1]
-    x = frames(S, length=length, step=step, pad_to=length)
+    x = segments(S, length=length, step=step, pad_to=length)
     starts = np.arange(len(x)) * step
     if n > length and starts[-1] + length < n:
         x, starts = np.concatenate([x, S[None, :, n - length :]]), np.r_[starts, n - length]

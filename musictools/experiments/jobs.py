@@ -20,7 +20,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
-from musictools import runs
+from musictools import files, runs
 from musictools.datasets import splits
 from musictools.experiments.protocols import Protocol
 
@@ -174,15 +174,14 @@ class Task:
         job = self.job
         with training.deterministic(job.seed):
             x, y = _inputs(self)
-            outputs = {"n_classes" if job.labels == "genre" else "n_tags": self.labels.shape[1]}
-            model = models.build(job.model, input_shape=x["train"].shape[1:], width=self.width,
-                                 norm_momentum=self.norm_momentum, seed=job.seed, **outputs)
+            model = models.build(job.model, n_outputs=self.labels.shape[1], input_shape=x["train"].shape[1:],
+                                 width=self.width, norm_momentum=self.norm_momentum, seed=job.seed)
             _prepare(model, y["train"], self.protocol)
             began = time.perf_counter()
             history = _fit(model, x, y, self, None if folder is None else folder / "fit")
             seconds = time.perf_counter() - began
             if folder is not None:
-                with runs.atomic(folder / "model.keras") as temporary:
+                with files.atomic(folder / "model.keras") as temporary:
                     model.save(temporary)
             scores, speed = _score(model, x, self)
         return Result(

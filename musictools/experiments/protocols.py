@@ -10,15 +10,13 @@ them the chunk is the clip.
 
 from dataclasses import dataclass
 
+from musictools.models import describe
+
 __all__ = ["PROTOCOLS", "Protocol", "genre_protocol", "protocol"]
 
 PROTOCOLS = ("rotheneder2023", "tagger_slides")
-_ADAM = {  # learning rate and batch size where rotheneder2023 gives them (5.1.2-5.1.7, and "best results" of 5.1.8)
-    "se_cnn": (1e-4, 32), "short_chunk": (1e-4, 16), "fcn4": (1e-4, 64), "vgg_cnn": (1e-3, 128),
-    "musicnn": (1e-3, 64), "stacked_cnn": (1e-3, 16),
-}
 SHORTEST_PATIENCE = 3  # epochs; a quarter of a handful would end most trainings by chance
-_OTHERS = (1e-4, 16)  # Won et al. (2020)
+_WON2020 = (1e-4, 16)  # learning rate of Adam and batch size, for all models
 _SGD = (1e-3, 1e-4, 1e-5)
 
 
@@ -99,7 +97,9 @@ def protocol(name: str, model: str, *, epochs: int | None = None, learning_rate:
         raise ValueError(f"per_clip must be at least 0 or None. Got {per_clip!r}.")
     if not 0 <= dropout <= 1:
         raise ValueError(f"dropout must lie in [0, 1]. Got {dropout!r}.")
-    rate, batch = _ADAM.get(model, _OTHERS) if name == "rotheneder2023" else _OTHERS
+    description = describe(model)
+    own = description.learning_rate, description.batch_size
+    rate, batch = own if name == "rotheneder2023" else _WON2020
     rate = learning_rate or rate
     whole = epochs or (120 if name == "rotheneder2023" else 140)
     if name == "rotheneder2023":
@@ -112,11 +112,9 @@ def protocol(name: str, model: str, *, epochs: int | None = None, learning_rate:
         phases = (first, *({"optimizer": "sgd", "learning_rate": rate * factor / 1e-4, "epochs": tail}
                            for factor in _SGD))
         patience, chunks = None, 1
-    if model == "stacked_cnn":
-        phases = phases * 2
     best_by = "val_binary_accuracy" if name == "rotheneder2023" else "val_loss"
-    return Protocol(phases, batch_size or batch, patience, best_by, chunks if per_clip is None else per_clip,
-                    float(dropout), bool(prior_bias))
+    return Protocol(phases * description.stages, batch_size or batch, patience, best_by,
+                    chunks if per_clip is None else per_clip, float(dropout), bool(prior_bias))
 
 
 def genre_protocol(name: str, *, epochs: int = 50, batch_size: int = 64, learning_rate: float = 1e-3) -> Protocol:

@@ -15,6 +15,7 @@ import pandas as pd
 from musictools import spectrograms, tags
 from musictools.experiments.jobs import Job, Task
 from musictools.experiments.protocols import protocol
+from musictools.models import describe
 
 __all__ = ["grid", "label_table", "open_stores", "tasks"]
 
@@ -64,7 +65,7 @@ def open_stores(data: Any, models: Sequence[str], *, workers: int | None = None,
     stores : dict of str to SpectrogramStore
         By model.
     """
-    front_ends = {model: spectrograms.model_input(model).front_end for model in models}
+    front_ends = {model: describe(model).front_end for model in models}
     by_key = {f.key: spectrograms.open_store(data, f, workers=workers, scheduler=scheduler)
               for f in dict.fromkeys(front_ends.values())}
     return {model: by_key[f.key] for model, f in front_ends.items()}
@@ -144,7 +145,7 @@ def tasks(jobs: Sequence[Job], stores: dict, labels: dict, split: pd.Series, *, 
     """
     made = []
     for job in jobs:
-        shape = spectrograms.model_input(job.model)
+        shape = describe(job.model).input
         changes = {name: _of(value, job.model) for name, value in (overrides or {}).items()}
         made.append(Task(
             job=job, store=stores[job.model], labels=labels[job.labels].iloc[:, : job.n_tags], split=split,

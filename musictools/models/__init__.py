@@ -1,22 +1,47 @@
-"""Keras models by name, one family a file; no data and no training here.
+"""Keras models by name; no data and no training here.
 
-Every builder takes ``width``, a multiplier for the number of filters and units, so that a small machine can
-train a narrow copy of the same network. ``width=1.0`` is the source's own network, parameter by parameter.
+Every model has a `Description`: its builder, its front end and segments, how its source trains it. Taggers stand in
+`taggers`, one family per file, genre classifiers in `genre`. Every builder takes ``width``, a multiplier for the number
+of filters and units, so that a small machine can train a narrow copy of the same network; ``width=1.0`` is the source's
+own network, parameter by parameter.
 """
 
+from __future__ import annotations
+
+import functools
+import math
+import pkgutil
 import zlib
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
-__all__ = ["build", "layer_table", "load", "names"]
+import numpy as np
 
-GENRE = ("ckn19", "pg20", "choi_stft")
+from musictools.models.blocks import Seeds
+from musictools.models.description import Description
+from musictools.models.lazy import keras
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["build", "describe", "layer_table", "load", "names"]
 
 
-def names(kind=None):
-    """Names that `build` knows.
+@functools.cache
+def _descriptions():
+    """Descriptions of all models by name, in the order in which they are listed."""
+    from musictools.models import genre, taggers
+
+    modules = [genre, *(import_module(f"{taggers.__name__}.{m.name}") for m in pkgutil.iter_modules(taggers.__path__))]
+    known = {name: description for module in modules for name, description in module.MODELS.items()}
+    return dict(sorted(known.items(), key=lambda pair: pair[1].place))
+
+
+def names(kind: str | None = None) -> tuple[str, ...]:
+    """Names that `build` and `describe` know.
 
     Parameters
     ----------
@@ -26,44 +51,120 @@ def names(kind=None):
     Returns
     -------
     names : tuple of str
+
+    Raises
+    ------
+    ValueError
+        If `kind` is unknown.
+
+    Examples
+    --------
+    >>> names("genre")
+    ('ckn19', 'pg20', 'choi_stft')
     """
-    from musictools.models import taggers
-
-    known = {None: GENRE + taggers.names(), "genre": GENRE, "tagger": taggers.names()}
-    if kind not in known:
+    if kind not in (None, "genre", "tagger"):
         raise ValueError(f"kind must be None, 'genre' or 'tagger'. Got {kind!r}.")
-    return known[kind]
+    return tuple(name for name, description in _descriptions().items() if kind in (None, description.kind))
 
 
-def build(name, **options):
+def describe(name: str) -> Description:
+    """Look up what is known of a model before it is built; TensorFlow is not loaded.
+
+    Parameters
+    ----------
+    name : str
+        One of `names()`.
+
+    Returns
+    -------
+    description : Description
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+
+    See Also
+    --------
+    build : The model itself.
+
+    Examples
+    --------
+    >>> short_chunk = describe("short_chunk")
+    >>> short_chunk.input.shape, short_chunk.front_end.sr, short_chunk.source
+    ((128, 230, 1), 16000, 'rotheneder2023')
+    """
+    if name not in _descriptions():
+        raise ValueError(f"No model is called {name!r}. Known: {', '.join(names())}.")
+    return _descriptions()[name]
+
+
+def build(name: str, *, n_outputs: int, input_shape: tuple[int, ...] | None = None, width: float = 1.0,
+          norm_momentum: float = 0.99, seed: int | None = None) -> keras.Model:
     """Build an untrained model by name.
 
     Parameters
     ----------
     name : str
         One of `names()`.
-    **options
-        Passed to the family's builder: ``n_classes`` of a genre classifier, ``n_tags`` of a tagger, ``input_shape``,
-        ``width``, ``norm_momentum``, ``seed``.
+    n_outputs : int > 0
+        Number of tags, or of genres, which must be at least 2.
+    input_shape : tuple of int or None
+        Without the batch; None takes the source's.
+    width : float > 0
+        Multiplier for filters and units; 1.0 is the source's network.
+    norm_momentum : float in [0, 1)
+        Momentum of batch normalisation; Keras's 0.99 needs some hundred steps before the moving averages mean
+        anything, small runs take 0.9.
+    seed : int or None
+        Seed of initial weights and dropout.
 
     Returns
     -------
     model : keras.Model
+        Functional; float32 scores in (0, 1), shape (batch, n_outputs). The layer ``logits`` feeds the layer ``sigmoid``
+        of a tagger, ``softmax`` of a genre classifier.
 
     Raises
     ------
     ValueError
-        If the name is unknown or an option is out of range.
+        If the name is unknown, an argument is out of range, or the input is too small for the poolings.
+
+    See Also
+    --------
+    load : Read a trained model.
+
+    Examples
+    --------
+    >>> build("se_cnn", n_outputs=108).count_params()
+    793738
+    >>> build("ckn19", n_outputs=8, width=0.125, seed=0).output_shape
+    (None, 8)
     """
-    if name not in names():
-        raise ValueError(f"No model is called {name!r}. Known: {', '.join(names())}.")
-    from musictools.models import genre, taggers
+    description = describe(name)
+    least = 2 if description.kind == "genre" else 1
+    if isinstance(n_outputs, bool) or not isinstance(n_outputs, int | np.integer) or n_outputs < least:
+        raise ValueError(f"n_outputs of {name} must be an int of at least {least}. Got {n_outputs!r}.")
+    if not isinstance(width, int | float) or not 0 < width < math.inf:
+        raise ValueError(f"width must be positive. Got {width!r}.")
+    if not 0 <= norm_momentum < 1:
+        raise ValueError(f"norm_momentum must lie in [0, 1). Got {norm_momentum!r}.")
+    shape, smallest = tuple(input_shape or description.input.shape), description.smallest
+    if len(shape) != len(smallest) or any(np.less(shape, smallest)) or shape[-1] != 1:
+        raise ValueError(f"input_shape of {name} must have {len(smallest)} sides of at least {smallest} and one "
+                         f"channel. Got {shape}.")
+    seeds = Seeds(seed)
+    inputs = keras.layers.Input(shape, name="waveform" if len(shape) == 2 else "spectrogram")
+    x = description.body(inputs, wide=lambda n: max(1, round(n * width)), seeds=seeds, momentum=norm_momentum)
+    # Logits and scores are two layers, so that explanations can start from the logits.
+    x = keras.layers.Dense(int(n_outputs), name="logits", kernel_initializer=seeds.glorot())(x)
+    genre = description.kind == "genre"
+    head = keras.layers.Softmax(name="softmax") if genre else keras.layers.Activation("sigmoid", name="sigmoid")
+    return keras.Model(inputs, head(x), name=name)
 
-    return (genre if name in GENRE else taggers).build(name, **options)
 
-
-def load(path):
-    """Read a saved model of the suite, its own layers included.
+def load(path: str | Path) -> keras.Model:
+    """Read a saved model, also one with the package's own layers.
 
     Parameters
     ----------
@@ -82,19 +183,14 @@ def load(path):
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file. A trained model ends in .keras.")
-    import keras
-
-    from musictools.models import taggers
-
-    for family in taggers.FAMILIES:
-        import_module(f"musictools.models.taggers.{family}")  # registers its layers with Keras
+    import_module("musictools.models.layers")  # registers the package's own layers with Keras
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, OSError, KeyError, TypeError, BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged, no Keras model, or has layers unknown here ({error}).") from error
 
 
-def layer_table(model, *, activations=False):
+def layer_table(model: keras.Model, *, activations: bool = False) -> pd.DataFrame:
     """A model's layers as the sources list them.
 
     Parameters

@@ -3,15 +3,16 @@
 Input: (n_descriptors,), 1 where a descriptor is given and 0 where not. Output: softmax over genres, read as degrees.
 """
 
-import keras
-from keras import layers
+from __future__ import annotations
 
-from musictools.models.blocks import Seeds, check_build
+from musictools.models.blocks import Seeds
+from musictools.models.lazy import keras, layers
 
 __all__ = ["build"]
 
 
-def build(*, n_descriptors, n_genres, units=200, dropout=0.4, seed=None):
+def build(*, n_descriptors: int, n_genres: int, units: int = 200, dropout: float = 0.4, seed: int | None = None
+          ) -> keras.Model:
     """Build the network: one hidden layer (ReLU), dropout, softmax.
 
     Parameters
@@ -19,11 +20,11 @@ def build(*, n_descriptors, n_genres, units=200, dropout=0.4, seed=None):
     n_descriptors : int > 0
     n_genres : int > 1
     units : int > 0
-        Of the hidden layer; 200 in the source.
+        Size of the hidden layer; 200 in the source.
     dropout : float in [0, 1)
-        0.4 in the source.
+        Dropout rate; 0.4 in the source.
     seed : int or None
-        Of the initial weights and of dropout.
+        Seed of the initial weights and of dropout.
 
     Returns
     -------
@@ -34,11 +35,15 @@ def build(*, n_descriptors, n_genres, units=200, dropout=0.4, seed=None):
     ------
     ValueError
         If an argument is out of range.
+
+    Examples
+    --------
+    >>> build(n_descriptors=108, n_genres=8).output_shape
+    (None, 8)
     """
-    check_build("mapping", n_outputs=n_genres, outputs_name="n_genres", smallest=2, width=1.0, norm_momentum=0.0)
-    for name, value in (("n_descriptors", n_descriptors), ("units", units)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a positive int. Got {value!r}.")
+    for name, value, least in (("n_descriptors", n_descriptors, 1), ("n_genres", n_genres, 2), ("units", units, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be an int of at least {least}. Got {value!r}.")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must lie in [0, 1). Got {dropout!r}.")
     seeds = Seeds(seed)

@@ -45,7 +45,7 @@ def blocks(model):
 
     Examples
     --------
-    >>> blocks(models.build("ckn19", n_classes=8))  # doctest: +SKIP
+    >>> blocks(models.build("ckn19", n_outputs=8))  # doctest: +SKIP
     ['pool1', 'pool2', 'pool3']
     """
     from musictools.models.graph.reading import read
@@ -81,10 +81,8 @@ def untrained(listener, *, seed=0):
     """
     from musictools import models
 
-    name, outputs = listener.card.model, len(listener.tags)
-    count = {"n_classes" if name in models.names("genre") else "n_tags": outputs}
-    return models.build(name, **count, input_shape=tuple(listener.model.input_shape[1:]), width=listener.card.width,
-                        seed=seed)
+    return models.build(listener.card.model, n_outputs=len(listener.tags), width=listener.card.width, seed=seed,
+                        input_shape=tuple(listener.model.input_shape[1:]))
 
 
 class FeatureMaps:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from musictools import models
 from musictools.inference import Tagger
-from musictools.models import taggers
 from musictools.models.card import ModelCard
 from musictools.spectrograms import FrontEnd
 
@@ -147,7 +147,7 @@ def _tagger(stacks, front_end, tags):
         raise ValueError(f"tags must name the {head[0].shape[1]} outputs of the network. Got {len(tags)} names.")
     length = -(-SECONDS * front_end.sr // front_end.hop_length)
     width = head[0].shape[0] / 32
-    model = taggers.build("compact_convnet", n_tags=len(tags), input_shape=(front_end.n_mels, length, 1), width=width)
+    model = models.build("compact_convnet", n_outputs=len(tags), input_shape=(front_end.n_mels, length, 1), width=width)
     for number, (conv, norm) in enumerate(zip(stacks["Conv2D"], stacks["BatchNormalization"]), start=1):
         model.get_layer(f"conv{number}").set_weights(conv)
         model.get_layer(f"norm{number}").set_weights(norm)

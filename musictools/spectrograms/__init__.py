@@ -1,22 +1,21 @@
-"""Spectrograms: front ends, frames, and the store that keeps them on disk.
+"""Spectrograms: front ends, segments, and the store that keeps them on disk.
 
-`frontends` turns waveforms into decibels and spectrograms into model inputs; `store` keeps the spectrograms of a
-data set and cuts model inputs from them on demand.
+`frontends` turns waveforms into decibels and spectrograms into the segments that models take; `store` keeps the
+spectrograms of a data set and cuts segments from them on demand. The front end and the segments of a model are given by
+`musictools.models.describe`.
 """
 
-from musictools.spectrograms.frontends import FRONT_ENDS, MODEL_INPUTS, FrontEnd, ModelInput, frames, model_input
+from musictools.spectrograms.frontends import SHARMA2022, FrontEnd, ModelInput, segments
 from musictools.spectrograms.store import ArrayStore, Segments, SpectrogramStore, compute_file, open_store
 
 __all__ = [
-    "FRONT_ENDS",
-    "MODEL_INPUTS",
+    "SHARMA2022",
     "ArrayStore",
     "FrontEnd",
     "ModelInput",
     "Segments",
     "SpectrogramStore",
     "compute_file",
-    "frames",
-    "model_input",
     "open_store",
+    "segments",
 ]

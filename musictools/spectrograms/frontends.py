@@ -19,7 +19,7 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["FRONT_ENDS", "MODEL_INPUTS", "FrontEnd", "ModelInput", "frames", "model_input"]
+__all__ = ["SHARMA2022", "FrontEnd", "ModelInput", "segments"]
 
 _BLOCK = 32  # spectrogram frames transformed at once: stays in the processor's cache, memory flat in the clip's length
 
@@ -256,91 +256,27 @@ class ModelInput:
         return max(0, (n_frames - self.length) // self.step + 1)
 
 
-_WAVEFORM = FrontEnd(16000, 2, 1, 1, kind="waveform")
-_SHORT = FrontEnd(16000, 512, 256, 128)
-
-FRONT_ENDS = {
-    "ckn19": FrontEnd(16000, 1024, 512, 128),
-    "pg20": FrontEnd(16000, 1024, 512, 128),
-    "choi_stft": FrontEnd(11025, 512, 256, 257, kind="stft"),
-    "se_cnn": FrontEnd(16000, 512, 512, 128),
-    "short_chunk": _SHORT,
-    "short_chunk_res": _SHORT,
-    "fcn4": FrontEnd(12000, 256, 256, 96),
-    "vgg_cnn": _SHORT,
-    "musicnn": _SHORT,
-    "stacked_cnn": FrontEnd(22050, 8192, 2048, 128),
-    "sample_cnn": _WAVEFORM,
-    "sample_cnn_se": _WAVEFORM,
-    "crnn": FrontEnd(12000, 512, 256, 96),
-    "self_attention": _SHORT,
-    "harmonic_cnn": _WAVEFORM,  # it has a spectrogram of its own, with trainable bands
-    "compact_convnet": FrontEnd(12000, 512, 256, 96),
-    "sharma2022": FrontEnd(44100, 1024, 512, 128),
-}
-
-_FRAMING = {
-    "ckn19": (128, 64),
-    "pg20": (128, 64),
-    "choi_stft": (173, 173),  # 4 s, as `choi2018` cuts its songs
-    "se_cnn": (628, 90),
-    "short_chunk": (230, 115),
-    "short_chunk_res": (230, 115),
-    "fcn4": (1366, 1366),
-    "vgg_cnn": (342, 171),
-    "musicnn": (188, 94),
-    "stacked_cnn": (314, 314),
-    "sample_cnn": (59049, 29524),  # 3^10 samples, 3.7 s
-    "sample_cnn_se": (59049, 29524),
-    "crnn": (1366, 1366),
-    "self_attention": (938, 469),  # 15 s
-    "harmonic_cnn": (80000, 40000),  # 5 s
-    "compact_convnet": (1360, 1360),
-}
-
-MODEL_INPUTS = {name: ModelInput(FRONT_ENDS[name], *framing) for name, framing in _FRAMING.items()}
+SHARMA2022 = FrontEnd(44100, 1024, 512, 128)  # of a source whose networks are not in `musictools.models`
 
 
-def model_input(name):
-    """The input of a model of the suite by the model's name.
-
-    Parameters
-    ----------
-    name : str
-        One of `MODEL_INPUTS`.
-
-    Returns
-    -------
-    model_input : ModelInput
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown.
-    """
-    if name not in MODEL_INPUTS:
-        raise ValueError(f"No model input is called {name!r}. Known: {', '.join(MODEL_INPUTS)}.")
-    return MODEL_INPUTS[name]
-
-
-def frames(S, *, length, step, pad_to=None):
-    """Cut a spectrogram into overlapping model inputs.
+def segments(S: np.ndarray, *, length: int, step: int, pad_to: int | None = None) -> np.ndarray:
+    """Cut a spectrogram into overlapping segments, the inputs of a model.
 
     Parameters
     ----------
     S : np.ndarray [shape=(n_bins, n_frames)]
         Spectrogram.
     length : int > 0
-        Frames of one model input.
+        Frames of one segment.
     step : int > 0
-        Frames from the start of one input to the start of the next.
+        Frames from the start of one segment to the start of the next.
     pad_to : int or None
         Repeat the last frame of a shorter spectrogram until it has so many frames.
 
     Returns
     -------
-    inputs : np.ndarray [shape=(n_inputs, n_bins, length)]
-        A read-only view where possible; frames after the last whole input are left out.
+    segments : np.ndarray [shape=(n_segments, n_bins, length)]
+        A read-only view where possible; frames after the last whole segment are left out.
 
     Raises
     ------
@@ -349,7 +285,7 @@ def frames(S, *, length, step, pad_to=None):
 
     Examples
     --------
-    >>> frames(np.zeros((128, 911)), length=128, step=64).shape
+    >>> segments(np.zeros((128, 911)), length=128, step=64).shape
     (13, 128, 128)
     """
     S = np.asarray(S)

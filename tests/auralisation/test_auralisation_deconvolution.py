@@ -149,8 +149,7 @@ def test_round_trip_brings_maxima_back_to_their_places():
 @pytest.mark.parametrize("name", SUITE)
 def test_where_no_relu_cuts_it_is_the_derivative(name):
     """Positive weights keep every ReLU open; then the way down must be the exact transpose of the network's slope."""
-    number = {"n_classes" if name in models.names("genre") else "n_tags": 3}
-    model = models.build(name, width=0.03, input_shape=SUITE[name], seed=1, **number)
+    model = models.build(name, width=0.03, input_shape=SUITE[name], seed=1, n_outputs=3)
     for layer in model.layers:
         if hasattr(layer, "kernel_size"):
             kernel, bias = layer.get_weights()
@@ -202,7 +201,7 @@ def test_gates_and_deviations_count_as_constants():
                                                       ("compact_convnet", (96, 1280, 1), "conv3"),
                                                       ("self_attention", (128, 64, 1), "conv3b")])
 def test_other_networks_of_the_suite_have_a_way_down(name, shape, layer):
-    model = models.build(name, n_tags=3, width=0.1, input_shape=shape, seed=0)
+    model = models.build(name, n_outputs=3, width=0.1, input_shape=shape, seed=0)
     way = Deconvolution(model, layer)
     x = np.random.default_rng(0).random((1, *shape)).astype(np.float32)
     images = way.images(x, range(way.n_features))
@@ -254,13 +253,13 @@ def recurrent():
 
 X = np.zeros((1, 7, 9, 1), np.float32)
 BAD = {
-    "waveform": (lambda: Deconvolution(models.build("sample_cnn", n_tags=2, width=0.02), "conv1"),
+    "waveform": (lambda: Deconvolution(models.build("sample_cnn", n_outputs=2, width=0.02), "conv1"),
                  r"sample_cnn must take spectrograms \(n_bins, n_frames, 1\)"),
     "no convolution": (lambda: Deconvolution(dense(), "dense"),
                        "plain has no convolution over bins and frames: there is no feature to hear"),
     "unknown layer": (lambda: Deconvolution(small(), "conv9"), "has no layer 'conv9'. It has: conv1, pool1, conv2"),
     "no maps": (lambda: Deconvolution(small(), "flatten"), "has no layer 'flatten'"),
-    "a layer without maps": (lambda: Deconvolution(models.build("ckn19", n_classes=2, width=0.02), "dense"),
+    "a layer without maps": (lambda: Deconvolution(models.build("ckn19", n_outputs=2, width=0.02), "dense"),
                              r"layer must have feature maps over bins and frames\. Got 'dense'"),
     "no way down": (lambda: Deconvolution(recurrent(), "conv"), r"Layer 'gru' of odd \(GRU, tanh\) has no way down"),
     "unpool": (lambda: Deconvolution(small(), "conv1", unpool="all"), "unpool must be one of switches, upsample"),

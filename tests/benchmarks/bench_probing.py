@@ -102,7 +102,7 @@ def network(folder, n_clips):
     from musictools.probing.maps import FeatureMaps
 
     x = np.random.default_rng(0).random((n_clips, 128, 128, 1), dtype=np.float32)
-    model = models.build("ckn19", n_classes=8, seed=0)
+    model = models.build("ckn19", n_outputs=8, seed=0)
     began = time.perf_counter()
     FeatureMaps.build(folder / "maps", model, x, range(n_clips))
     return {"clips": n_clips, "seconds": time.perf_counter() - began}

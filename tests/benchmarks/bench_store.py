@@ -25,14 +25,16 @@ SAMPLES, SR = 465_984, 16_000
 CHILD = """
 import os, sys
 from pathlib import Path
-from musictools.spectrograms import FRONT_ENDS, SpectrogramStore
+from musictools import models
+from musictools.spectrograms import SpectrogramStore
 
 def peak(pid):
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next((line.split()[1] for line in lines if line.startswith("VmHWM")), 0))
 
 folder, workers = Path(sys.argv[1]), int(sys.argv[2])
-SpectrogramStore.build(folder, {p: p for p in sys.argv[3:]}, front_end=FRONT_ENDS["ckn19"], seconds=29.124,
+front_end = models.describe("ckn19").front_end
+SpectrogramStore.build(folder, {p: p for p in sys.argv[3:]}, front_end=front_end, seconds=29.124,
                        workers=workers)
 task = Path(f"/proc/{os.getpid()}/task").glob("*/children")
 print(peak("self"), max(peak(child) for file in task for child in file.read_text().split()))
@@ -70,10 +72,11 @@ def by_librosa(paths):
 
 def by_store(paths, folder, *, workers):
     """The store, in worker processes that stay alive from call to call, as in a notebook."""
-    from musictools.spectrograms import FRONT_ENDS, SpectrogramStore
+    from musictools import models
+    from musictools.spectrograms import SpectrogramStore
 
-    store = SpectrogramStore.build(folder, {p: p for p in paths}, front_end=FRONT_ENDS["ckn19"], seconds=SAMPLES / SR,
-                                   workers=workers)
+    store = SpectrogramStore.build(folder, {p: p for p in paths}, front_end=models.describe("ckn19").front_end,
+                                   seconds=SAMPLES / SR, workers=workers)
     assert len(store) == len(paths), store.failed
 
 

@@ -36,8 +36,7 @@ def by_keras(name):
     from musictools import models
 
     x, y = examples(name)
-    outputs = {"n_classes": 8} if name == "ckn19" else {"n_tags": 108}
-    model = models.build(name, seed=0, **outputs)
+    model = models.build(name, n_outputs=8 if name == "ckn19" else 108, seed=0)
     model.compile("adam", "categorical_crossentropy" if name == "ckn19" else "binary_crossentropy")
     return lambda: model.train_on_batch(x, y)
 

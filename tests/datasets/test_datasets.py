@@ -164,7 +164,7 @@ def test_the_real_spectrograms_and_their_fault_filtered_lists(shared_data):
     assert [len(f.read_text().split()) for f in lists] == [443, 197, 290]
     assert (data.tracks["nearest_shading"] == 1).sum() == 38
     assert data.validate() == ({}, {})
-    store = spectrograms.open_store(data, spectrograms.FRONT_ENDS["ckn19"])
+    store = spectrograms.open_store(data, models.describe("ckn19").front_end)
     assert store["rock.00000"].shape == (128, 496)
     assert store["rock.00000"].max() <= 1
 
@@ -179,7 +179,7 @@ def test_real_audio_goes_from_file_to_trained_model(shared_data, tmp_path):
     assert not store.failed
     x = spectrograms.Segments(store, chosen, length=32, step=96)
     labels = np.array([c.startswith("metal") for c in chosen], int)[x.clip]
-    model = models.build("ckn19", n_classes=2, input_shape=(32, 32, 1), width=0.05, seed=0)
+    model = models.build("ckn19", n_outputs=2, input_shape=(32, 32, 1), width=0.05, seed=0)
     history = training.fit(model, x, np.eye(2)[labels], epochs=4, batch_size=8, best_by="loss")
     assert history["accuracy"].iloc[-1] > 0.8
 
@@ -199,7 +199,7 @@ def test_spectrograms_may_be_stored(tmp_path):
     assert "unrelated" not in data.tracks
     assert data.validate() == ({}, {"c": "the spectrogram is constant"})
     assert data.split_kinds == ("random",)
-    store = spectrograms.open_store(data, spectrograms.FRONT_ENDS["ckn19"])
+    store = spectrograms.open_store(data, models.describe("ckn19").front_end)
     np.testing.assert_allclose(store["b"], spec[1] / 255, rtol=1e-6)
     with pytest.raises(ValueError, match="has no audio files"):
         data.audio("a")

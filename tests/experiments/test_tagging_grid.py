@@ -43,7 +43,7 @@ def test_settings_are_given_for_all_models_or_by_name():
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5, 1.0])
 def test_a_training_may_begin_at_the_tags_frequencies_and_without_dropout(dropout):
-    model = models.build("se_cnn", n_tags=3, input_shape=(16, 64, 1), width=0.1, seed=0)
+    model = models.build("se_cnn", n_outputs=3, input_shape=(16, 64, 1), width=0.1, seed=0)
     y = np.array([[1, 0, 1], [1, 0, 0], [0, 0, 0], [0, 0, 0]], np.float32)
     plan = protocols.protocol("rotheneder2023", "se_cnn", dropout=dropout, prior_bias=dropout < 1)
     training_jobs._prepare(model, y, plan)

@@ -19,7 +19,7 @@ TABLES = {"ckn19": "rotheneder2023_3_2_layers_ckn19", "pg20": "rotheneder2023_3_
 @pytest.mark.parametrize("name", ["ckn19", "pg20"])
 def test_every_layer_is_as_published(name):
     table = published.table(TABLES[name])
-    model = models.build(name, n_classes=8)
+    model = models.build(name, n_outputs=8)
     total = int(table["parameters"].iloc[-1])
     assert table["layer"].iloc[-1] == "Total"
     assert model.count_params() == total == {"ckn19": 33_930_504, "pg20": 44_769_480}[name]
@@ -39,7 +39,7 @@ def test_every_layer_is_as_published(name):
 
 @pytest.mark.parametrize(("name", "shape"), [("ckn19", (32, 40, 1)), ("pg20", (64, 70, 1))])
 def test_outputs_are_probabilities_over_the_classes(name, shape):
-    model = models.build(name, n_classes=5, input_shape=shape, width=0.05, seed=0)
+    model = models.build(name, n_outputs=5, input_shape=shape, width=0.05, seed=0)
     x = np.random.default_rng(0).random((3, *shape), np.float32)
     scores = model.predict_on_batch(x)
     assert scores.shape == (3, 5)
@@ -52,7 +52,7 @@ def test_outputs_are_probabilities_over_the_classes(name, shape):
 @pytest.mark.parametrize("name", ["ckn19", "pg20"])
 def test_equal_seeds_give_equal_weights_and_others_others(name):
     def weights(seed):
-        return models.build(name, n_classes=3, input_shape=(64, 64, 1), width=0.02, seed=seed).get_weights()
+        return models.build(name, n_outputs=3, input_shape=(64, 64, 1), width=0.02, seed=seed).get_weights()
 
     for a, b in zip(weights(1), weights(1)):
         np.testing.assert_array_equal(a, b)
@@ -61,15 +61,15 @@ def test_equal_seeds_give_equal_weights_and_others_others(name):
 
 
 def test_width_scales_filters_and_units():
-    model = models.build("ckn19", n_classes=8, width=0.25)
+    model = models.build("ckn19", n_outputs=8, width=0.25)
     assert [model.get_layer(f"conv{k}").filters for k in (1, 2, 3)] == [16, 32, 64]
     assert model.get_layer("dense").units == 128
-    tiny = models.build("ckn19", n_classes=np.int64(2), input_shape=(8, 8, 1), width=1e-6)
+    tiny = models.build("ckn19", n_outputs=np.int64(2), input_shape=(8, 8, 1), width=1e-6)
     assert min(layer.filters for layer in tiny.layers if hasattr(layer, "filters")) == 1
 
 
 def test_layer_tables_read_like_those_of_the_thesis():
-    ours = models.layer_table(models.build("se_cnn", n_tags=108), activations=True)
+    ours = models.layer_table(models.build("se_cnn", n_outputs=108), activations=True)
     theirs = published.table("rotheneder2023_5_2_layers_se_cnn")
     gates = ours["layer"] == "SE-Block"
     assert list(ours["layer"][:-5]) == [row.replace("MaxPooling (", "MaxPooling2D (") for row in theirs["layer"][:-4]]

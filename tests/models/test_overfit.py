@@ -53,7 +53,7 @@ def examples(shape):
 
 def build(name):
     shape, width, _, _ = RECIPES[name]
-    return models.build(name, n_tags=N_TAGS, input_shape=shape, width=width, norm_momentum=0.5, seed=0)
+    return models.build(name, n_outputs=N_TAGS, input_shape=shape, width=width, norm_momentum=0.5, seed=0)
 
 
 def learn(model, name, *, steps=None):

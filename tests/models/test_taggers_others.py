@@ -7,15 +7,14 @@ import pytest
 from keras import ops
 
 from musictools import models
-from musictools.models.taggers.harmonic_cnn import HarmonicFilters
-from musictools.models.taggers.self_attention import ClassToken
+from musictools.models.layers import ClassToken, HarmonicFilters
 
 SMALL = {"sample_cnn": (3**10, 1), "sample_cnn_se": (3**10, 1), "crnn": (96, 40, 1), "self_attention": (40, 90, 1),
          "harmonic_cnn": (287 * 256, 1), "compact_convnet": (96, 1280, 1)}
 
 
 def small(name, **options):
-    return models.build(name, **{"n_tags": 3, "input_shape": SMALL[name], "width": 0.05, "seed": 0, **options})
+    return models.build(name, **{"n_outputs": 3, "input_shape": SMALL[name], "width": 0.05, "seed": 0, **options})
 
 
 def some_input(name, n=3):
@@ -34,7 +33,7 @@ def test_sizes_are_as_stated_or_recorded():
     """At 50 tags; stated are SampleCNN's 1.9 million and the CRNN's half million, the others are only pinned."""
     counts = {}
     for name in SMALL:
-        model = models.build(name, n_tags=50)
+        model = models.build(name, n_outputs=50)
         counts[name] = model.count_params()
         if name in ("sample_cnn", "crnn"):
             assert trained(model) == pytest.approx({"sample_cnn": 1.9e6, "crnn": 0.5e6}[name], rel=0.03)
@@ -44,11 +43,11 @@ def test_sizes_are_as_stated_or_recorded():
 
 @pytest.mark.parametrize(("units", "stated"), [(30, 0.1e6), (48, 0.25e6), (68, 0.5e6), (96, 1e6), (169, 3e6)])
 def test_widths_of_the_crnn_give_the_five_sizes_of_table_4a(units, stated):
-    assert trained(models.build("crnn", n_tags=50, width=units / 68)) == pytest.approx(stated, rel=0.03)
+    assert trained(models.build("crnn", n_outputs=50, width=units / 68)) == pytest.approx(stated, rel=0.03)
 
 
 def test_fifteen_steps_enter_the_recurrent_layers():
-    assert models.build("crnn", n_tags=2, width=0.05).get_layer("steps").output.shape[1] == 15
+    assert models.build("crnn", n_outputs=2, width=0.05).get_layer("steps").output.shape[1] == 15
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -224,7 +223,7 @@ def published_weights(shared_data):
 
 @pytest.fixture(scope="module")
 def published_convnet(published_weights):
-    model = models.build("compact_convnet", n_tags=50)
+    model = models.build("compact_convnet", n_outputs=50)
 
     def put(layer, source, names):
         model.get_layer(layer).set_weights([published_weights[f"{source}/{name}"] for name in names])

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from musictools.models import taggers
+from musictools import models
 
 # Tables 5.2 to 5.5: parameters of the layers that have any, in order, and the outputs of the poolings.
 PARAMETERS = {
@@ -57,7 +57,7 @@ HEADS = {  # layers above the last feature map, below the logits
 
 
 def small(name, **options):
-    return taggers.build(name, **{"n_tags": 5, "input_shape": SMALL[name], "width": 0.05, "seed": 0, **options})
+    return models.build(name, **{"n_outputs": 5, "input_shape": SMALL[name], "width": 0.05, "seed": 0, **options})
 
 
 def inputs(name, n=3):
@@ -71,7 +71,7 @@ def outputs(model, x, *names):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_layer_is_as_published(name):
-    model = taggers.build(name, n_tags=108)
+    model = models.build(name, n_outputs=108)
     assert model.count_params() == TOTALS[name]
     assert model.output_shape == (None, 108)
     pools = [layer for layer in model.layers if isinstance(layer, keras.layers.MaxPooling2D)]
@@ -91,7 +91,7 @@ def test_every_layer_is_as_published(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_are_sigmoids_of_the_logits(name):
-    model = small(name, n_tags=40)
+    model = small(name, n_outputs=40)
     logits, scores = outputs(model, inputs(name), "logits", "sigmoid")
     assert scores.shape == (3, 40)
     assert scores.dtype == np.float32
@@ -152,7 +152,7 @@ def test_initialisers_dropouts_and_momentum_are_the_builders(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_smallest_input_is_taken_and_a_smaller_one_refused(name):
-    smallest = taggers._tagger(name).smallest
+    smallest = models.describe(name).smallest
     model = small(name, input_shape=smallest, width=1e-6)
     assert model(np.ones((1, *smallest), np.float32)).shape == (1, 5)
     for axis in range(2):
@@ -179,7 +179,7 @@ def test_residual_block_without_its_branch_is_a_pooled_relu():
 
 
 def test_musicnn_has_the_filters_of_the_thesis():
-    model = taggers.build("musicnn", n_tags=2, width=0.05)
+    model = models.build("musicnn", n_outputs=2, width=0.05)
     kernels = {layer.kernel_size for layer in model.layers if isinstance(layer, keras.layers.Conv2D)}
     timbral = {(height, frames) for height in (51, 115) for frames in (1, 3, 7)}
     assert kernels == timbral | {(1, frames) for frames in (165, 128, 64, 32)} | {(1, 7)}

@@ -35,12 +35,11 @@ BLOCKS = {
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_blocks_of_the_suites_networks(name):
-    outputs = {"n_classes": 2} if name in models.names("genre") else {"n_tags": 2}
-    assert blocks(models.build(name, **outputs, width=0.03)) == BLOCKS[name]
+    assert blocks(models.build(name, n_outputs=2, width=0.03)) == BLOCKS[name]
 
 
 def test_ckn19_at_full_width_has_the_maps_of_the_thesis(tmp_path):
-    model, rng = models.build("ckn19", n_classes=8, seed=0), np.random.default_rng(0)
+    model, rng = models.build("ckn19", n_outputs=8, seed=0), np.random.default_rng(0)
     x = rng.random((2, 128, 128, 1), dtype=np.float32)
     maps = FeatureMaps.build(tmp_path / "maps", model, x, ["a", "b"])
     assert maps.shapes == {INPUT: (1, 128, 128), "pool1": (64, 64, 64), "pool2": (128, 32, 32), "pool3": (256, 16, 16)}
@@ -155,7 +154,7 @@ def test_building_refuses_what_does_not_fit(built, tmp_path):
 
 
 def test_waveform_networks_have_maps_of_one_row(tmp_path):
-    model = models.build("sample_cnn", n_tags=2, width=0.02, seed=0)
+    model = models.build("sample_cnn", n_outputs=2, width=0.02, seed=0)
     x = np.random.default_rng(0).normal(0, 0.1, (2, 59049, 1)).astype(np.float32)
     maps = FeatureMaps.build(tmp_path / "maps", model, x, "ab", layers=["relu1", "pool5"])
     assert maps.shapes == {INPUT: (1, 1, 59049), "relu1": (3, 1, 19683), "pool5": (5, 1, 243)}
@@ -164,7 +163,7 @@ def test_waveform_networks_have_maps_of_one_row(tmp_path):
 
 
 def test_untrained_networks_are_the_same_network_with_other_weights():
-    trained = models.build("ckn19", n_classes=3, width=0.03, input_shape=(32, 32, 1), seed=0)
+    trained = models.build("ckn19", n_outputs=3, width=0.03, input_shape=(32, 32, 1), seed=0)
     card = SimpleNamespace(model="ckn19", width=0.03)
     listener = SimpleNamespace(model=trained, tags=list("abc"), card=card)
     fresh, again = untrained(listener, seed=4), untrained(listener, seed=4)
@@ -300,7 +299,7 @@ class Corpus:
 def corpus():
     data = Corpus(28)
     store = spectrograms.ArrayStore(np.zeros((28, 128, 911), np.uint8), list(data.plans))
-    store.front_end = spectrograms.model_input("ckn19").front_end
+    store.front_end = models.describe("ckn19").front_end
     return data, clips.middle(spectrograms.Segments(store, store.ids, length=128, step=64))
 
 

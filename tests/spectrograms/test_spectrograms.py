@@ -13,20 +13,20 @@ import numpy as np
 import pytest
 import soundfile
 
-from musictools import audio, datasets
+from musictools import audio, datasets, models
 from musictools.spectrograms import (
-    FRONT_ENDS,
-    MODEL_INPUTS,
+    SHARMA2022,
     ArrayStore,
     FrontEnd,
     Segments,
     SpectrogramStore,
     compute_file,
-    frames,
     open_store,
+    segments,
 )
 
 SMALL = FrontEnd(8000, 256, 128, 32)
+FRONT_ENDS = {name: models.describe(name).front_end for name in models.names()} | {"sharma2022": SHARMA2022}
 
 
 def tone(frequency, *, sr, seconds=1.0, amplitude=0.5):
@@ -111,8 +111,8 @@ def test_mel_bands_are_librosas(sr, n_fft, n_mels):
 
 def test_a_mel_spectrogram_needs_no_slow_imports():
     """Every worker of the store would pay for them, three seconds and more."""
-    code = "import sys, numpy; from musictools.spectrograms import FRONT_ENDS; " \
-           "FRONT_ENDS['ckn19'].compute(numpy.zeros(9000)); " \
+    code = "import sys, numpy; from musictools import models; " \
+           "models.describe('ckn19').front_end.compute(numpy.zeros(9000)); " \
            "sys.exit(bool({'librosa', 'scipy.signal'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -155,23 +155,17 @@ def test_frames_of_a_clip_are_those_of_the_design():
     assert FrontEnd(16000, 512, 512, 8).compute(y).shape == (8, 911)
     assert FrontEnd(16000, 512, 256, 8).compute(y).shape == (8, 1821)
     counts = {}
-    for name, model_input in MODEL_INPUTS.items():
+    for name in models.names():
+        model_input = models.describe(name).input
         n = model_input.front_end.n_frames(round(465_984 * model_input.front_end.sr / 16000))
         counts[name] = model_input.count(n)
         S = np.zeros((1, n))
-        assert len(frames(S, length=model_input.length, step=model_input.step)) == counts[name]
+        assert len(segments(S, length=model_input.length, step=model_input.step)) == counts[name]
     assert counts == {"ckn19": 13, "pg20": 13, "se_cnn": 4, "short_chunk": 14, "fcn4": 1, "vgg_cnn": 9, "musicnn": 18,
                       "stacked_cnn": 1, "compact_convnet": 1,
                       # not in the design's table: 3.7 s and 5 s of samples, 15 s, 29 s; a half from one to the next
                       "short_chunk_res": 14, "sample_cnn": 14, "sample_cnn_se": 14, "harmonic_cnn": 10,
                       "self_attention": 2, "crnn": 1, "choi_stft": 7}
-
-
-def test_every_tagger_has_the_input_of_its_model():
-    from musictools.models import taggers
-
-    for name in taggers.names():
-        assert MODEL_INPUTS[name].shape == taggers.input_shape(name), name
 
 
 def test_a_waveform_is_its_own_spectrogram(tmp_path):
@@ -237,13 +231,13 @@ def test_frames_equal_a_slow_loop(n, length, step):
     while start + length <= n:
         slow.append(S[:, start : start + length])
         start += step
-    np.testing.assert_array_equal(frames(S, length=length, step=step), np.stack(slow))
+    np.testing.assert_array_equal(segments(S, length=length, step=step), np.stack(slow))
 
 
 def test_short_spectrograms_can_be_padded_with_their_last_frame():
     S = np.arange(6.0).reshape(2, 3)
-    np.testing.assert_array_equal(frames(S, length=5, step=1, pad_to=5)[0], [[0, 1, 2, 2, 2], [3, 4, 5, 5, 5]])
-    np.testing.assert_array_equal(frames(S, length=2, step=1, pad_to=2), frames(S, length=2, step=1))
+    np.testing.assert_array_equal(segments(S, length=5, step=1, pad_to=5)[0], [[0, 1, 2, 2, 2], [3, 4, 5, 5, 5]])
+    np.testing.assert_array_equal(segments(S, length=2, step=1, pad_to=2), segments(S, length=2, step=1))
 
 
 # --- store ----------------------------------------------------------------------------------------------------------
@@ -398,7 +392,7 @@ def test_data_front_end_and_folder_make_the_key(tmp_path):
 def test_inputs_equal_frames_of_the_stored_spectrograms(store, cache_bytes):
     ids = [5, 2, 30, 1]
     x = Segments(store, ids, length=40, step=15, cache_bytes=cache_bytes)
-    expected = np.concatenate([frames(SMALL.scale(store[i]), length=40, step=15) for i in ids])[..., None]
+    expected = np.concatenate([segments(SMALL.scale(store[i]), length=40, step=15) for i in ids])[..., None]
     assert x.shape == expected.shape
     assert len(x) == len(expected)
     np.testing.assert_array_equal(x[:], expected)
@@ -408,7 +402,7 @@ def test_inputs_equal_frames_of_the_stored_spectrograms(store, cache_bytes):
     some = np.array([7, 0, 7, 3])
     np.testing.assert_array_equal(x[some], expected[some])
     np.testing.assert_array_equal(x[x.clip == 2], expected[x.clip == 2])
-    np.testing.assert_array_equal(np.bincount(x.clip), [len(frames(store[i], length=40, step=15)) for i in ids])
+    np.testing.assert_array_equal(np.bincount(x.clip), [len(segments(store[i], length=40, step=15)) for i in ids])
 
 
 def test_clips_too_short_are_listed_and_give_no_input(store):
@@ -461,7 +455,7 @@ def test_the_cache_keeps_to_its_budget_and_saves_reading(store):
     array = Counting(S, list("abcdefghij"))
     x = Segments(array, list("abcdefghij"), length=10, step=10, cache_bytes=10**6)
     array.reads = 0
-    expected = np.stack([s for clip in S for s in frames(clip / 255, length=10, step=10)])[..., None]
+    expected = np.stack([s for clip in S for s in segments(clip / 255, length=10, step=10)])[..., None]
     np.testing.assert_allclose(x[:], expected, rtol=1e-6)
     x[:]
     assert array.reads == 10
@@ -485,7 +479,7 @@ def test_models_see_the_same_waveform_in_training_and_afterwards(tmp_path):
     store = SpectrogramStore.build(tmp_path / "a.zarr", {"a": tmp_path / "a.wav"}, front_end=front_end, seconds=3,
                                    workers=1)
     decoded, _ = audio.load(tmp_path / "a.wav", sr=front_end.sr)
-    seen = front_end.scale(frames(front_end.compute(decoded), length=20_000, step=14_000))
+    seen = front_end.scale(segments(front_end.compute(decoded), length=20_000, step=14_000))
     np.testing.assert_array_equal(Segments(store, ["a"], length=20_000, step=14_000)[:][..., 0], seen[:, 0])
     assert not np.array_equal(y.astype(np.float16), y)
 

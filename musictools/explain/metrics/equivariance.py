@@ -9,7 +9,7 @@ energetic: so the correlation stands beside that with the map which has not been
 import numpy as np
 
 from musictools import audio
-from musictools.spectrograms import frames
+from musictools.spectrograms import segments
 
 __all__ = ["equivariance", "listener", "moved"]
 
@@ -127,7 +127,7 @@ def listener(explainer, model_input, neuron):
         from musictools.explain.metrics.sanity import explained
 
         S = front_end.compute(y)
-        x = front_end.scale(frames(S, length=length, step=step, pad_to=length))
+        x = front_end.scale(segments(S, length=length, step=step, pad_to=length))
         maps = explained(explainer, x.reshape(len(x), *model_input.shape), neuron).reshape(x.shape)
         n_frames = (len(x) - 1) * step + length
         total, count = np.zeros((x.shape[1], n_frames)), np.zeros(n_frames)

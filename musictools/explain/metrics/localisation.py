@@ -153,7 +153,7 @@ def cut(values: np.ndarray, model_input: ModelInput) -> np.ndarray:
     segments : np.ndarray [shape=(n_inputs, n_bins, length)]
         Read-only. For a waveform the shape is (n_inputs, length, 1). The measures take both.
     """
-    segments = spectrograms.frames(values, length=model_input.length, step=model_input.step)
+    segments = spectrograms.segments(values, length=model_input.length, step=model_input.step)
     return segments.swapaxes(1, 2) if model_input.front_end.kind == "waveform" else segments
 
 

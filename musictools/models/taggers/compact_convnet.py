@@ -16,9 +16,9 @@ Deviations: the published convolutions were initialised after He, these after Gl
 Keras's layer normalisation, with 1e-6 added to the variance instead of a small number to the deviation.
 """
 
-from keras import layers
-
-from musictools.models.blocks import Tagger
+from musictools.models.description import Description
+from musictools.models.lazy import layers
+from musictools.spectrograms import FrontEnd, ModelInput
 
 __all__ = ["MODELS"]
 
@@ -35,4 +35,8 @@ def _compact_convnet(x, *, wide, seeds, momentum):
     return layers.GlobalMaxPooling2D(name="maximum")(x)
 
 
-MODELS = {"compact_convnet": Tagger((96, 1360, 1), (96, 1280, 1), _compact_convnet)}
+MODELS = {
+    "compact_convnet": Description(
+        source="choi2018", body=_compact_convnet, input=ModelInput(FrontEnd(12000, 512, 256, 96), 1360, 1360),
+        smallest=(96, 1280, 1), place=10),
+}

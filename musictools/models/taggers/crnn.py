@@ -17,10 +17,9 @@ stands after all four poolings, where the text only says "between convolutional 
 the published weights (64, 128, 128, 128 filters, 32 units) is in no column of the table and not built.
 """
 
-import keras
-from keras import layers
-
-from musictools.models.blocks import Tagger
+from musictools.models.description import Description
+from musictools.models.lazy import keras, layers
+from musictools.spectrograms import FrontEnd, ModelInput
 
 __all__ = ["MODELS"]
 
@@ -47,4 +46,8 @@ def _gru(x, name, units, seeds, **options):
                       recurrent_initializer=keras.initializers.Orthogonal(seed=seeds.next()), **options)(x)
 
 
-MODELS = {"crnn": Tagger((96, 1366, 1), (96, 96 - 2 * EMPTY_FRAMES, 1), _crnn)}
+MODELS = {
+    "crnn": Description(
+        source="choi2018", body=_crnn, input=ModelInput(FrontEnd(12000, 512, 256, 96), 1366, 1366),
+        smallest=(96, 96 - 2 * EMPTY_FRAMES, 1), place=7),
+}

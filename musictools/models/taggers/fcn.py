@@ -12,9 +12,9 @@ pooling and dropout, no hidden dense layer; 17,491,436 parameters each at 108 ta
 
 from functools import partial
 
-from keras import layers
-
-from musictools.models.blocks import Tagger
+from musictools.models.description import Description
+from musictools.models.lazy import layers
+from musictools.spectrograms import FrontEnd, ModelInput
 
 __all__ = ["MODELS"]
 
@@ -36,6 +36,10 @@ def _body(x, *, pools, wide, seeds, momentum):
 
 
 MODELS = {
-    "fcn4": Tagger(input_shape=(96, 1366, 1), smallest=(1, 1, 1), body=partial(_body, pools=_FCN4_POOLS)),
-    "vgg_cnn": Tagger(input_shape=(128, 342, 1), smallest=(1, 1, 1), body=partial(_body, pools=_VGG_CNN_POOLS)),
+    "fcn4": Description(
+        source="rotheneder2023", body=partial(_body, pools=_FCN4_POOLS), smallest=(1, 1, 1),
+        input=ModelInput(FrontEnd(12000, 256, 256, 96), 1366, 1366), batch_size=64, place=3),
+    "vgg_cnn": Description(
+        source="rotheneder2023", body=partial(_body, pools=_VGG_CNN_POOLS), smallest=(1, 1, 1),
+        input=ModelInput(FrontEnd(16000, 512, 256, 128), 342, 171), learning_rate=1e-3, batch_size=128, place=3),
 }

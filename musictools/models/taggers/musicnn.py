@@ -17,9 +17,9 @@ library "musicnn" (Pons and Serra 2019; 50 tags, 96 mel bands) are those of anot
 shapes and 64 filters in the middle, not of a width of this one.
 """
 
-from keras import layers
-
-from musictools.models.blocks import Tagger
+from musictools.models.description import Description
+from musictools.models.lazy import layers
+from musictools.spectrograms import FrontEnd, ModelInput
 
 __all__ = ["MODELS"]
 
@@ -68,4 +68,8 @@ def _convolved(x, filters, kernel, name, seeds, momentum, *, padding="same"):
     return layers.BatchNormalization(momentum=momentum, name=f"norm{name}")(x)
 
 
-MODELS = {"musicnn": Tagger(input_shape=(128, 188, 1), smallest=(3, 8, 1), body=_body)}
+MODELS = {
+    "musicnn": Description(
+        source="rotheneder2023", body=_body, input=ModelInput(FrontEnd(16000, 512, 256, 128), 188, 94),
+        smallest=(3, 8, 1), learning_rate=1e-3, batch_size=64, place=4),
+}

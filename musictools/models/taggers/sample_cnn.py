@@ -15,9 +15,9 @@ where one step is left, and admits longer inputs. The slides' model is the relea
 connections to the gates; here stand the gates alone, as in Kim et al.
 """
 
-from keras import layers
-
-from musictools.models.blocks import Tagger
+from musictools.models.description import Description
+from musictools.models.lazy import layers
+from musictools.spectrograms import FrontEnd, ModelInput
 
 __all__ = ["MODELS"]
 
@@ -74,5 +74,10 @@ def _gate(x, block, seeds):
     return layers.Multiply(name=f"gated{block}")([x, gate])
 
 
-MODELS = {"sample_cnn": Tagger((3**10, 1), (3**10, 1), _sample_cnn),
-          "sample_cnn_se": Tagger((3**10, 1), (3**10, 1), _sample_cnn_se)}
+_INPUT = ModelInput(FrontEnd(16000, 2, 1, 1, kind="waveform"), length=3**10, step=29524)  # 3.7 s
+MODELS = {
+    "sample_cnn": Description(
+        source="tagger_slides", body=_sample_cnn, input=_INPUT, smallest=(3**10, 1), place=6),
+    "sample_cnn_se": Description(
+        source="tagger_slides", body=_sample_cnn_se, input=_INPUT, smallest=(3**10, 1), place=6),
+}

@@ -9,9 +9,9 @@ Five convolutions with ReLU, each weighted channel by channel by a squeeze-and-e
 - The table's 783,738 trainable parameters are a misprint: total less non-trainable is 783,658.
 """
 
-from keras import layers
-
-from musictools.models.blocks import Tagger
+from musictools.models.description import Description
+from musictools.models.lazy import layers
+from musictools.spectrograms import FrontEnd, ModelInput
 
 __all__ = ["MODELS"]
 
@@ -48,4 +48,8 @@ def _gated(x, block, seeds):
     return layers.Multiply(name=f"gate{block}")([x, gate])
 
 
-MODELS = {"se_cnn": Tagger(input_shape=(128, 628, 1), smallest=(16, 64, 1), body=_body)}
+MODELS = {
+    "se_cnn": Description(
+        source="rotheneder2023", body=_body, input=ModelInput(FrontEnd(16000, 512, 512, 128), 628, 90),
+        smallest=(16, 64, 1), batch_size=32, place=1),
+}

@@ -15,56 +15,19 @@ release, and unlike BERT, the encoder knows no positions. With more than 128 ban
 a token of its own.
 """
 
-import keras
-from keras import layers, ops
+from musictools.models.description import Description
+from musictools.models.lazy import layers
+from musictools.spectrograms import FrontEnd, ModelInput
 
-from musictools.models.blocks import Tagger
-
-__all__ = ["MODELS", "ClassToken"]
+__all__ = ["MODELS"]
 
 HEADS = 8
 STRIDES = (2, 2, 2, (2, 1), (2, 1), (2, 1), (2, 1))
 
 
-@keras.saving.register_keras_serializable("musictools")
-class ClassToken(layers.Layer):
-    """Put a learned token before the steps of a sequence.
-
-    Input shape: (batch, n, units). Output shape: (batch, n + 1, units).
-
-    Parameters
-    ----------
-    seed : int or None
-        Seed of the token's first value, uniform in [0, 1) as in the release.
-    **kwargs
-        Of every Keras layer.
-    """
-
-    def __init__(self, seed=None, **kwargs):
-        super().__init__(**kwargs)
-        self.seed = seed
-
-    def build(self, input_shape):
-        """Make the token, one weight a unit."""
-        self.token = self.add_weight(shape=(1, 1, input_shape[-1]), name="token",
-                                     initializer=keras.initializers.RandomUniform(0.0, 1.0, seed=self.seed))
-
-    def call(self, inputs):
-        """Return the sequence with the token as its first step."""
-        batch = ops.shape(inputs)[0]
-        return ops.concatenate([ops.tile(ops.cast(self.token, inputs.dtype), (batch, 1, 1)), inputs], axis=1)
-
-    def compute_output_shape(self, input_shape):
-        """One step more."""
-        batch, steps, units = input_shape
-        return batch, steps + 1, units
-
-    def get_config(self):
-        """Arguments for `from_config`."""
-        return {**super().get_config(), "seed": self.seed}
-
-
 def _self_attention(x, *, wide, seeds, momentum):
+    from musictools.models.layers import ClassToken
+
     units = HEADS * max(1, round(wide(256) / HEADS))
     for block, strides in enumerate(STRIDES, start=1):
         x = _residual(x, block, wide(128) if block < 3 else units, strides, seeds, momentum)
@@ -80,10 +43,10 @@ def _self_attention(x, *, wide, seeds, momentum):
 
 
 def _residual(x, block, filters, strides, seeds, momentum):
-    def conv_norm(y, part, strides=1):
-        y = layers.Conv2D(filters, 3, strides=strides, padding="same", name=f"conv{block}{part}",
+    def conv_norm(y, suffix, strides=1):
+        y = layers.Conv2D(filters, 3, strides=strides, padding="same", name=f"conv{block}{suffix}",
                           kernel_initializer=seeds.glorot())(y)
-        return layers.BatchNormalization(momentum=momentum, name=f"norm{block}{part}")(y)
+        return layers.BatchNormalization(momentum=momentum, name=f"norm{block}{suffix}")(y)
 
     y = layers.ReLU(name=f"relu{block}a")(conv_norm(x, "a", strides))
     y = layers.Add(name=f"add{block}")([conv_norm(y, "b"), conv_norm(x, "_shortcut", strides)])
@@ -103,10 +66,14 @@ def _encoder(x, number, units, hidden, seeds):
     return _add_norm(x, y, f"{number}b", seeds)
 
 
-def _add_norm(x, y, part, seeds):
-    y = layers.Dropout(0.4, name=f"encoder_dropout{part}", seed=seeds.next())(y)
-    x = layers.Add(name=f"encoder_add{part}")([x, y])
-    return layers.LayerNormalization(epsilon=1e-12, name=f"encoder_norm{part}")(x)
+def _add_norm(x, y, suffix, seeds):
+    y = layers.Dropout(0.4, name=f"encoder_dropout{suffix}", seed=seeds.next())(y)
+    x = layers.Add(name=f"encoder_add{suffix}")([x, y])
+    return layers.LayerNormalization(epsilon=1e-12, name=f"encoder_norm{suffix}")(x)
 
 
-MODELS = {"self_attention": Tagger((128, 938, 1), (8, 8, 1), _self_attention)}
+MODELS = {
+    "self_attention": Description(
+        source="tagger_slides", body=_self_attention, input=ModelInput(FrontEnd(16000, 512, 256, 128), 938, 469),
+        smallest=(8, 8, 1), place=8),
+}

@@ -20,9 +20,9 @@ the channels change; 10,224,364 parameters at 108 tags and width 1.
 
 from functools import partial
 
-from keras import layers
-
-from musictools.models.blocks import Tagger
+from musictools.models.description import Description
+from musictools.models.lazy import layers
+from musictools.spectrograms import FrontEnd, ModelInput
 
 __all__ = ["MODELS"]
 
@@ -56,8 +56,8 @@ def _residual(x, filters, number, seeds, momentum):
     return layers.Add(name=f"add{number}")([x, y])
 
 
-_SHAPES = {"input_shape": (128, 230, 1), "smallest": (128, 128, 1)}
+_SHAPES = {"input": ModelInput(FrontEnd(16000, 512, 256, 128), 230, 115), "smallest": (128, 128, 1), "place": 2}
 MODELS = {
-    "short_chunk": Tagger(**_SHAPES, body=partial(_body, block=_normalized)),
-    "short_chunk_res": Tagger(**_SHAPES, body=partial(_body, block=_residual)),
+    "short_chunk": Description(source="rotheneder2023", body=partial(_body, block=_normalized), **_SHAPES),
+    "short_chunk_res": Description(source="tagger_slides", body=partial(_body, block=_residual), **_SHAPES),
 }

@@ -7,9 +7,9 @@ its layers: a second stage trains the same network on the same input from the we
 - Neither the text nor the table names an activation for the two hidden dense layers; they have ReLU.
 """
 
-from keras import layers
-
-from musictools.models.blocks import Tagger
+from musictools.models.description import Description
+from musictools.models.lazy import layers
+from musictools.spectrograms import FrontEnd, ModelInput
 
 __all__ = ["MODELS"]
 
@@ -29,4 +29,8 @@ def _body(x, *, wide, seeds, momentum):
     return x
 
 
-MODELS = {"stacked_cnn": Tagger(input_shape=(128, 314, 1), smallest=(128, 128, 1), body=_body)}
+MODELS = {
+    "stacked_cnn": Description(
+        source="rotheneder2023", body=_body, input=ModelInput(FrontEnd(22050, 8192, 2048, 128), 314, 314),
+        smallest=(128, 128, 1), learning_rate=1e-3, stages=2, place=5),
+}

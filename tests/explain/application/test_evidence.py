@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
 
-from musictools import plots
+from musictools import models, plots
 from musictools.explain.application import evidence
-from musictools.spectrograms import FRONT_ENDS, FrontEnd
+from musictools.spectrograms import SHARMA2022, FrontEnd
 
 SR = 16000
+FRONT_ENDS = {name: models.describe(name).front_end for name in models.names()} | {"sharma2022": SHARMA2022}
 MEL = FRONT_ENDS["short_chunk"]
 WAVE = FRONT_ENDS["sample_cnn"]
 SPECTRAL = {name: f for name, f in FRONT_ENDS.items() if f.kind == "mel"} | {"stft": FrontEnd(SR, 1024, 512, 1, "stft"),

@@ -20,9 +20,8 @@ RELEVANCE = ("deep_taylor", "deep_taylor_bounded", "lrp_epsilon", "lrp_gamma", "
 
 
 def network(name, shape):
-    number = {"n_classes" if name in models.names("genre") else "n_tags": 6}
     width = 0.25 if name == "compact_convnet" else 0.0625
-    return shaken(models.build(name, width=width, input_shape=shape, seed=1, **number), seed=2)
+    return shaken(models.build(name, width=width, input_shape=shape, seed=1, n_outputs=6), seed=2)
 
 
 def summed(relevance, lead=1):

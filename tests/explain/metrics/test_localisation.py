@@ -322,7 +322,7 @@ def test_a_composed_clips_own_shares_find_its_instruments():
     model_input = spectrograms.ModelInput(FRONT_END, 128, 64)
     mask = localisation.cut(localisation.target_mask(shares, names), model_input)
     share = localisation.cut(localisation.target_share(shares, names), model_input)
-    x = spectrograms.frames(FRONT_END.scale(FRONT_END.compute(sum(stems.values()))), length=128, step=64)
+    x = spectrograms.segments(FRONT_END.scale(FRONT_END.compute(sum(stems.values()))), length=128, step=64)
     assert mask.shape == x.shape == (13, 128, 128)
     assert 0.01 < mask.mean() < 0.9
     rows = localisation.localise(share, mask, energy=x, clip=np.arange(13), method="truth")

@@ -64,8 +64,7 @@ class Spoilt(explain.Explainer):
 @pytest.mark.parametrize("name", ["se_cnn", "short_chunk", "fcn4", "musicnn", "sample_cnn_se", "compact_convnet",
                                   "ckn19"])
 def test_models_of_the_suite_are_copied_and_scrambled(name):
-    outputs = {"n_classes": 4} if name == "ckn19" else {"n_tags": 4}
-    built = models.build(name, width=0.05, seed=0, **outputs)
+    built = models.build(name, n_outputs=4, width=0.05, seed=0)
     before = [w.copy() for w in built.get_weights()]
     x = np.random.default_rng(0).random((3, *built.input_shape[1:])).astype(np.float32)
     groups = copies.layer_groups(built)
@@ -428,7 +427,7 @@ def test_wrong_arguments_are_named(model):
         ("limits must be among", lambda: badges.ModelBadge(model, x, 0, limits={"beauty": 1})),
         ("kind must be 'pitch_shift'", lambda: sanity.equivariance(hears_tones, bursts(), kind="noise", **same)),
         ("sr must be the front end's", lambda: sanity.equivariance(hears_tones, bursts(), **{**same, "sr": 8000})),
-        ("for a waveform", lambda: sanity.moved(x[0, ..., 0], front_end=spectrograms.FRONT_ENDS["sample_cnn"],
+        ("for a waveform", lambda: sanity.moved(x[0, ..., 0], front_end=models.describe("sample_cnn").front_end,
                                                 kind="pitch_shift", amount=1)),
         ("must have the front end's 64 bins", lambda: sanity.moved(x[0, ..., 0], front_end=FRONT_END,
                                                                    kind="pitch_shift", amount=1)),

@@ -1,0 +1,113 @@
+"""The package's own Keras layers; importing this module registers them, so that Keras can read models with them."""
+
+import math
+
+import keras
+from keras import layers, ops
+
+__all__ = ["ClassToken", "HarmonicFilters"]
+
+ALPHA, BETA = 0.1079, 24.7  # bandwidth in Hz of the ear's filters: slope, and at 0 Hz (Glasberg and Moore)
+LOWEST = 440 * 2 ** ((24 - 69) / 12)  # C1
+FAINTEST = 1e-10  # power below which decibels stop
+
+
+@keras.saving.register_keras_serializable("musictools")
+class HarmonicFilters(layers.Layer):
+    """Power in decibels of a waveform in triangular bands around the harmonics of pitches a quarter tone apart.
+
+    The filter of band b and harmonic h has its centre at f = h * C1 * 2^(b / 24) and falls to 0 at f ± w / 2, where
+    w = (0.1079 f + 24.7) / Q. Q is the layer's only weight. Centres above half the sample rate pass nothing.
+
+    Input shape: (batch, n_samples, 1). Output shape: (batch, n_bands, 1 + n_samples // hop, n_harmonics), low
+    frequency first.
+
+    Parameters
+    ----------
+    n_harmonics : int > 0
+    n_bands : int > 0
+    sample_rate : int > 0
+        In Hz.
+    n_fft, hop : int > 0
+        Samples of a Hann window and between two; windows are centred, the waveform's ends mirrored.
+    q : float > 0
+        First value of Q.
+    **kwargs
+        Of every Keras layer; ``dtype`` defaults to float32, as half precision has no Fourier transform.
+    """
+
+    def __init__(self, n_harmonics=6, n_bands=128, sample_rate=16000, n_fft=512, hop=256, q=1.0, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.n_harmonics, self.n_bands, self.sample_rate = n_harmonics, n_bands, sample_rate
+        self.n_fft, self.hop, self.first_q = n_fft, hop, q
+
+    def build(self, input_shape):
+        """Make Q."""
+        self.q = self.add_weight(shape=(), name="q", initializer=keras.initializers.Constant(self.first_q))
+
+    def centres(self):
+        """Centres in Hz as list of float, the bands of harmonic 1 first."""
+        pitches = [LOWEST * 2 ** (band / 24) for band in range(self.n_bands)]
+        return [harmonic * pitch for harmonic in range(1, self.n_harmonics + 1) for pitch in pitches]
+
+    def filters(self):
+        """Weights in [0, 1], tensor (n_fft // 2 + 1, n_harmonics * n_bands)."""
+        centres = ops.convert_to_tensor(self.centres(), dtype=self.compute_dtype)
+        bins = ops.arange(self.n_fft // 2 + 1, dtype=self.compute_dtype) * (self.sample_rate / self.n_fft)
+        widths = (ALPHA * centres + BETA) / self.q
+        return ops.relu(1 - 2 * ops.abs(bins[:, None] - centres) / widths)
+
+    def call(self, inputs):
+        """Return the bands' decibels."""
+        real, imaginary = ops.stft(inputs[..., 0], self.n_fft, self.hop, self.n_fft)
+        power = ops.matmul(ops.square(real) + ops.square(imaginary), self.filters())
+        power = ops.reshape(power, (-1, 1 + inputs.shape[1] // self.hop, self.n_harmonics, self.n_bands))
+        decibels = (10 / math.log(10)) * ops.log(ops.maximum(power, FAINTEST))
+        return ops.transpose(decibels, (0, 3, 1, 2))
+
+    def compute_output_shape(self, input_shape):
+        """(batch, n_bands, frames, n_harmonics)."""
+        return input_shape[0], self.n_bands, 1 + input_shape[1] // self.hop, self.n_harmonics
+
+    def get_config(self):
+        """Arguments for `from_config`."""
+        return {**super().get_config(), "n_harmonics": self.n_harmonics, "n_bands": self.n_bands,
+                "sample_rate": self.sample_rate, "n_fft": self.n_fft, "hop": self.hop, "q": self.first_q}
+
+
+@keras.saving.register_keras_serializable("musictools")
+class ClassToken(layers.Layer):
+    """Put a learned token before the steps of a sequence.
+
+    Input shape: (batch, n, units). Output shape: (batch, n + 1, units).
+
+    Parameters
+    ----------
+    seed : int or None
+        Seed of the token's first value, uniform in [0, 1) as in the release.
+    **kwargs
+        Of every Keras layer.
+    """
+
+    def __init__(self, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+
+    def build(self, input_shape):
+        """Make the token, one weight a unit."""
+        self.token = self.add_weight(shape=(1, 1, input_shape[-1]), name="token",
+                                     initializer=keras.initializers.RandomUniform(0.0, 1.0, seed=self.seed))
+
+    def call(self, inputs):
+        """Return the sequence with the token as its first step."""
+        batch = ops.shape(inputs)[0]
+        return ops.concatenate([ops.tile(ops.cast(self.token, inputs.dtype), (batch, 1, 1)), inputs], axis=1)
+
+    def compute_output_shape(self, input_shape):
+        """One step more."""
+        batch, steps, units = input_shape
+        return batch, steps + 1, units
+
+    def get_config(self):
+        """Arguments for `from_config`."""
+        return {**super().get_config(), "seed": self.seed}
