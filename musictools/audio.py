@@ -35,7 +35,7 @@ class AudioError(ValueError):
     """An audio file that cannot be used; the message names the file and the cause."""
 
 
-def load(path, *, sr=None, min_samples=1):
+def load(path: str | Path, *, sr: int | None = None, min_samples: int = 1) -> tuple[np.ndarray, int]:
     """Decode an audio file to mono.
 
     A file that breaks off in the middle is decoded as far as possible, with a warning that says how far.
@@ -59,6 +59,20 @@ def load(path, *, sr=None, min_samples=1):
     ------
     AudioError
         If the file is missing, empty, not audio, holds NaN or Inf, is too short, or needs ffmpeg where there is none.
+
+    See Also
+    --------
+    duration : Length without decoding.
+    write : The way back.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write(Path(folder) / "tone.wav", np.sin(np.arange(8000) / 5), sr=8000)
+    ...     y, sr = load(path, sr=16000)
+    >>> y.shape, y.dtype, sr
+    ((16000,), dtype('float32'), 16000)
     """
     if sr is not None and (not isinstance(sr, int | np.integer) or sr <= 0):
         raise ValueError(f"sr must be a positive int or None. Got {sr!r}.")
@@ -80,7 +94,7 @@ def load(path, *, sr=None, min_samples=1):
     return y, rate
 
 
-def resample(y, *, orig_sr, sr):
+def resample(y: np.ndarray, *, orig_sr: int, sr: int) -> np.ndarray:
     """Resample with soxr, high quality.
 
     Parameters
@@ -92,13 +106,18 @@ def resample(y, *, orig_sr, sr):
     Returns
     -------
     y : np.ndarray [shape=(round(n * sr / orig_sr),), float32]
+
+    Examples
+    --------
+    >>> resample(np.zeros(44100), orig_sr=44100, sr=16000).shape
+    (16000,)
     """
     import soxr
 
     return soxr.resample(np.asarray(y, dtype=np.float32), orig_sr, sr, quality="HQ").astype(np.float32, copy=False)
 
 
-def duration(path):
+def duration(path: str | Path) -> float:
     """Length of an audio file in seconds, read from its header where possible.
 
     Parameters
@@ -127,7 +146,7 @@ def duration(path):
     return y.size / sr
 
 
-def deform(y, *, sr, kind, amount, seed=0):
+def deform(y: np.ndarray, *, sr: int, kind: str, amount: float, seed: int = 0) -> np.ndarray:
     """Change a waveform in one of four ways (`tagger_slides`; McFee et al. 2015 and Won et al. 2020).
 
     Parameters
@@ -140,7 +159,7 @@ def deform(y, *, sr, kind, amount, seed=0):
         pitch_shift: semitones; time_stretch: speed, 2 is twice as fast; compress: ratio of the levels above -30 dB of
         the peak, 1 changes nothing; noise: share of white noise of the same mean power, in [0, 1].
     seed : int >= 0
-        Of the noise.
+        Seed of the noise.
 
     Returns
     -------
@@ -151,6 +170,14 @@ def deform(y, *, sr, kind, amount, seed=0):
     ------
     ValueError
         If the kind is unknown or the amount out of range.
+
+    Examples
+    --------
+    >>> y = np.sin(np.arange(16000) / 5)
+    >>> deform(y, sr=16000, kind="noise", amount=0.1).shape
+    (16000,)
+    >>> DEFORMATIONS["slower"]
+    ('time_stretch', 0.7071067811865476)
     """
     if kind not in {k for k, _ in DEFORMATIONS.values()}:
         raise ValueError(f"kind must be one of pitch_shift, time_stretch, compress, noise. Got {kind!r}.")
@@ -189,7 +216,7 @@ def _compress(y, sr, ratio, *, below=30.0, attack=0.005, release=0.1):
     return changed * np.sqrt(np.mean(y**2) / np.mean(changed**2))
 
 
-def write(path, y, *, sr, overwrite=True):
+def write(path: str | Path, y: np.ndarray, *, sr: int, overwrite: bool = True) -> Path:
     """Write a mono waveform; the ending chooses the format (wav, flac, ogg, mp3).
 
     The file appears whole or not at all.
@@ -210,6 +237,10 @@ def write(path, y, *, sr, overwrite=True):
     ------
     AudioError
         If `y` is not mono, empty, not finite or beyond [-1, 1], the format unknown, or the file there already.
+
+    See Also
+    --------
+    load : The way back.
     """
     import soundfile
 
@@ -275,7 +306,7 @@ def _missing(path, decoded, expected, sr):
     suffix = path.suffix.lower()
     if 0 < expected < 2**62 and decoded < expected and (suffix != ".mp3" or _mp3_tells_length(path)):
         return f"{decoded / sr:.2f} of {expected / sr:.2f} s could be decoded."
-    # Of the following libsndfile reports the frames that are there, not those that were promised.
+    # For the following formats libsndfile reports the frames that are there, not those that were promised.
     if suffix in {".ogg", ".oga", ".opus"} and not _ogg_ends(path):
         return f"{decoded / sr:.2f} s could be decoded, the end of the stream is missing."
     sizes = {".wav": _wav_data_bytes, ".au": _au_data_bytes, ".snd": _au_data_bytes}
@@ -290,7 +321,8 @@ def _mp3_tells_length(path):
     with path.open("rb") as file:
         head = file.read(10)
         size = head[6:10] if head[:3] == b"ID3" else bytes(4)
-        file.seek(sum(byte << 7 * place for byte, place in zip(size, (3, 2, 1, 0))) + (10 if any(size) else 0))
+        tag_bytes = sum(byte << 7 * place for byte, place in zip(size, (3, 2, 1, 0), strict=True))
+        file.seek(tag_bytes + 10 if tag_bytes else 0)
         frame = file.read(256)
     return any(tag in frame for tag in (b"Xing", b"Info", b"VBRI"))
 
@@ -309,7 +341,7 @@ def _wav_data_bytes(path):
 
 
 def _au_data_bytes(path):
-    """The same of an AU file."""
+    """As `_wav_data_bytes`, for an AU file."""
     with path.open("rb") as file:
         head = file.read(12)
     order = "big" if head[:4] == b".snd" else "little"

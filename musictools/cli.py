@@ -1,6 +1,6 @@
-"""The command ``musictools``: rebuild a profile, tag and explain songs, look after data sets, look at the machine.
+"""The command ``musictools``: rebuild a profile, tag and explain songs, manage data sets, check the machine.
 
-Exit status: 0 all well, 1 something failed or is missing, 2 wrong use, 130 interrupted.
+Exit status: 0 success, 1 something failed or is missing, 2 wrong use, 130 interrupted.
 """
 
 import argparse
@@ -11,10 +11,12 @@ from pathlib import Path
 
 from . import __version__, runs
 
+__all__ = ["main"]
+
 _SHOWN = 20  # clips named one by one
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Parameters
@@ -26,6 +28,11 @@ def main(argv=None):
     -------
     status : int
         The exit status.
+
+    Examples
+    --------
+    >>> main(["data", "list"])  # doctest: +SKIP
+    >>> main(["tag", "song.mp3", "--top", "5"])  # doctest: +SKIP
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -42,7 +49,8 @@ def main(argv=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="musictools", description="Explain networks that listen to music.")
+    about = "Explain convolutional networks that classify music."
+    parser = argparse.ArgumentParser(prog="musictools", description=about)
     parser.add_argument("--version", action="version", version=f"musictools {__version__}")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--traceback", action="store_true", help="show where in the code an error arose")
@@ -65,15 +73,15 @@ def _parser():
     listing.set_defaults(run=_data_list)
     for name, action, text in (
         ("build", _data_build, "make or open a data set; says where to get it when it is not here"),
-        ("validate", _data_validate, "look at every audio file of a data set"),
+        ("validate", _data_validate, "read every audio file of a data set"),
     ):
         command = actions.add_parser(name, parents=[shared], help=text)
         command.add_argument("name", metavar="NAME", help="the data set")
-        command.add_argument("--data-dir", default="", metavar="DIR", help="where it lies (default: the suite's place)")
+        command.add_argument("--data-dir", default="", metavar="DIR", help="its folder (default: in the data folder)")
         command.add_argument("-o", dest="options", action="append", default=[], metavar="NAME=VALUE", help="option")
         command.set_defaults(run=action)
 
-    doctor = commands.add_parser("doctor", parents=[shared], help="look at this machine and say what is missing")
+    doctor = commands.add_parser("doctor", parents=[shared], help="check this machine and say what is missing")
     doctor.set_defaults(run=_doctor)
     return parser
 
@@ -93,7 +101,7 @@ def _add_tag(commands, shared):
 
 def _add_explain(commands, shared):
     command = commands.add_parser("explain", parents=[shared], help="say why a song has its genre and descriptors: a "
-                                                                    "page to see and hear")
+                                                                    "page with pictures and sounds")
     command.add_argument("song", metavar="SONG", help="audio file")
     command.add_argument("--out", required=True, metavar="DIR", help="folder for the page, its pictures and sounds")
     command.add_argument("--tagger", default="tagger", metavar="NAME",
@@ -146,7 +154,7 @@ def _tag(arguments):
 
     tagger = Tagger.load(_model_file(arguments.model))
     rule = _rule(arguments, tagger)
-    for song, stem in zip(arguments.songs, stems):
+    for song, stem in zip(arguments.songs, stems, strict=True):
         y, sr = audio.load(song, sr=tagger.front_end.sr)
         taggram = tagger.taggram(y, sr=sr)
         table = tagger.decide(taggram.joined("mean"), rule=rule)
@@ -166,7 +174,7 @@ def _explain(arguments):
     began = clock()
     from . import audio
 
-    files = [None if arguments.genre == "none" else _model_file(arguments.genre, notebook="02"),
+    paths = [None if arguments.genre == "none" else _model_file(arguments.genre, notebook="02"),
              _model_file(arguments.tagger), _mapping_file(arguments.mapping)]
     y, sr = audio.load(arguments.song)
     whole, y = len(y) / sr, y[: arguments.seconds * sr]
@@ -175,33 +183,34 @@ def _explain(arguments):
 
     from .mapping.membership import Mapping
 
-    genre, tagger = None if files[0] is None else GenreClassifier.load(files[0]), Tagger.load(files[1])
+    genre, tagger = None if paths[0] is None else GenreClassifier.load(paths[0]), Tagger.load(paths[1])
     loaded = clock()
     song, rule = Path(arguments.song), _rule(arguments, tagger)
-    mapping = None if files[2] is None else Mapping.load(files[2]).following(tagger, rule=rule)
-    found = system.ExplanationSystem(genre, tagger, mapping).explain(y, sr=sr, tags=arguments.tags, rule=rule,
-                                                                     method=arguments.method)
+    mapping = None if paths[2] is None else Mapping.load(paths[2]).following(tagger, rule=rule)
+    explanation = system.ExplanationSystem(genre, tagger, mapping).explain(y, sr=sr, tags=arguments.tags, rule=rule,
+                                                                           method=arguments.method)
     explained = clock()
-    about = {"file": song.name, "length": whole, "tagger": tagger.card.model, "tagger_file": str(files[1]),
-             "genre_model": genre and genre.card.model, "genre_file": genre and str(files[0])}
-    index = page.write(Path(arguments.out).expanduser(), found, title=song.stem, audio_format=arguments.audio,
+    about = {"file": song.name, "length": whole, "tagger": tagger.card.model, "tagger_file": str(paths[1]),
+             "genre_model": genre and genre.card.model, "genre_file": genre and str(paths[0])}
+    index = page.write(Path(arguments.out).expanduser(), explanation, title=song.stem, audio_format=arguments.audio,
                        more=about)
-    part = "" if len(y) / sr == whole else f"the first {len(y) / sr:.0f} s of "
-    print(f"{song} ({part}{whole:.1f} s, rule {rule}, {arguments.method})")
-    _print_explanation(found)
+    excerpt = "" if len(y) / sr == whole else f"the first {len(y) / sr:.0f} s of "
+    print(f"{song} ({excerpt}{whole:.1f} s, rule {rule}, {arguments.method})")
+    _print_explanation(explanation)
     print(f"  loading {loaded - began:.1f}, explaining {explained - loaded:.1f}, writing {clock() - explained:.1f} s")
     print(f"  {index}")
     return 0
 
 
-def _print_explanation(found):
-    if found.genre:
-        print(f"  {found.genre}: {int((found.votes['genre'] == found.genre).sum())} of {len(found.votes)} sections")
-    if found.membership is not None:
-        degrees = found.membership.sort_values(ascending=False).head(3)
+def _print_explanation(explanation):
+    genre, votes, loop = explanation.genre, explanation.votes, explanation.loop
+    if genre:
+        print(f"  {genre}: {int((votes['genre'] == genre).sum())} of {len(votes)} sections")
+    if explanation.membership is not None:
+        degrees = explanation.membership.sort_values(ascending=False).head(3)
         print("  the descriptors belong to " + ", ".join(f"{genre} {share:.0%}" for genre, share in degrees.items()))
-    print(f"  {'descriptor':24} score  threshold  evidence alone  the rest" if len(found.loop) else "  no descriptor")
-    for row in found.loop.itertuples():
+    print(f"  {'descriptor':24} score  threshold  evidence alone  the rest" if len(loop) else "  no descriptor")
+    for row in loop.itertuples():
         print(f"  {row.tag:24} {row.clip:5.2f}  {row.threshold:9.2f}  {row.evidence:14.2f}  {row.rest:8.2f}")
 
 
@@ -210,7 +219,7 @@ def _rule(arguments, tagger):
 
 
 def _model_file(name, *, notebook="03"):
-    """The file that is meant by a path, or by a name of the profile demo."""
+    """Return the file for a path, or for the name of a model of the profile demo."""
     path = Path(name).expanduser()
     if path.suffix != ".keras" and path.name == name:
         path = runs.root() / "outputs" / "demo" / "models" / f"{name}.keras"
@@ -242,12 +251,12 @@ def _write_taggram(taggram, tags, place, *, title):
     fig, ax = plots.figure(width=8, height=1.2 + 0.22 * len(tags))
     try:
         plots.taggram(scores, start=taggram.start, seconds=taggram.seconds, tags=tags, ax=ax, title=title)
-        with atomic(picture) as part:
-            fig.savefig(part, dpi=150)
+        with atomic(picture) as temporary:
+            fig.savefig(temporary, dpi=150)
     finally:
         plt.close(fig)
-    with atomic(table) as part:
-        taggram.to_frame().to_csv(part, index=False)
+    with atomic(table) as temporary:
+        taggram.to_frame().to_csv(temporary, index=False)
     return picture, table
 
 
@@ -276,11 +285,11 @@ def _data_build(arguments):
 
 def _data_validate(arguments):
     missing, invalid = _load(arguments).validate()
-    for word, found in (("missing", missing), ("invalid", invalid)):
-        for clip in list(found)[:_SHOWN]:
-            print(f"{word}  {clip}  {found[clip]}")
-        if len(found) > _SHOWN:
-            print(f"{word}  … and {len(found) - _SHOWN:,} more")
+    for word, clips in (("missing", missing), ("invalid", invalid)):
+        for clip in list(clips)[:_SHOWN]:
+            print(f"{word}  {clip}  {clips[clip]}")
+        if len(clips) > _SHOWN:
+            print(f"{word}  … and {len(clips) - _SHOWN:,} more")
     print(f"{arguments.name}: {len(missing)} missing, {len(invalid)} invalid.")
     return 1 if missing or invalid else 0
 

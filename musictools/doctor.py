@@ -1,4 +1,4 @@
-"""What this machine offers, what is missing, and what to do about it."""
+"""Checks of this machine: what it offers, what is missing, and what to do about it."""
 
 import os
 import re
@@ -6,27 +6,42 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
 from . import runs
+
+__all__ = ["Check", "checks", "report"]
 
 _GPU = "import tensorflow as t; print('; '.join(d.name for d in t.config.list_physical_devices('GPU')))"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding: what was looked at, what was found, and what to do when that is not enough."""
+    """Result of one check.
+
+    Parameters
+    ----------
+    name : str
+    result : str
+        What there is, in words.
+    good : bool
+    required : bool
+        The package does not work without it.
+    advice : str
+        What to do if it is not good.
+    """
 
     name: str
-    found: str
+    result: str
     good: bool = True
     required: bool = True
     advice: str = ""
 
 
-def report():
-    """Print all findings.
+def report() -> int:
+    """Print the results of all checks.
 
     Returns
     -------
@@ -37,15 +52,20 @@ def report():
     for check in checks():
         failed += check.required and not check.good
         mark = "ok" if check.good else "MISSING" if check.required else "without"
-        print(f"{mark:8} {check.name:12} {check.found}", flush=True)
+        print(f"{mark:8} {check.name:12} {check.result}", flush=True)
         if check.advice and not check.good:
             print(f"{'':21} {check.advice}", flush=True)
     print("Everything required is there." if not failed else f"{failed} required things are missing.")
     return 1 if failed else 0
 
 
-def checks():
-    """Yield one :class:`Check` after the other, the slow one (TensorFlow) last."""
+def checks() -> Iterator[Check]:
+    """Check one thing after the other, TensorFlow last, which takes seconds to load.
+
+    Yields
+    ------
+    check : Check
+    """
     yield _python()
     yield _packages()
     yield Check("CPU", f"{os.cpu_count()} cores")
@@ -76,17 +96,17 @@ def _packages():
         needed = [Requirement(text) for text in metadata.requires("musictools") or [] if "extra ==" not in text]
     except metadata.PackageNotFoundError:
         return Check("packages", "musictools is not installed", False, advice=advice)
-    found, wrong = {}, []
+    installed, wrong = {}, []
     for package in needed:
         try:
-            found[package.name] = metadata.version(package.name)
+            installed[package.name] = metadata.version(package.name)
         except metadata.PackageNotFoundError:
             wrong.append(f"{package.name} is not installed")
             continue
-        if not package.specifier.contains(found[package.name], prereleases=True):
-            wrong.append(f"{package.name} {found[package.name]} is not {package.specifier}")
+        if not package.specifier.contains(installed[package.name], prereleases=True):
+            wrong.append(f"{package.name} {installed[package.name]} is not {package.specifier}")
     shown = ["tensorflow", "keras", "numpy", "librosa", "papermill"]
-    versions = ", ".join(f"{name} {found[name]}" for name in shown if name in found)
+    versions = ", ".join(f"{name} {installed[name]}" for name in shown if name in installed)
     return Check(
         "packages",
         "; ".join(wrong) or f"musictools {metadata.version('musictools')}, {versions}",
@@ -103,7 +123,7 @@ def _memory():
 
 
 def _folders():
-    """Look whether results and data can be written."""
+    """Check that results and data can be written."""
     for name, folder in (("outputs", runs.root() / "outputs"), ("data", runs.data_home())):
         advice = "Make the folder writable" + (", or name another in MUSICTOOLS_DATA." if name == "data" else ".")
         try:
@@ -149,7 +169,7 @@ def _program(name, commands, advice):
 
 
 def _kernel():
-    """Look which Python a notebook opened by hand would run on (the rebuild always takes this one)."""
+    """Check which Python runs a notebook that is opened by hand (the rebuild always takes this one)."""
     try:
         from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
     except ImportError:

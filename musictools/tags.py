@@ -10,6 +10,7 @@ own beside `female vocals`: only so do the thesis' 108 descriptors come out.
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,7 @@ CATEGORIES = {
 class Vocabulary:
     """Which raw tags mean the same, which are genres, which are left out.
 
-    Attributes
+    Parameters
     ----------
     synonyms : dict of str to tuple of str
         Merged tag -> the raw tags it stands for (itself included).
@@ -59,7 +60,7 @@ class Vocabulary:
     excluded: tuple
     precedence: tuple = ()
 
-    def genre_table(self, tags):
+    def genre_table(self, tags: pd.DataFrame) -> pd.DataFrame:
         """Genres of a raw tag table.
 
         Parameters
@@ -76,7 +77,7 @@ class Vocabulary:
             merged.loc[merged[winner], loser] = False
         return merged
 
-    def descriptor_table(self, tags):
+    def descriptor_table(self, tags: pd.DataFrame) -> pd.DataFrame:
         """Descriptors of a raw tag table, most frequent first.
 
         Parameters
@@ -96,7 +97,7 @@ class Vocabulary:
 class Clips:
     """Clips that carry exactly one genre.
 
-    Attributes
+    Parameters
     ----------
     genres : pd.Series [clip id -> genre]
     descriptors : pd.DataFrame [clips x descriptors, bool]
@@ -108,7 +109,7 @@ class Clips:
 
 
 @cache
-def vocabulary(name="rotheneder2023"):
+def vocabulary(name: str = "rotheneder2023") -> Vocabulary:
     """A vocabulary by the key of its source.
 
     Metal takes precedence over rock: taggers wrote *rock* on nearly every metal clip, and only so does the
@@ -127,6 +128,14 @@ def vocabulary(name="rotheneder2023"):
     ------
     ValueError
         If the name is not known.
+
+    Examples
+    --------
+    >>> vocabulary().genres
+    ('rock', 'indian', 'pop', 'new age', 'country', 'metal', 'electronic', 'classic')
+    >>> tags = pd.DataFrame({"classical": [True, False], "violin": [True, False], "violins": [False, True]})
+    >>> list(vocabulary().descriptor_table(tags))
+    ['violin']
     """
     if name != "rotheneder2023":
         raise ValueError(f"No vocabulary is called {name!r}. Known: 'rotheneder2023'.")
@@ -140,7 +149,7 @@ def vocabulary(name="rotheneder2023"):
     )
 
 
-def merge(tags, synonyms):
+def merge(tags: pd.DataFrame, synonyms: dict) -> pd.DataFrame:
     """Merge tags that mean the same: a clip has the merged tag when it has any of its synonyms.
 
     Parameters
@@ -158,6 +167,12 @@ def merge(tags, synonyms):
     ------
     ValueError
         If `tags` is not bool, or a raw tag belongs to two merged tags.
+
+    Examples
+    --------
+    >>> tags = pd.DataFrame({"drum": [True, False, False], "drums": [False, True, False]})
+    >>> merge(tags, {"drums": ("drum", "drums")})["drums"].tolist()
+    [True, True, False]
     """
     _check(tags)
     target = {}
@@ -174,7 +189,7 @@ def merge(tags, synonyms):
     return pd.DataFrame(merged, index=tags.index, columns=columns)
 
 
-def counts(tags):
+def counts(tags: pd.DataFrame) -> pd.Series:
     """Clips of every tag, most frequent first; ties in alphabetical order.
 
     Parameters
@@ -184,12 +199,17 @@ def counts(tags):
     Returns
     -------
     counts : pd.Series [tag -> number of clips, int]
+
+    Examples
+    --------
+    >>> counts(pd.DataFrame({"slow": [True, False], "loud": [True, True]})).to_dict()
+    {'loud': 2, 'slow': 1}
     """
     _check(tags)
     return tags.sum().astype(int).sort_index().sort_values(ascending=False, kind="stable").rename("clips")
 
 
-def synonym_table(tags, vocabulary):
+def synonym_table(tags: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
     """What merging does to every group of equivalent tags.
 
     Parameters
@@ -211,7 +231,7 @@ def synonym_table(tags, vocabulary):
     return pd.DataFrame(rows, columns=["tag", "synonym", "clips", "merged_clips"])
 
 
-def top(tags, n):
+def top(tags: pd.DataFrame, n: int) -> pd.DataFrame:
     """The `n` most frequent tags.
 
     Parameters
@@ -228,19 +248,39 @@ def top(tags, n):
     ------
     ValueError
         If there are fewer than `n` tags.
+
+    Examples
+    --------
+    >>> list(top(pd.DataFrame({"slow": [True, False], "loud": [True, True]}), 1))
+    ['loud']
     """
     if not isinstance(n, int | np.integer) or not 0 < n <= tags.shape[1]:
         raise ValueError(f"n must be an int and lie between 1 and the number of tags, {tags.shape[1]}. Got {n}.")
     return tags[counts(tags).index[:n]]
 
 
-def category(tag):
-    """Kind of a descriptor: instruments, voice, tempo, loudness, texture, or mood and style."""
+def category(tag: str) -> str:
+    """Kind of a descriptor.
+
+    Parameters
+    ----------
+    tag : str
+
+    Returns
+    -------
+    category : str
+        A key of `CATEGORIES`, or ``"mood and style"``.
+
+    Examples
+    --------
+    >>> category("violin"), category("happy")
+    ('instruments', 'mood and style')
+    """
     return next((name for name, members in CATEGORIES.items() if tag in members), "mood and style")
 
 
-def co_occurrence(tags):
-    """How often tag j stands on a clip that has tag i: C(i, j) = #(i and j) / #i.
+def co_occurrence(tags: pd.DataFrame) -> pd.DataFrame:
+    """Share of the clips with tag i that also have tag j: C(i, j) = #(i and j) / #i.
 
     Source: `choi2018`, 3.2.1 (normalised co-occurrence).
 
@@ -252,6 +292,12 @@ def co_occurrence(tags):
     -------
     C : pd.DataFrame [tags x tags], in [0, 1]
         Row i, column j. The diagonal is 1; the row of a tag without clips is NaN.
+
+    Examples
+    --------
+    >>> C = co_occurrence(pd.DataFrame({"rock": [True, True], "loud": [True, False]}))
+    >>> C.loc["rock", "loud"], C.loc["loud", "rock"]
+    (np.float64(0.5), np.float64(1.0))
     """
     _check(tags)
     x = tags.to_numpy(dtype=np.float64)
@@ -262,18 +308,31 @@ def co_occurrence(tags):
     return pd.DataFrame(share, index=tags.columns, columns=tags.columns)
 
 
-def single_genre(data, *, min_descriptors=0):
+def single_genre(data: Any, *, min_descriptors: int = 0) -> Clips:
     """The clips with exactly one genre and at least `min_descriptors` descriptors.
 
     Parameters
     ----------
-    data : dataset
+    data : Dataset
         Anything with `genres` and `descriptors`, bool DataFrames with the same index.
     min_descriptors : int >= 0
 
     Returns
     -------
     clips : Clips
+
+    Raises
+    ------
+    ValueError
+        If `min_descriptors` is negative.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> genres = pd.DataFrame({"pop": [True, True, False], "rock": [True, False, False]})
+    >>> data = SimpleNamespace(genres=genres, descriptors=pd.DataFrame({"loud": [True, True, False]}))
+    >>> single_genre(data).genres.to_dict()
+    {1: 'pop'}
     """
     if min_descriptors < 0:
         raise ValueError(f"min_descriptors must be at least 0. Got {min_descriptors}.")

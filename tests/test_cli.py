@@ -123,12 +123,12 @@ def test_doctor_on_this_machine(monkeypatch):
     monkeypatch.setattr(doctor, "_GPU", "print('one')")
     checks = {check.name: check for check in doctor.checks()}
     assert all(check.good for check in checks.values() if check.required), checks
-    assert "GPU: one" in checks["TensorFlow"].found
-    assert "tensorflow" in checks["packages"].found
+    assert "GPU: one" in checks["TensorFlow"].result
+    assert "tensorflow" in checks["packages"].result
 
 
 def test_doctor_sees_a_package_that_does_not_load(monkeypatch):
     monkeypatch.setattr(doctor, "_GPU", "raise ImportError('libcuda is missing')")
     check = doctor._tensorflow()
     assert not check.good
-    assert "libcuda is missing" in check.found
+    assert "libcuda is missing" in check.result

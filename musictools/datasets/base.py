@@ -8,7 +8,10 @@ clips, `tags` holds what annotators wrote (bool), `genres` the genres (bool; a c
 such as ``"train"``.
 """
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -28,31 +31,65 @@ class Dataset:
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
         Where the data set lies.
     tracks : pd.DataFrame
-        By clip id, with at least artist, album, title and path (relative to `folder`).
+        By clip id, with at least artist, album, title and path (relative to `audio_folder`; empty: there is no audio).
     tags : pd.DataFrame [bool]
+        What annotators wrote.
     genres : pd.DataFrame [bool]
     descriptors : pd.DataFrame [bool]
+    audio_folder : str, Path or None
+        What the paths are relative to. None: `folder`.
+
+    Attributes
+    ----------
+    name, description, licence, bibtex : str
+    where : str
+        How to get the data set.
+    split_kinds : tuple of str
+        Kinds that `split` knows.
+    has_audio, has_stems : bool
+        Whether `audio` and `stems` give something.
+    spectrograms : np.ndarray [shape=(n_clips, n_bins, n_frames), uint8] or None
+        For data sets that come as spectrograms.
+
+    Raises
+    ------
+    ValueError
+        If a path leaves the folder.
+
+    See Also
+    --------
+    musictools.datasets.load : Data sets by name.
+
+    Examples
+    --------
+    >>> tracks = pd.DataFrame({"artist": ["Ann", "Ben"], "album": "", "title": "", "path": ["a.mp3", "b.mp3"]})
+    >>> tags = pd.DataFrame({"rock": [True, False], "jazz": [False, True], "loud": [True, True]})
+    >>> data = Dataset("songs", tracks=tracks, tags=tags, genres=tags[["rock", "jazz"]], descriptors=tags[["loud"]])
+    >>> len(data), data.path(0).as_posix()
+    (2, 'songs/a.mp3')
     """
 
     name = ""
     description = ""
     licence = ""
     bibtex = ""
-    where = ""  # how a user gets it
+    where = ""
     split_kinds = ("random",)
     has_audio = True
     has_stems = False
     spectrograms = None
 
-    def __init__(self, folder, *, tracks, tags, genres, descriptors):
+    def __init__(self, folder: str | Path, *, tracks: pd.DataFrame, tags: pd.DataFrame, genres: pd.DataFrame,
+                 descriptors: pd.DataFrame, audio_folder: str | Path | None = None):
         self.folder = Path(folder)
+        self._audio_folder = self.folder if audio_folder is None else Path(audio_folder)
         self.tracks, self.tags, self.genres, self.descriptors = tracks, tags, genres, descriptors
         for clip_id, path in tracks["path"].items():
             try:
-                files.inside(self.folder, path or ".")  # empty: there is no audio
+                files.inside(self._audio_folder, path or ".")
             except ValueError as error:
                 raise ValueError(f"{self.name}: clip {clip_id!r}: {error}") from None
 
@@ -62,13 +99,27 @@ class Dataset:
     def __len__(self):
         return len(self.tracks)
 
-    def path(self, clip_id):
-        """Audio file of a clip, Path. Raises ValueError for an unknown clip."""
+    def path(self, clip_id: int | str) -> Path:
+        """Audio file of a clip.
+
+        Parameters
+        ----------
+        clip_id : int or str
+
+        Returns
+        -------
+        path : Path
+
+        Raises
+        ------
+        ValueError
+            If there is no such clip, or the data set has no audio files at all.
+        """
         if clip_id not in self.tracks.index:
             raise ValueError(f"{self.name} has no clip {clip_id!r}.")
-        return self.folder / self.tracks.at[clip_id, "path"]
+        return self._audio_folder / self.tracks.at[clip_id, "path"]
 
-    def audio(self, clip_id, *, sr=None):
+    def audio(self, clip_id: int | str, *, sr: int | None = None) -> tuple[np.ndarray, int]:
         """Decode a clip.
 
         Parameters
@@ -80,7 +131,13 @@ class Dataset:
         Returns
         -------
         y : np.ndarray [shape=(n,), float32]
+            In [-1, 1].
         sr : int
+
+        Raises
+        ------
+        ValueError
+            If there is no such clip, or its file cannot be decoded.
         """
         if not self.has_audio:
             raise ValueError(f"{self.name} in {self.folder} has no audio files.")
@@ -108,8 +165,23 @@ class Dataset:
         """
         raise ValueError(f"{self.name} has no stems. Data sets with stems: composed, mir1k.")
 
-    def clip_seconds(self, ids=None):
-        """Length of the longest clip in seconds, by the files' headers; files that cannot be read do not count."""
+    def clip_seconds(self, ids: Sequence | None = None) -> float:
+        """Length of the longest clip, by the files' headers; files that cannot be read do not count.
+
+        Parameters
+        ----------
+        ids : sequence of clip id or None
+            None: all clips.
+
+        Returns
+        -------
+        seconds : float
+
+        Raises
+        ------
+        ValueError
+            If no file can be read.
+        """
         seconds, reasons = 0.0, []
         for clip_id in self.tracks.index if ids is None else ids:
             try:
@@ -120,8 +192,18 @@ class Dataset:
             raise ValueError(f"{self.name} in {self.folder}: no clip can be read. {' '.join(reasons[:1])}")
         return seconds
 
-    def checksum(self, ids=None):
-        """Hash over the files' names, sizes and samples of their bytes, str. Equal data elsewhere have the same one."""
+    def checksum(self, ids: Sequence | None = None) -> str:
+        """Hash over the files' names, sizes and samples of their bytes; equal data elsewhere have the same one.
+
+        Parameters
+        ----------
+        ids : sequence of clip id or None
+            None: all clips.
+
+        Returns
+        -------
+        checksum : str
+        """
         digest = hashlib.sha256(self.name.encode())
         for clip_id in self.tracks.index if ids is None else ids:
             digest.update(f"{clip_id} {self.tracks.at[clip_id, 'path']} ".encode())
@@ -129,14 +211,15 @@ class Dataset:
         return digest.hexdigest()
 
     @cached_property
-    def tables_checksum(self):
-        """Hash over tracks, tags and genres, str."""
+    def tables_checksum(self) -> str:
+        """Hash over tracks, tags and genres."""
         digest = hashlib.sha256(self.name.encode())
         for table in (self.tracks, self.tags, self.genres):
             digest.update(pd.util.hash_pandas_object(table.astype(str), index=True).to_numpy().tobytes())
         return digest.hexdigest()
 
-    def split(self, kind="random", *, shares=None, seed=0, ids=None):
+    def split(self, kind: str = "random", *, shares: dict[str, float] | None = None, seed: int = 0,
+              ids: Sequence | None = None) -> pd.Series:
         """Assign every clip to a subset.
 
         Parameters
@@ -180,7 +263,7 @@ class Dataset:
     def _fixed_split(self, kind):
         raise NotImplementedError
 
-    def validate(self):
+    def validate(self) -> tuple[dict, dict]:
         """Look at every audio file.
 
         Returns
@@ -203,4 +286,4 @@ class Dataset:
         return missing, invalid
 
     def _files(self):
-        return {clip_id: self.folder / path for clip_id, path in self.tracks["path"].items()}
+        return {clip_id: self.path(clip_id) for clip_id in self.tracks.index}

@@ -64,32 +64,27 @@ class MagnaTagATune(Dataset):
         folder = Path(folder)
         tracks, tags = read_tables(folder)
         self._all_files = tracks["path"]
-        self._audio_root = folder / "mp3" if (folder / "mp3").is_dir() else folder
-        self.has_audio = any((self._audio_root / letter).is_dir() for letter in "0123456789abcdef")
+        audio_folder = folder / "mp3" if (folder / "mp3").is_dir() else folder
+        self.has_audio = any((audio_folder / letter).is_dir() for letter in "0123456789abcdef")
         empty = tracks["path"].isin(EMPTY)
         self.unusable = tracks.index[empty]
         tracks, tags = tracks[~empty], tags[~empty]
         vocabulary = tagging.vocabulary("rotheneder2023")
         super().__init__(folder, tracks=tracks, tags=tags, genres=vocabulary.genre_table(tags),
-                         descriptors=vocabulary.descriptor_table(tags))
+                         descriptors=vocabulary.descriptor_table(tags), audio_folder=audio_folder)
 
-    def path(self, clip_id):
-        """Audio file of a clip, Path."""
-        super().path(clip_id)
-        return self._audio_root / self.tracks.at[clip_id, "path"]
-
-    def clip_seconds(self, ids=None):
-        """Length of every clip, 29.124 s."""
+    def clip_seconds(self, ids=None):  # noqa: D102 - as in Dataset
+        # Equal for all clips by definition; also known where there is no audio.
         return CLIP_SAMPLES / CLIP_SR
 
     def _fixed_split(self, kind):
         """Folders 0-b train, c validation, d-f test: the split of the literature."""
         letter = self.tracks["path"].str[0]
-        part = np.select([letter.isin(list("0123456789ab")), letter == "c"], ["train", "validation"], "test")
-        return pd.Series(part, index=self.tracks.index, name="split", dtype=object)
+        subset = np.select([letter.isin(list("0123456789ab")), letter == "c"], ["train", "validation"], "test")
+        return pd.Series(subset, index=self.tracks.index, name="split", dtype=object)
 
     def _files(self):
-        return {clip_id: self._audio_root / path for clip_id, path in self._all_files.items()}
+        return {clip_id: self._audio_folder / path for clip_id, path in self._all_files.items()}
 
 
 def read_tables(folder):

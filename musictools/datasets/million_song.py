@@ -89,23 +89,22 @@ class MillionSong(Dataset):
             tracks, tags = _from_arrays(folder, top=top)
             self.split_kinds = ("random", "official")  # nobody knows the artists
         self.has_audio = bool(path_template)
-        self._parts = tracks.pop("part").rename("split")
+        self._split = tracks.pop("subset").rename("split")
         genres = [tag for tag in tags if tag.lower() in GENRES]
         super().__init__(folder, tracks=tracks, tags=tags, genres=tags[genres], descriptors=tags.drop(columns=genres))
 
-    def path(self, clip_id):
-        """Audio file of a song, Path. Raises ValueError where no `path_template` says where it is."""
+    def path(self, clip_id):  # noqa: D102 - as in Dataset
         path = super().path(clip_id)
         if not self.has_audio:
             raise ValueError(f"{self.name} in {self.folder} has no audio files. A path_template says where yours are.")
         return path
 
-    def validate(self):
-        """As in `Dataset.validate`; without `path_template` there are no files to look at, so none is missing."""
+    def validate(self):  # noqa: D102 - as in Dataset
+        # Without a path_template there are no files to look at, so none is missing.
         return super().validate() if self.has_audio else ({}, {})
 
     def _fixed_split(self, kind):
-        return self._parts
+        return self._split
 
 
 def _check_template(template):
@@ -125,17 +124,17 @@ def _check_template(template):
 
 
 def _from_json(folder, *, top, min_weight):
-    """Tracks (with their part) and tags of the JSON files."""
-    files = [(path, part) for name, part in FOLDERS.items() for path in sorted((folder / name).rglob("TR*.json"))]
+    """Tracks (with their subset) and tags of the JSON files."""
+    files = [(path, subset) for name, subset in FOLDERS.items() for path in sorted((folder / name).rglob("TR*.json"))]
     if not files:
         raise ValueError(f"{folder}: lastfm_train and lastfm_test hold no files like A/B/C/TRABC....json. Were the zip "
                          "files unpacked whole?")
     rows, lists = {}, []
-    for path, part in runs.progress(files, description="Last.fm's tags"):
+    for path, subset in runs.progress(files, description="Last.fm's tags"):
         track_id, artist, title, names = _read_json(path, min_weight=min_weight)
         if track_id in rows:
-            raise ValueError(f"{path}: {track_id} stands there twice. A song may be in one part only.")
-        rows[track_id] = (artist, "", title, "", f"{artist} / {title}", part)
+            raise ValueError(f"{path}: {track_id} stands there twice. A song may be in one subset only.")
+        rows[track_id] = (artist, "", title, "", f"{artist} / {title}", subset)
         lists.append(names)
     index = pd.Index(rows, name="clip_id")
     counts = Counter(name for names in lists for name in names)
@@ -144,7 +143,7 @@ def _from_json(folder, *, top, min_weight):
     for row, names in zip(values, lists, strict=True):
         row[[column[name] for name in names if name in column]] = True
     tracks = pd.DataFrame(list(rows.values()), index=index,
-                          columns=["artist", "album", "title", "path", "track", "part"])
+                          columns=["artist", "album", "title", "path", "track", "subset"])
     return tracks, pd.DataFrame(values, index=index, columns=pd.Index(column, dtype=object))
 
 
@@ -180,7 +179,7 @@ def _check_arrays(folder, *, min_weight, path_template):
 
 
 def _from_arrays(folder, *, top):
-    """Tracks (with their part) and tags of the arrays."""
+    """Tracks (with their subset) and tags of the arrays."""
     names = [line.strip() for line in (folder / "tags.txt").read_text(encoding="utf-8").splitlines() if line.strip()]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"{folder}/tags.txt: must name at least one tag, each once, a tag a line. Got {len(names)}, "
@@ -193,8 +192,8 @@ def _from_arrays(folder, *, top):
     index = pd.Index(ids, name="clip_id")
     tags = pd.DataFrame(np.concatenate(list(arrays.values())), index=index, columns=pd.Index(names, dtype=object))
     kept = set(tagging.top(tags, min(top, len(names))))
-    parts = np.repeat([ARRAYS[stem] for stem in arrays], [len(y) for y in arrays.values()]).astype(object)
-    tracks = {"artist": "", "album": "", "title": ids, "path": "", "track": ids, "part": parts}
+    subsets = np.repeat([ARRAYS[stem] for stem in arrays], [len(y) for y in arrays.values()]).astype(object)
+    tracks = {"artist": "", "album": "", "title": ids, "path": "", "track": ids, "subset": subsets}
     return pd.DataFrame(tracks, index=index), tags[[name for name in names if name in kept]]
 
 

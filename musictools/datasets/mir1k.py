@@ -61,7 +61,7 @@ class Mir1k(Dataset):
         super().__init__(folder, tracks=tracks, tags=none, genres=none.copy(), descriptors=none.copy())
         self._flags = None if self._official else _read_labels(folder / "labels.npz")
 
-    def stems(self, clip_id, *, sr=None):
+    def stems(self, clip_id: str, *, sr: int | None = None) -> tuple[dict[str, np.ndarray], int]:
         """Decode voice and accompaniment.
 
         Parameters
@@ -89,12 +89,24 @@ class Mir1k(Dataset):
         n = min(len(voice), len(accompaniment))
         return {"voice": voice[:n], "accompaniment": accompaniment[:n]}, rate
 
-    def audio(self, clip_id, *, sr=None):
-        """The mix: voice plus accompaniment, which may exceed [-1, 1]; parameters and result as of `Dataset.audio`."""
+    def audio(self, clip_id: str, *, sr: int | None = None) -> tuple[np.ndarray, int]:
+        """Mix of voice and accompaniment, which may exceed [-1, 1].
+
+        Parameters
+        ----------
+        clip_id : str
+        sr : int > 0 or None
+            Hz; None keeps the file's own.
+
+        Returns
+        -------
+        y : np.ndarray [shape=(n,), float32]
+        sr : int
+        """
         stems, sr = self.stems(clip_id, sr=sr)
         return stems["voice"] + stems["accompaniment"], sr
 
-    def flags(self, clip_id):
+    def flags(self, clip_id: str) -> tuple[np.ndarray, np.ndarray]:
         """When somebody sings.
 
         Parameters
@@ -124,8 +136,8 @@ class Mir1k(Dataset):
             vocal = self._flags[clip_id]
         return HOP_SECONDS * np.arange(1, len(vocal) + 1), vocal
 
-    def validate(self):
-        """As in `Dataset.validate`; in the compact layout a clip needs both its files."""
+    def validate(self):  # noqa: D102 - as in Dataset
+        # In the compact layout a clip needs both its files.
         missing, invalid = super().validate()
         if not self._official:
             for clip_id in self.tracks.index:

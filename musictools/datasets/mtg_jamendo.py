@@ -26,10 +26,10 @@ import pandas as pd
 
 from musictools.datasets.base import Dataset
 
-__all__ = ["PARTS", "SUBSETS", "MtgJamendo"]
+__all__ = ["SPLITS", "SUBSETS", "MtgJamendo"]
 
 SUBSETS = ("", "genre", "instrument", "moodtheme", "top50tags")
-PARTS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 N_SPLITS = 5
 
 _COLUMNS = ["TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS"]
@@ -67,29 +67,26 @@ class MtgJamendo(Dataset):
             raise ValueError(f"subset must be one of {', '.join(map(repr, SUBSETS))}. Got {subset!r}.")
         if isinstance(split_number, bool) or split_number not in range(N_SPLITS):
             raise ValueError(f"split_number must be an int from 0 to {N_SPLITS - 1}. Got {split_number!r}.")
-        tables, parts = _find(folder, _stem(subset), split_number)
-        rows = {path: _read(path) for path in (*tables, *parts)}
-        self._parts = _assign({part: (path, rows[path]) for path, part in parts.items()})
+        tables, split_files = _find(folder, _stem(subset), split_number)
+        rows = {path: _read(path) for path in (*tables, *split_files)}
+        self._split = _assign({split: (path, rows[path]) for path, split in split_files.items()})
         complete = [path for path in tables if path.stem in (_stem(""), _stem(subset))]
         if complete:
-            _check_known(self._parts, set().union(*(rows[path] for path in complete)), parts=parts, table=complete[0])
-        super().__init__(folder, **_tables(rows))
-        self.split_kinds = ("random", "artist", "official") if parts else ("random", "artist")
-        self._audio_root = folder / "audio" if (folder / "audio").is_dir() else folder
-        self.has_audio = any((self._audio_root / f"{n:02d}").is_dir() for n in range(100))
+            known = set().union(*(rows[path] for path in complete))
+            _check_known(self._split, known, split_files=split_files, table=complete[0])
+        audio_folder = folder / "audio" if (folder / "audio").is_dir() else folder
+        super().__init__(folder, **_tables(rows), audio_folder=audio_folder)
+        self.split_kinds = ("random", "artist", "official") if split_files else ("random", "artist")
+        self.has_audio = any((audio_folder / f"{n:02d}").is_dir() for n in range(100))
 
-    def path(self, clip_id):
-        """Audio file of a song, Path: the full one, or where only that is there the one of low quality."""
-        super().path(clip_id)
-        full = self._audio_root / self.tracks.at[clip_id, "path"]
+    def path(self, clip_id):  # noqa: D102 - as in Dataset
+        # The full file, or the one of low quality where only that is there.
+        full = super().path(clip_id)
         low = full.with_suffix(".low.mp3")
         return low if low.is_file() and not full.is_file() else full
 
     def _fixed_split(self, kind):
-        return pd.Series(self._parts, name="split", dtype=object).reindex(self.tracks.index).dropna()
-
-    def _files(self):
-        return {clip_id: self.path(clip_id) for clip_id in self.tracks.index}
+        return pd.Series(self._split, name="split", dtype=object).reindex(self.tracks.index).dropna()
 
 
 def _stem(subset):
@@ -97,25 +94,25 @@ def _stem(subset):
 
 
 def _find(folder, stem, number):
-    """The tables there are, and file -> part of the chosen split."""
+    """The tables there are, and file -> "train", "validation" or "test" of the official split."""
     def first(*places):
         return next((p for p in places if p.is_file()), None)
 
     roots = (folder / "data", folder)
     tables = [first(*(root / f"{_stem(s)}.tsv" for root in roots)) for s in SUBSETS]
     tables = [path for path in tables if path]
-    parts = {}
-    for part in PARTS:
-        name = f"{stem}-{part}.tsv"
+    split_files = {}
+    for split in SPLITS:
+        name = f"{stem}-{split}.tsv"
         places = [root / "splits" / f"split-{number}" / name for root in roots]
         path = first(*places, *(root / name for root in roots if number == 0))
         if path:
-            parts[path] = part
-    if not tables and not parts:
+            split_files[path] = split
+    if not tables and not split_files:
         raise ValueError(f"{folder}: holds neither data/autotagging.tsv, nor one of its subsets, nor "
                          f"data/splits/split-{number}/{stem}-{{train,validation,test}}.tsv. Another subset or "
                          f"split_number may be there; else get them from {MtgJamendo.where}.")
-    return tables, parts
+    return tables, split_files
 
 
 def _read(path):
@@ -161,22 +158,22 @@ def _row(fields, *, where):
     return track_id, (artist, album, path, seconds), tags
 
 
-def _assign(parts):
-    """Track id -> part, each track in one part only."""
+def _assign(split_files):
+    """Track id -> "train", "validation" or "test", each track in one of them only."""
     assigned = {}
-    for part, (path, rows) in parts.items():
+    for split, (path, rows) in split_files.items():
         for track_id in rows:
             if track_id in assigned:
-                raise ValueError(f"{path}: {track_id} also stands in the part {assigned[track_id]!r}. Are these files "
+                raise ValueError(f"{path}: {track_id} also stands in the split {assigned[track_id]!r}. Are these files "
                                  "of one split?")
-            assigned[track_id] = part
+            assigned[track_id] = split
     return assigned
 
 
-def _check_known(assigned, known, *, parts, table):
+def _check_known(assigned, known, *, split_files, table):
     unknown = sorted(set(assigned) - known)
     if unknown:
-        path = next(path for path, part in parts.items() if part == assigned[unknown[0]])
+        path = next(path for path, split in split_files.items() if split == assigned[unknown[0]])
         raise ValueError(f"{path}: names {len(unknown)} tracks that {table} does not have, for example {unknown[0]}. "
                          "Are table and split of one release?")
 

@@ -191,7 +191,7 @@ def _thresholds(listener, rule):
     return decided.set_index("tag")["threshold"][listener.tags]
 
 
-def faithful(listener, x, table, *, methods, fills=faithfulness.FILLS, steps=10, seed=0):
+def faithful(listener, x, table, *, methods, fills=faithfulness.BASELINES, steps=10, seed=0):
     """Curves of deletion and insertion, and what the evidence alone and the rest alone say.
 
     Parameters
@@ -202,7 +202,7 @@ def faithful(listener, x, table, *, methods, fills=faithfulness.FILLS, steps=10,
     methods : dict of str to callable
         Of `explainers`.
     fills : sequence of str
-        Some of `faithfulness.FILLS`.
+        Some of `faithfulness.BASELINES`.
     steps : int > 0
     seed : int >= 0
 
@@ -223,7 +223,8 @@ def faithful(listener, x, table, *, methods, fills=faithfulness.FILLS, steps=10,
         for fill in fills:
             row = {"method": label, "fill": fill}
             for kind in ("deletion", "insertion"):
-                found = faithfulness.curves(network, x, relevance, neuron, fill=fill, kind=kind, steps=steps, seed=seed)
+                found = faithfulness.curves(network, x, neuron, relevance, baseline=fill, kind=kind, steps=steps,
+                                            seed=seed)
                 lines.append(pd.DataFrame({"method": label, "fill": fill, "kind": kind, "share": found.share,
                                            "probability": found.probability.mean(axis=0),
                                            "control": found.control_probability.mean(axis=0)}))
@@ -231,7 +232,7 @@ def faithful(listener, x, table, *, methods, fills=faithfulness.FILLS, steps=10,
                 ends = evaluation.bootstrap(lambda some, a=advantage: {"mean": a[some].mean()},
                                             np.arange(len(advantage)), repeats=300, seed=seed)["mean"]
                 row |= {kind: advantage.mean(), f"{kind}_low": ends[0], f"{kind}_high": ends[1]}
-            inside = faithfulness.masked(network, x, relevance, neuron, fill=fill, seed=seed)
+            inside = faithfulness.masked(network, x, neuron, relevance, baseline=fill, seed=seed)
             scores.append(row | dict(faithfulness.measures(inside, threshold=table["threshold"].to_numpy())))
     return pd.concat(lines, ignore_index=True), pd.DataFrame(scores)
 

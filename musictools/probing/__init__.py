@@ -1,17 +1,18 @@
 """Which feature map carries which descriptor: every map of a trained network alone as the input of a small classifier.
 
-`rotheneder2023`, chapter 6 and appendix A, with what the thesis left out: the support vector machine, a guess, an
-untrained network, intervals, sets of maps, and stems. Modules are loaded when they are first used.
+The package follows chapter 6 and appendix A of `rotheneder2023` and adds what the thesis left out: the support vector
+machine, baselines (a constant answer, an untrained network), intervals, sets of maps, and stems. Modules are loaded
+when they are first used.
 
-    maps           feature maps on disk, one read at a time
-    clips          which clips and tags take part, and how they are divided
-    knn            nearest neighbours, equal to scikit-learn's, one search for all tags
+    maps           feature maps on disk, read one at a time
+    clips          which tags are probed for, and which segment of every clip
+    knn            k nearest neighbours, one search for all tags
     random_forest  random forests, one for all sizes
-    svm            support vector machines: linear, exact and approximate kernel
-    probes         all of these on every map, through `runs.map`
+    svm            support vector machines with a linear, an exact and an approximate kernel
+    probes         these classifiers on every map, in parallel
     scores         measures with jackknife intervals, tables
-    map_sets       the smallest set of maps that carries a descriptor together
-    dissection     does a map light up where the instrument sounds
+    map_sets       the smallest set of maps that together predict a descriptor
+    dissection     whether a map is active where the instrument sounds
 """
 
 from importlib import import_module

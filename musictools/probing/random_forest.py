@@ -1,23 +1,28 @@
 """Random forests of several sizes from the largest one: the first trees of a forest are the smaller forest."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 __all__ = ["predict"]
 
 
-def predict(X, Y, Q, *, sizes=(100, 200, 500), seed=0):
+def predict(X: np.ndarray, Y: np.ndarray, Q: np.ndarray, *, sizes: Sequence[int] = (100, 200, 500),
+            seed: int = 0) -> dict[int, np.ndarray]:
     """Predict every tag by a random forest of its own, for several numbers of trees.
 
-    scikit-learn draws the seeds of the trees one after the other, so a forest of 500 begins with the forest of 100 of
-    the same ``random_state``; the probabilities are added up tree by tree and read off at every size.
+    scikit-learn draws the seeds of the trees one after the other, so a forest of 500 trees begins with the 100 trees
+    of the smaller forest with the same ``random_state``. The probabilities are added up tree by tree and read at every
+    size.
 
     Parameters
     ----------
     X : np.ndarray [shape=(n_train, n_cells)]
-        A map of the clips that are known.
+        One feature map of the training clips.
     Y : np.ndarray [shape=(n_train, n_tags), bool]
+        Their tags.
     Q : np.ndarray [shape=(n_queries, n_cells)]
-        The same map of other clips.
+        The same map of the clips to predict.
     sizes : sequence of int > 0
         Numbers of trees.
     seed : int >= 0
@@ -26,12 +31,24 @@ def predict(X, Y, Q, *, sizes=(100, 200, 500), seed=0):
     Returns
     -------
     predicted : dict of int to np.ndarray [shape=(n_queries, n_tags), bool]
-        By size; each column what ``RandomForestClassifier(size, random_state=seed)`` predicts.
+        By size. Each column is what ``RandomForestClassifier(size, random_state=seed)`` predicts.
 
     Raises
     ------
     ValueError
         If a size is no positive int or the shapes do not fit.
+
+    See Also
+    --------
+    musictools.probing.probes.probe : Predicts from every map of a network.
+
+    Examples
+    --------
+    >>> X = np.array([[0.0], [0.1], [0.9], [1.0]])
+    >>> Y = np.array([[True], [True], [False], [False]])
+    >>> predict(X, Y, np.array([[0.05], [0.95]]), sizes=[10, 20])[20]
+    array([[ True],
+           [False]])
     """
     from sklearn.ensemble import RandomForestClassifier
 

@@ -1,11 +1,14 @@
 """Support vector machines on feature maps: linear, the exact RBF kernel, and its Nystroem approximation.
 
-`rotheneder2023` 6.3 left the support vector machine out, at an estimated 52 hours for the last layer: an exact kernel
-machine compares all clips with all clips, for every map and tag anew. A linear one in its primal form does not.
+`rotheneder2023` 6.3 left the support vector machine out because the last layer would have taken an estimated 52 hours:
+a machine with an exact kernel compares all clips with all clips, anew for every map and tag. A linear machine in its
+primal form does not.
 
-Every cell is centred on the training clips, and the whole map divided by one number, its deviation: cells that hardly
-ever change stay small, and distances keep their proportions.
+Every cell is centred on the training clips, and the whole map is divided by its standard deviation. Cells that hardly
+ever change stay small this way, and distances keep their proportions.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,38 +17,54 @@ __all__ = ["KINDS", "predict"]
 KINDS = ("linear", "rbf", "nystroem")
 
 
-def predict(X, Y, Q, *, kinds=("linear",), cost=0.01, kernel_cost=1.0, components=300, balanced=True, seed=0):
+def predict(X: np.ndarray, Y: np.ndarray, Q: np.ndarray, *, kinds: Sequence[str] = ("linear",), cost: float = 0.01,
+            kernel_cost: float = 1.0, components: int = 300, balanced: bool = True,
+            seed: int = 0) -> dict[str, np.ndarray]:
     """Predict every tag by a support vector machine of its own.
 
     Parameters
     ----------
     X : np.ndarray [shape=(n_train, n_cells)]
-        A map of the clips that are known.
+        One feature map of the training clips.
     Y : np.ndarray [shape=(n_train, n_tags), bool]
+        Their tags.
     Q : np.ndarray [shape=(n_queries, n_cells)]
-        The same map of other clips.
+        The same map of the clips to predict.
     kinds : sequence of {"linear", "rbf", "nystroem"}
-        ``LinearSVC`` (squared hinge, primal), ``SVC`` with its default kernel width, 1 / n_cells after scaling,
-        ``Nystroem`` with the same width and a linear machine behind it.
-    cost, kernel_cost : float > 0
-        C of the linear machine, and of the other two.
+        ``LinearSVC`` (squared hinge, primal), ``SVC`` with its default kernel width, 1 / n_cells after scaling, and
+        ``Nystroem`` with the same width, followed by a linear machine.
+    cost : float > 0
+        C of the linear machine.
+    kernel_cost : float > 0
+        C of the other two.
     components : int > 0
-        Clips that Nystroem compares with; all where there are fewer.
+        Number of training clips that Nystroem compares with; all where there are fewer.
     balanced : bool
-        Errors on rare tags cost more, so that both classes weigh the same. Without it a machine seldom predicts a rare
-        tag at all.
+        Weights errors so that both classes count the same. Otherwise a machine seldom predicts a rare tag at all.
     seed : int >= 0
-        Of Nystroem's choice.
+        Seed of Nystroem's choice of clips.
 
     Returns
     -------
     predicted : dict of str to np.ndarray [shape=(n_queries, n_tags), bool]
-        By kind. A tag that all known clips have, or none, is predicted so.
+        By kind. A tag that all training clips have, or none, is predicted for all clips, or none.
 
     Raises
     ------
     ValueError
-        If a kind is unknown or a cost not positive.
+        If a kind is unknown, a cost is not positive or the shapes do not fit.
+
+    See Also
+    --------
+    musictools.probing.probes.probe : Predicts from every map of a network.
+
+    Examples
+    --------
+    >>> X = np.array([[0.0], [0.1], [0.9], [1.0]])
+    >>> Y = np.array([[True], [True], [False], [False]])
+    >>> predict(X, Y, np.array([[0.05], [0.95]]), kinds=["linear", "rbf"])["rbf"]
+    array([[ True],
+           [False]])
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if isinstance(kinds, str) or unknown or not kinds:

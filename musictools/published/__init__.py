@@ -2,26 +2,37 @@
 
 File names are ``<source>_<number>_<name>.csv`` and equal the names of the tables that the notebooks write, so
 that the report can lay the two side by side. Percentages are stored as fractions, counts as plain integers.
-Nothing here is computed; whatever the suite computes goes to ``outputs/``.
+Nothing here is computed; whatever notebooks compute goes to ``outputs/``.
 """
 
+from __future__ import annotations
+
 from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["names", "overview", "table"]
 
 
-def names():
+def names() -> list[str]:
     """Names of all published tables.
 
     Returns
     -------
     names : list of str
-        Sorted, without the ending, for example ``rotheneder2023_3_4_genre_performance``.
+        Sorted, without the ending.
+
+    Examples
+    --------
+    >>> names()[0]
+    'choi2018_7_a_effective_kernel_sizes'
     """
     return sorted(p.name[:-4] for p in resources.files(__name__).iterdir() if p.name.endswith(".csv"))
 
 
-def table(name):
+def table(name: str) -> pd.DataFrame:
     """Read one published table.
 
     Parameters
@@ -38,6 +49,11 @@ def table(name):
     ------
     ValueError
         If there is no such table.
+
+    Examples
+    --------
+    >>> table("rotheneder2023_4_3_selected_models").shape[0] > 0
+    True
     """
     import pandas as pd
 
@@ -47,7 +63,7 @@ def table(name):
         return pd.read_csv(file)
 
 
-def overview():
+def overview() -> pd.DataFrame:
     """All published tables with their source and size.
 
     Returns

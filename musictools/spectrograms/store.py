@@ -19,6 +19,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,11 @@ _ROWS = 16  # rows that one worker makes at a time and then marks as complete
 class SpectrogramStore:
     """Spectrograms of many clips on disk; made by `SpectrogramStore.build`, opened by its folder.
 
+    Parameters
+    ----------
+    folder : str or Path
+        With a store, complete or not.
+
     Attributes
     ----------
     folder : Path
@@ -41,9 +47,26 @@ class SpectrogramStore:
         Clip ids in the order of the rows.
     failed : dict of clip id to str
         Clips without a row, and why.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no store.
+
+    See Also
+    --------
+    open_store : The store of a data set.
+    Segments : Model inputs cut from a store.
+
+    Examples
+    --------
+    >>> store = SpectrogramStore.build("songs.zarr", {"a": "a.mp3"}, front_end=FrontEnd(16000, 512, 256, 128),
+    ...                                seconds=30)  # doctest: +SKIP
+    >>> store["a"].shape  # doctest: +SKIP
+    (128, 1876)
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         import zarr
 
         self.folder = Path(folder)
@@ -60,7 +83,8 @@ class SpectrogramStore:
         self._row = {clip_id: row for row, clip_id in enumerate(self.all_ids)}
 
     @classmethod
-    def build(cls, folder, paths, *, front_end, seconds, workers=None, scheduler=""):
+    def build(cls, folder: str | Path, paths: dict, *, front_end: FrontEnd, seconds: float, workers: int | None = None,
+              scheduler: str = "") -> SpectrogramStore:
         """Decode and transform every file that has no row yet.
 
         Parameters
@@ -111,16 +135,41 @@ class SpectrogramStore:
         return [clip_id for clip_id, n in zip(self.all_ids, self._n_frames, strict=True) if n]
 
     @property
-    def n_bins(self):
+    def n_bins(self) -> int:
         """Rows of every spectrogram."""
         return self._S.shape[1]
 
-    def n_frames(self, clip_id):
-        """Frames of a clip's spectrogram, 0 where it is absent."""
+    def n_frames(self, clip_id: int | str) -> int:
+        """Number of frames of a clip's spectrogram.
+
+        Parameters
+        ----------
+        clip_id : int or str
+
+        Returns
+        -------
+        n_frames : int
+            0 where the spectrogram is absent.
+        """
         return int(self._n_frames[self._position(clip_id)])
 
-    def raw(self, clip_id):
-        """Spectrogram in dB as stored: np.ndarray [shape=(n_bins, n_frames), float16]; waveforms are float32."""
+    def raw(self, clip_id: int | str) -> np.ndarray:
+        """Spectrogram as stored.
+
+        Parameters
+        ----------
+        clip_id : int or str
+
+        Returns
+        -------
+        raw : np.ndarray [shape=(n_bins, n_frames), float16]
+            In dB; of waveform front ends float32, in [-1, 1].
+
+        Raises
+        ------
+        KeyError
+            If the clip is unknown or has no spectrogram; the message says why.
+        """
         row = self._position(clip_id)
         if not self._n_frames[row]:
             raise KeyError(f"{clip_id}: no spectrogram ({self.failed.get(clip_id, 'not built')}).")
@@ -130,8 +179,18 @@ class SpectrogramStore:
         """Spectrogram of a clip in dB, np.ndarray [shape=(n_bins, n_frames), float32]."""
         return self.raw(clip_id).astype(np.float32)
 
-    def scale(self, raw):
-        """Raw values to model values in [0, 1], float32."""
+    def scale(self, raw: np.ndarray) -> np.ndarray:
+        """Map stored values to what models see.
+
+        Parameters
+        ----------
+        raw : np.ndarray
+
+        Returns
+        -------
+        x : np.ndarray [same shape, float32]
+            In [0, 1]; waveforms as they are.
+        """
         return self.front_end.scale(raw)
 
     def __len__(self):
@@ -151,11 +210,17 @@ class ArrayStore:
     S : np.ndarray [shape=(n_clips, n_bins, n_frames), uint8]
         Scaled per clip; 255 is the clip's maximum.
     ids : sequence of str
+
+    Examples
+    --------
+    >>> store = ArrayStore(np.full((1, 128, 300), 255, np.uint8), ["a"])
+    >>> store["a"].max(), store.n_frames("a")
+    (np.float32(1.0), 300)
     """
 
     front_end = None
 
-    def __init__(self, S, ids):
+    def __init__(self, S: np.ndarray, ids: Sequence):
         self._S = np.asarray(S)
         self._row = {clip_id: row for row, clip_id in enumerate(ids)}
         self.ids = list(ids)
@@ -169,24 +234,52 @@ class ArrayStore:
         return digest.hexdigest()
 
     @property
-    def n_bins(self):
+    def n_bins(self) -> int:
         """Rows of every spectrogram."""
         return self._S.shape[1]
 
-    def n_frames(self, clip_id):
-        """Frames of a clip's spectrogram."""
+    def n_frames(self, clip_id: int | str) -> int:
+        """Number of frames of a clip's spectrogram.
+
+        Parameters
+        ----------
+        clip_id : int or str
+
+        Returns
+        -------
+        n_frames : int
+        """
         return self.raw(clip_id).shape[1]
 
-    def raw(self, clip_id):
-        """Spectrogram as stored: np.ndarray [shape=(n_bins, n_frames), uint8]."""
+    def raw(self, clip_id: int | str) -> np.ndarray:
+        """Spectrogram as stored.
+
+        Parameters
+        ----------
+        clip_id : int or str
+
+        Returns
+        -------
+        raw : np.ndarray [shape=(n_bins, n_frames), uint8]
+        """
         return self._S[self._row[clip_id]]
 
     def __getitem__(self, clip_id):
         """Spectrogram in [0, 1], np.ndarray [shape=(n_bins, n_frames), float32]."""
         return self.scale(self.raw(clip_id))
 
-    def scale(self, raw):
-        """Raw values to model values in [0, 1], float32."""
+    def scale(self, raw: np.ndarray) -> np.ndarray:
+        """Map stored values to what models see.
+
+        Parameters
+        ----------
+        raw : np.ndarray [uint8]
+
+        Returns
+        -------
+        x : np.ndarray [same shape, float32]
+            In [0, 1].
+        """
         return raw.astype(np.float32) / 255.0
 
     def __len__(self):
@@ -335,14 +428,15 @@ class _RowCache:
             return S
 
 
-def open_store(data, front_end, *, ids=None, folder=None, workers=None, scheduler=""):
+def open_store(data: Any, front_end: FrontEnd, *, ids: Sequence | None = None, folder: str | Path | None = None,
+               workers: int | None = None, scheduler: str = "") -> SpectrogramStore | ArrayStore:
     """The spectrograms of a data set: built on the first call, completed on later ones.
 
     Parameters
     ----------
-    data : dataset
+    data : Dataset
     front_end : FrontEnd
-        Ignored, with the stored spectrograms returned, for data sets that come as spectrograms.
+        Ignored for data sets that come as spectrograms: these are returned.
     ids : sequence of clip id or None
         Build these clips only.
     folder : str, Path or None
@@ -353,8 +447,18 @@ def open_store(data, front_end, *, ids=None, folder=None, workers=None, schedule
     Returns
     -------
     store : SpectrogramStore or ArrayStore
+
+    Raises
+    ------
+    ValueError
+        If the data set has neither audio nor spectrograms.
+
+    Examples
+    --------
+    >>> from musictools import datasets, spectrograms  # doctest: +SKIP
+    >>> store = open_store(datasets.load("composed"), spectrograms.FRONT_ENDS["short_chunk"])  # doctest: +SKIP
     """
-    if getattr(data, "spectrograms", None) is not None:
+    if data.spectrograms is not None:
         return ArrayStore(data.spectrograms, list(data.tracks.index))
     if not data.has_audio:
         raise ValueError(f"{data.name} in {data.folder} has no audio files, so no spectrograms can be computed.")
@@ -429,7 +533,7 @@ def _make_rows(task):
     return failures
 
 
-def compute_file(path, front_end, *, seconds=None):
+def compute_file(path: str | Path, front_end: FrontEnd, *, seconds: float | None = None) -> np.ndarray:
     """Decode a file and compute its spectrogram.
 
     Parameters

@@ -188,7 +188,7 @@ def unknown_song(folder):
     return folder
 
 
-def song_in_two_parts(folder):
+def song_in_two_splits(folder):
     write(jamendo(folder) / "data/splits/split-0/autotagging_top50tags-test.tsv", row(407), row(214))
     return folder
 
@@ -204,7 +204,7 @@ BAD_JAMENDO = {
     "another subset": (lambda p: jamendo(p, table=None, stem="autotagging_genre"), r"Another subset or split_number"),
     "an unknown song": (unknown_song, r"-test\.tsv: names 1 tracks that .*autotagging\.tsv does not have, for example "
                                       r"track_0000408\. Are table and split of one release"),
-    "a song in two parts": (song_in_two_parts, r"track_0000214 also stands in the part 'train'"),
+    "a song in two splits": (song_in_two_splits, r"track_0000214 also stands in the split 'train'"),
     "a song twice": (lambda p: changed(p, 215, "track_0000215", "track_0000214"),
                      r"line 3: track_0000214 stands there twice"),
     "two artists": (contradiction, r"track_0000407 has \('artist_7', .*another table \('artist_000016'"),

@@ -71,16 +71,38 @@ class Composed(MagnaTagATune):
             return stems, own
         return {name: audio.resample(y, orig_sr=own, sr=sr) for name, y in stems.items()}, sr
 
-    def truth(self, clip_id):
-        """What the composer knows of a clip: tempo in bpm, key, chords, meter, genre, instruments, complete tags."""
+    def truth(self, clip_id: int) -> dict:
+        """What the composer knows of a clip.
+
+        Parameters
+        ----------
+        clip_id : int
+
+        Returns
+        -------
+        truth : dict
+            As `composed.truth` returns it: tempo in bpm, key, chords, meter, genre, instruments, complete tags.
+        """
         return annotating.truth(self._plan(clip_id))
 
-    def tag_stems(self, clip_id, tag):
-        """Names of the stems that carry a tag, list of str; empty if it belongs to none ("slow") or is not true."""
+    def tag_stems(self, clip_id: int, tag: str) -> list[str]:
+        """Names of the stems that carry a tag.
+
+        Parameters
+        ----------
+        clip_id : int
+        tag : str
+            A tag of MagnaTagATune.
+
+        Returns
+        -------
+        names : list of str
+            Empty if the tag belongs to no stem ("slow") or is not true of the clip.
+        """
         return annotating.tag_stems(self._plan(clip_id), tag)
 
     @cached_property
-    def complete_descriptors(self):
+    def complete_descriptors(self) -> pd.DataFrame:
         """What is true of every clip, whether annotators wrote it or not: as `descriptors`, same rows and columns."""
         true = pd.DataFrame(False, index=self.tags.index, columns=self.tags.columns)
         for clip_id in true.index:

@@ -8,9 +8,9 @@ Metrics of maps
     ``metric(relevance, truth, *, …)`` takes arrays alone and returns one value a map: `localisation` (truth is a mask),
     `sanity.energy_correlation` (truth is the input), `sanity.similarity` (truth is another map, one row a map).
 Metrics that ask the model
-    ``metric(model, x, neuron, relevance, *, baseline="mean", …)`` replaces parts of the input by a baseline and asks the
-    model again: `faithfulness.curves` and `faithfulness.masked`. ``model`` may be a Keras model, an `Explainer` or a
-    callable x -> logits.
+    ``metric(model, x, neuron, relevance, *, baseline="mean", …)`` replaces parts of the input by a baseline and asks
+    the model again: `faithfulness.curves` and `faithfulness.masked`. ``model`` may be a Keras model, an `Explainer` or
+    a callable x -> logits.
 Metrics of methods
     ``metric(model, x, neuron, *, method="deep_taylor", seed=0, **options)`` explains by itself and returns a table with
     one row a sample: `sanity`, `equivariance` (which takes clips ``y`` in place of ``x``) and `badge`. ``model`` is a

@@ -11,19 +11,59 @@ __all__ = ["choice", "explainer", "finite", "logits", "neurons", "positive", "sa
 
 
 def choice(name: str, value: str, known: Sequence[str]) -> None:
-    """Refuse a value that is not among the known ones; `name` stands in the message."""
+    """Refuse a value that is not among the known ones.
+
+    Parameters
+    ----------
+    name : str
+        Stands in the message.
+    value : str
+    known : sequence of str
+
+    Raises
+    ------
+    ValueError
+        If the value is unknown.
+    """
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}. Got {value!r}.")
 
 
 def positive(name: str, value: int) -> None:
-    """Refuse what is not a positive int; `name` stands in the message."""
+    """Refuse what is not a positive int.
+
+    Parameters
+    ----------
+    name : str
+        Stands in the message.
+    value : int
+
+    Raises
+    ------
+    ValueError
+        If the value is not a positive int.
+    """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} must be a positive int. Got {value!r}.")
 
 
 def finite(name: str, values: np.ndarray, *, axes: tuple) -> None:
-    """Refuse maps with NaN or Inf; `axes` are those of one map, `name` stands in the message."""
+    """Refuse maps with NaN or Inf.
+
+    Parameters
+    ----------
+    name : str
+        Stands in the message.
+    values : np.ndarray
+        Maps.
+    axes : tuple of int
+        Axes of one map.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+    """
     bad = ~np.isfinite(values).all(axis=axes)
     if bad.any():
         raise ValueError(f"{name} must be finite. Got NaN or Inf in {bad.sum()} of {bad.size} maps.")

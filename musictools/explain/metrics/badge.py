@@ -2,40 +2,46 @@
 
 Conventions
 -----------
-All scores are such that less is better; a score passes up to its limit, inclusive. NaN was not tested: the method has
-no ledger, or nothing could be compared. The limits are conventions and no laws; beside each is what was measured on
-four narrow taggers of the composed corpus (vgg_cnn, fcn4, se_cnn, short_chunk; 10 clips, means over clips):
+Less is better for every score, and a score passes up to its limit, inclusive. NaN means not tested: the method has no
+conservation report, or nothing could be compared. The limits are conventions, not laws. Beside each stands what was
+measured on four narrow taggers of the composed corpus (vgg_cnn, fcn4, se_cnn, short_chunk; 10 clips, means over clips):
 
 RANDOMISATION = 0.5
     Rank correlation with the maps of the same model whose later half of the layers is randomised. Energy has 1 by
     definition, Deep Taylor 0.5 to 1.0 (bounded 0.3 to 0.9), guided backpropagation 0.6 to 0.9; gradients, LRP-epsilon
-    and composites, Grad-CAM and occlusion at most 0.2. Later half, since a map that ignores the later layers still
-    changes when all are random: Deep Taylor would have 0.2 to 0.7.
+    and composites, Grad-CAM and occlusion have at most 0.2. Only the later half is randomised, since a map that ignores
+    the later layers still changes when all are random: Deep Taylor would have 0.2 to 0.7.
 CLASS_SENSITIVITY = 0.5
-    Rank correlation with the maps of other tags for the same input. Tags share evidence, so some likeness is right; but
-    the same methods lie at 0.75 to 1.0, and all others at 0.1 or less. A single coarse map may be like another's by
-    chance: of Grad-CAM single maps reach 0.7.
+    Rank correlation with the maps of other tags for the same input. Tags share evidence, so some similarity is right,
+    but the same methods lie at 0.75 to 1.0 and all others at 0.1 or less. A single coarse map may resemble another by
+    chance: single maps of Grad-CAM reach 0.7.
 ENERGY_CORRELATION = 0.7
-    Absolute rank correlation with the input's energy: beyond 0.7, energy says half of the variance of the ranks. The
-    highest mean is 0.6 (Deep Taylor), that of single maps 0.75.
+    Absolute rank correlation with the input's energy. Beyond 0.7, energy explains half of the variance of the ranks.
+    The highest mean is 0.6 (Deep Taylor), the highest value of a single map 0.75.
 STABILITY = 1.0
-    Relative change of the map, less its mean, under noise of 1 % of the input's range that leaves the decision. 1 is a
-    correlation of 0.5, unrelated maps have 1.4. Gradients reach 0.95, Deep Taylor 0.5, Grad-CAM 0.3.
+    Relative change of the map, less its mean, under noise of 1 % of the input's range that leaves the decision
+    unchanged. 1 is a correlation of 0.5, unrelated maps have 1.4. Gradients reach 0.95, Deep Taylor 0.5, Grad-CAM 0.3.
 CONSERVATION = 1e-4
-    Largest open amount of a layer in the ledger, over what was explained; the worst map counts. Measured: 5e-7. More is
-    an error of the implementation, not of the method.
+    Largest unexplained amount of a layer in the conservation report, over what was explained; the worst map counts.
+    Measured: 5e-7. More is an error of the implementation, not of the method.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from musictools import explain
-from musictools.explain.metrics import randomisation as randomised
-from musictools.explain.metrics import sanity
+from musictools.explain.metrics import randomisation, sanity
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["CLASS_SENSITIVITY", "CONSERVATION", "ENERGY_CORRELATION", "LIMITS", "RANDOMISATION", "STABILITY", "Badge",
-           "ModelBadge", "badge"]
+           "badge", "badges"]
 
 RANDOMISATION, CLASS_SENSITIVITY, ENERGY_CORRELATION, STABILITY, CONSERVATION = 0.5, 0.5, 0.7, 1.0, 1e-4
 LIMITS = {"randomisation": RANDOMISATION, "class sensitivity": CLASS_SENSITIVITY,
@@ -45,7 +51,7 @@ _OTHERS, _DRAWS = 2, 1  # other neurons and noisy inputs a map
 
 @dataclass(frozen=True)
 class Badge:
-    """What is known of a map, or of the maps of a method.
+    """Scores of a map, or of the maps of a method, with their limits.
 
     Attributes
     ----------
@@ -54,7 +60,13 @@ class Badge:
         By the names of `LIMITS`.
     limits : dict of str to float
     empty : bool
-        There is no relevance anywhere.
+        Whether the relevance is 0 everywhere.
+
+    Examples
+    --------
+    >>> found = Badge("gradient", {"stability": 0.9, "randomisation": 0.7}, LIMITS)
+    >>> print(found)
+    gradient fails: passes 1 of 2: stability 0.90; fails: randomisation 0.70 > 0.5
     """
 
     method: str
@@ -63,30 +75,30 @@ class Badge:
     empty: bool = False
 
     @property
-    def failed(self):
+    def failed(self) -> list[str]:
         """Names of the scores beyond their limits, list of str."""
         return [name for name, value in self.scores.items() if value > self.limits[name]]
 
     @property
-    def tested(self):
-        """Names of the scores that could be had, list of str."""
+    def tested(self) -> list[str]:
+        """Names of the scores that are known, list of str."""
         return [name for name, value in self.scores.items() if not np.isnan(value)]
 
     @property
-    def passed(self):
-        """Whether there is a map, and nothing that was tested failed."""
+    def passed(self) -> bool:
+        """Whether the map is not empty, something was tested, and nothing that was tested failed."""
         return bool(self.tested) and not self.failed and not self.empty
 
     @property
-    def text(self):
+    def text(self) -> str:
         """One line, to stand beside the picture."""
         failed = [f"{name} {self._value(name)} > {self.limits[name]:g}" for name in self.failed]
         good = [f"{name} {self._value(name)}" for name in self.tested if name not in self.failed]
         left = [name for name in self.scores if name not in self.tested]
-        parts = [f"passes {len(good)} of {len(self.tested)}" + (f": {', '.join(good)}" if good else "")]
-        parts += [f"fails: {', '.join(failed + ['the map is empty'] * self.empty)}"] if failed or self.empty else []
-        parts += [f"not tested: {', '.join(left)}"] if left else []
-        return "; ".join(parts)
+        lines = [f"passes {len(good)} of {len(self.tested)}" + (f": {', '.join(good)}" if good else "")]
+        lines += [f"fails: {', '.join(failed + ['the map is empty'] * self.empty)}"] if failed or self.empty else []
+        lines += [f"not tested: {', '.join(left)}"] if left else []
+        return "; ".join(lines)
 
     def _value(self, name):
         value = self.scores[name]
@@ -96,105 +108,108 @@ class Badge:
         return f"{self.method} {'passes' if self.passed else 'fails'}: {self.text}"
 
 
-class ModelBadge:
-    """Badges of the maps of one method on one model: what depends on the model alone is measured once.
+def badges(model: keras.Model, x: np.ndarray, neuron: int | np.ndarray, *, method: str = "deep_taylor",
+           reference: float | np.ndarray | None = None, limits: dict | None = None, batch_size: int = 32, seed: int = 0,
+           **options) -> list[Badge]:
+    """Badges of single maps.
 
     Parameters
     ----------
     model : keras.Model
-        As of `explain.relevance`.
+        As in `explain.relevance`.
     x : np.ndarray [shape=(n, *input_shape)]
-        Some ten inputs as the model hears them, for the randomisation test.
+        Model inputs. All of them together serve the randomisation test, whose score is the same for every map.
     neuron : int or np.ndarray [shape=(n,)]
-        What is explained of them.
+        The explained output.
     method : str
         One of `explain.METHODS`.
+    reference : float or np.ndarray [shape=(n,)] or None
+        The reference that the maps were made with.
     limits : dict of str to float or None
         Other limits than `LIMITS`.
-    batch_size, seed, **options
-        As of `explain.relevance`.
+    batch_size : int > 0
+        Samples that go through the network at once.
+    seed : int >= 0
+        Seed of methods that draw, of the random network, of other neurons and of noise.
+    **options
+        Options of the method.
 
-    Attributes
-    ----------
-    explainer : Explainer
-    randomisation : float
-        Similarity of the maps of `x` to those of the model whose later half of the layers is randomised.
+    Returns
+    -------
+    badges : list of Badge
+        One a sample.
 
     Raises
     ------
     ValueError
-        If a limit has an unknown name, or as of `explain.relevance`.
+        If a limit has an unknown name, or for the reasons of `explain.relevance`.
     """
-
-    def __init__(self, model, x, neuron, *, method="deep_taylor", limits=None, batch_size=32, seed=0, **options):
-        unknown = set(limits or {}) - set(LIMITS)
-        if unknown:
-            raise ValueError(f"limits must be among {', '.join(LIMITS)}. Got {', '.join(sorted(unknown))}.")
-        self.limits, self.seed = {**LIMITS, **(limits or {})}, seed
-        settings = {"method": method, "batch_size": batch_size, "seed": seed, **options}
-        self.explainer = explain.Explainer(model, **settings)
-        names = [group[0] for group in randomised.layer_groups(model)]
-        other = explain.Explainer(randomised.scrambled(model, names[len(names) // 2 :], seed=seed, x=x), ledger=False,
-                                  **settings)
-        alike = sanity.similarity(*(sanity.explained(e, x, neuron) for e in (self.explainer, other)))
-        self.randomisation = float(alike["spearman"].mean())
-
-    def __call__(self, x, neuron, *, reference=None):
-        """Badges of maps.
-
-        Parameters
-        ----------
-        x : np.ndarray [shape=(n, *input_shape)]
-        neuron : int or np.ndarray [shape=(n,)]
-        reference : float or np.ndarray [shape=(n,)] or None
-            As the maps were made with.
-
-        Returns
-        -------
-        badges : list of Badge
-            One a sample.
-        """
-        explanation = self.explainer(x, neuron, reference=reference)
-        alike, others = np.full(len(x), np.nan), min(_OTHERS, self.explainer.graph.n_outputs - 1)
-        if others:
-            found = sanity.random_logit(self.explainer, x, neuron, others=others, seed=self.seed)
-            alike = found.groupby("sample")["spearman"].mean().to_numpy()
-        scores = {
-            "randomisation": np.full(len(x), self.randomisation),
-            "class sensitivity": alike,
-            "energy correlation": np.abs(sanity.energy_correlation(explanation.relevance, x)),
-            "stability": sanity.stability(self.explainer, x, neuron, n_draws=_DRAWS, seed=self.seed)["change"],
-            "conservation": np.full(len(x), np.nan) if explanation.ledger is None else explanation.ledger.error(),
-        }
-        empty = ~explanation.relevance.reshape(len(x), -1).any(axis=1)
-        return [Badge(self.explainer.method, {name: float(values[i]) for name, values in scores.items()}, self.limits,
-                      bool(empty[i])) for i in range(len(x))]
+    unknown = set(limits or {}) - set(LIMITS)
+    if unknown:
+        raise ValueError(f"limits must be among {', '.join(LIMITS)}. Got {', '.join(sorted(unknown))}.")
+    limits = {**LIMITS, **(limits or {})}
+    settings = {"method": method, "batch_size": batch_size, "seed": seed, **options}
+    explainer = explain.Explainer(model, **settings)
+    explanation = explainer(x, neuron, reference=reference)
+    scores = {
+        "randomisation": np.full(len(x), _randomisation(model, explainer, x, neuron, settings)),
+        "class sensitivity": np.full(len(x), np.nan),
+        "energy correlation": np.abs(sanity.energy_correlation(explanation.relevance, x)),
+        "stability": sanity.stability(explainer, x, neuron, n_draws=_DRAWS, seed=seed)["change"],
+        "conservation": np.full(len(x), np.nan) if explanation.ledger is None else explanation.ledger.error(),
+    }
+    others = min(_OTHERS, explainer.graph.n_outputs - 1)
+    if others:
+        alike = sanity.random_logit(explainer, x, neuron, others=others, seed=seed)
+        scores["class sensitivity"] = alike.groupby("sample")["spearman"].mean().to_numpy()
+    empty = ~explanation.relevance.reshape(len(x), -1).any(axis=1)
+    return [Badge(method, {name: float(values[i]) for name, values in scores.items()}, limits, bool(empty[i]))
+            for i in range(len(x))]
 
 
-def badge(model, x, neuron, *, method="deep_taylor", reference=None, limits=None, batch_size=32, seed=0, **options):
-    """The badge of a method on a model: means over several maps, of conservation the worst.
+def _randomisation(model, explainer, x, neuron, settings):
+    """Mean rank correlation with the maps of the model whose later half of the layers is randomised."""
+    names = [group[0] for group in randomisation.layer_groups(model)]
+    copy = randomisation.scrambled(model, names[len(names) // 2 :], seed=settings["seed"], x=x)
+    other = explain.Explainer(copy, ledger=False, **settings)
+    pairs = zip(*(sanity.explained(e, x, neuron) for e in (explainer, other)), strict=True)
+    return pd.Series([sanity.rank_correlation(*pair) for pair in pairs]).mean()
+
+
+def badge(model: keras.Model, x: np.ndarray, neuron: int | np.ndarray, **options) -> Badge:
+    """The badge of a method on a model: the mean score over several maps, for conservation the worst.
 
     Parameters
     ----------
-    model, x, neuron, method, limits, batch_size, seed, **options
-        As of `ModelBadge`.
-    reference : float or np.ndarray [shape=(n,)] or None
-        As of `explain.relevance`.
+    model : keras.Model
+        As in `explain.relevance`.
+    x : np.ndarray [shape=(n, *input_shape)]
+        Some ten model inputs.
+    neuron : int or np.ndarray [shape=(n,)]
+        The explained output.
+    **options
+        Keyword arguments of `badges`: method, reference, limits, batch_size, seed, options of the method.
 
     Returns
     -------
     badge : Badge
-        Empty maps are left out; it is empty if all are.
+        Empty maps are left out; it is empty if all maps are.
+
+    See Also
+    --------
+    badges : One badge for every map.
 
     Examples
     --------
-    >>> print(badge(model, x, neuron=3, method="energy").text)  # doctest: +SKIP
-    passes 1 of 4: stability 0.02; fails: randomisation 1.00 > 0.5, class sensitivity 1.00 > 0.5, ...
+    >>> from keras import Sequential, layers
+    >>> model = Sequential([layers.Input((4, 4, 1)), layers.Flatten(), layers.Dense(3)])
+    >>> x = np.random.default_rng(0).random((3, 4, 4, 1))
+    >>> badge(model, x, 0, method="energy").failed
+    ['randomisation', 'class sensitivity', 'energy correlation']
     """
-    of = ModelBadge(model, x, neuron, method=method, limits=limits, batch_size=batch_size, seed=seed, **options)
-    badges = of(x, neuron, reference=reference)
-    some = [one for one in badges if not one.empty] or badges
+    single = badges(model, x, neuron, **options)
+    some = [one for one in single if not one.empty] or single
     scores = {name: [one.scores[name] for one in some if not np.isnan(one.scores[name])] for name in LIMITS}
     joined = {name: float((np.max if name == "conservation" else np.mean)(values)) if values else np.nan
               for name, values in scores.items()}
-    return Badge(method, joined, of.limits, all(one.empty for one in badges))
+    return Badge(single[0].method, joined, single[0].limits, all(one.empty for one in single))

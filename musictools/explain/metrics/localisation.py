@@ -7,9 +7,9 @@ of an explanation, or (n_samples, 1) for a waveform input. `mask` says which cel
 last two axes and is broadcast over the leading ones, as NumPy does. Every measure returns one value a map, in the shape
 of the leading axes.
 
-Maps are ranked with their signs: negative relevance ranks below zero. Pass ``np.maximum(relevance, 0)`` to rank positive
-relevance alone. Ties are counted as if their order were drawn at random, so a constant map scores exactly at chance. An
-empty mask gives NaN.
+Maps are ranked with their signs: negative relevance ranks below zero. Pass ``np.maximum(relevance, 0)`` to rank
+positive relevance alone. Ties are counted as if their order were drawn at random, so a constant map scores exactly at
+chance. An empty mask gives NaN.
 
 *Chance* is the expected value for a map whose cells are shuffled: the mask's share of the area, and 0.5 for the AUC. To
 beat chance is not enough, since a map of the input's energy finds most stems better than chance. Every measure is

@@ -1,26 +1,37 @@
-"""Copies of a model whose weights are shuffled or exchanged, for tests of explanations that need no ground truth.
+"""Copies of a model with shuffled or exchanged weights, for sanity checks of explanations.
 
 Conventions
 -----------
-The model itself is never touched. *Randomised* means that the entries of every trainable weight of a layer are permuted
-among themselves: each array keeps all its values, so its mean, its deviation, its outliers and the signs of its biases,
-and only what stands where is lost. (New draws of the initialiser, as of Adebayo et al. 2018, also change the scale of
-the activations; the maps then differ for a second reason.) The permutation depends on seed and layer alone, not on the
-order: all cascades end in the same network.
+The model itself is never touched. *Randomised* means that the entries of every trainable weight array of a layer are
+permuted among themselves. Each array keeps all its values, hence its mean, deviation, outliers and signs; only their
+places are lost. (New draws from the initialiser, as in Adebayo et al. 2018, also change the scale of the activations,
+and the maps then differ for a second reason.) The permutation depends on seed and layer alone, not on the order, so all
+cascades end in the same network.
 
 A batch normalisation that stands behind a layer, with nothing between but layers without weights, is randomised with
-it. Its moving mean and variance no longer fit then, and units behind it may be dead or saturated; so they are estimated
+it. Its moving mean and variance no longer fit then, and units behind it may be dead or saturated, so they are estimated
 anew on given inputs. Without inputs they stay as they were.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+from musictools.explain.metrics import arguments
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["ORDERS", "label_swapped", "layer_groups", "randomised", "scrambled"]
 
 ORDERS = ("top_down", "bottom_up", "independent")
 
 
-def randomised(model, *, order="top_down", seed=0, x=None):
+def randomised(model: keras.Model, *, order: str = "top_down", seed: int = 0,
+               x: np.ndarray | None = None) -> Iterator[tuple[str, keras.Model]]:
     """Copies of a model with more and more layers randomised, or with one alone (Adebayo et al. 2018).
 
     Parameters
@@ -30,7 +41,7 @@ def randomised(model, *, order="top_down", seed=0, x=None):
     order : {"top_down", "bottom_up", "independent"}
         Cascade from the output to the input, from the input to the output, or every layer alone, the last one first.
     seed : int >= 0
-        Of the permutations.
+        Seed of the permutations.
     x : np.ndarray [shape=(n, *input_shape)] or None
         Inputs on which batch normalisations of randomised layers are estimated anew. One sample is too few behind a
         dense layer, whose normalisation then stays as it was.
@@ -38,9 +49,9 @@ def randomised(model, *, order="top_down", seed=0, x=None):
     Yields
     ------
     name : str
-        Of the layer that came last.
+        The layer that was randomised last.
     copy : keras.Model
-        A new one every time.
+        A new copy every time.
 
     Raises
     ------
@@ -49,11 +60,12 @@ def randomised(model, *, order="top_down", seed=0, x=None):
 
     Examples
     --------
-    >>> [name for name, copy in randomised(model)]  # doctest: +SKIP
-    ['logits', 'conv2', 'conv1']
+    >>> from keras import Sequential, layers
+    >>> model = Sequential([layers.Input((3,)), layers.Dense(4, name="hidden"), layers.Dense(2, name="logits")])
+    >>> [name for name, copy in randomised(model)]
+    ['logits', 'hidden']
     """
-    if order not in ORDERS:
-        raise ValueError(f"order must be one of {', '.join(ORDERS)}. Got {order!r}.")
+    arguments.choice("order", order, ORDERS)
     names = [group[0] for group in layer_groups(model)]
     numbers = range(len(names)) if order == "bottom_up" else reversed(range(len(names)))
     for i in numbers:
@@ -61,13 +73,13 @@ def randomised(model, *, order="top_down", seed=0, x=None):
         yield names[i], scrambled(model, chosen, seed=seed, x=x)
 
 
-def layer_groups(model):
-    """What is randomised together, in the order of computation.
+def layer_groups(model: keras.Model) -> list[list[str]]:
+    """Layers that are randomised together, in the order of computation.
 
     Parameters
     ----------
     model : keras.Model
-        As of `randomised`.
+        As in `randomised`.
 
     Returns
     -------
@@ -77,21 +89,28 @@ def layer_groups(model):
     return [[layer.name for layer in group] for group in _groups(_copy(model)[1])]
 
 
-def scrambled(model, names, *, seed=0, x=None):
+def scrambled(model: keras.Model, names: Sequence[str], *, seed: int = 0, x: np.ndarray | None = None) -> keras.Model:
     """A copy of a model with some layers randomised.
 
     Parameters
     ----------
     model : keras.Model
-        As of `randomised`.
+        As in `randomised`.
     names : sequence of str
         First names of the groups of `layer_groups`.
-    seed, x
-        As of `randomised`.
+    seed : int >= 0
+        Seed of the permutations.
+    x : np.ndarray [shape=(n, *input_shape)] or None
+        As in `randomised`.
 
     Returns
     -------
     copy : keras.Model
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
     """
     copy, graph = _copy(model)
     groups = _groups(graph)
@@ -109,7 +128,7 @@ def scrambled(model, names, *, seed=0, x=None):
     return copy
 
 
-def label_swapped(model, first, second):
+def label_swapped(model: keras.Model, first: int, second: int) -> keras.Model:
     """A copy of a model in which two outputs have exchanged their weights.
 
     Its map of one output must be the model's map of the other: a test of the whole way from a tag's number to its map.
@@ -117,7 +136,7 @@ def label_swapped(model, first, second):
     Parameters
     ----------
     model : keras.Model
-        As of `randomised`; its logits come from a Dense layer.
+        As in `randomised`; its logits come from a Dense layer.
     first, second : int
         Outputs.
 
@@ -171,6 +190,7 @@ def _groups(graph):
         layer = call.layer
         if id(layer) in place or not getattr(layer, "trainable_weights", []):
             continue
+        # The nearest call before this one that has weights, as long as nothing between joins several inputs.
         before = makers.get(call.inputs[0])
         while before is not None and id(before.layer) not in place:
             before = makers.get(before.inputs[0]) if len(before.inputs) == 1 else None
@@ -198,7 +218,7 @@ def _estimate(graph, chosen, x):
             if np.prod([inputs[0].shape[axis] for axis in others]) > 1:
                 layer.moving_mean.assign(ops.mean(inputs[0], axis=others))
                 layer.moving_variance.assign(ops.var(inputs[0], axis=others))
-        values.update(zip(call.outputs, call(*inputs)))
+        values.update(zip(call.outputs, call(*inputs), strict=True))
         for value in call.inputs:
             left[value] -= 1
             if not left[value]:

@@ -61,7 +61,7 @@ def test_the_page_holds_everything(written):
     read = check(text, scripts=1, shows=[
         "Song", "Genre: bass & co", "6 of 11 sections say bass & co", "birds0.75", "0 s1 s2 s3 s4 s5 s",
         "The first 6.0 s of 9.5 s at 16,000 Hz; relevance by deep_taylor; thresholds by rule f1.",
-        "The descriptor model heard the first 5.5 s.", "passes 3 of 4 tests", "low0.750.50 4 of 11",
+        "The descriptors are those of the first 5.5 s.", "passes 3 of 4 tests", "low0.750.50 4 of 11",
         "No section of the song predicts it: there is no evidence.", "kept by the evidence alone, not lost without it",
         "not predicted of the song: nothing to keep or lose",
         "score 0.75 of the song, 0.62 of the evidence, – of the rest",
