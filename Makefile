@@ -47,9 +47,9 @@ test: $(VENV)/.installed
 test-full: $(VENV)/.installed
 	$(PYTEST) --full --durations 25
 
-# To be added when the sources have been formatted once: $(BIN)/ruff format --check musictools tests
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet musictools tests || { echo 'run: .venv/bin/ruff format musictools tests'; exit 1; }
 	$(BIN)/python -m pytest -q tests/test_repository.py tests/test_docstrings.py
 
 lab: $(VENV)/.installed

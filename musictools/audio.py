@@ -188,8 +188,11 @@ def deform(y: np.ndarray, *, sr: int, kind: str, amount: float, seed: int = 0) -
     if kind in ("pitch_shift", "time_stretch"):
         import librosa
 
-        changed = (librosa.effects.pitch_shift(y, sr=sr, n_steps=amount) if kind == "pitch_shift"
-                   else librosa.effects.time_stretch(y, rate=amount))
+        changed = (
+            librosa.effects.pitch_shift(y, sr=sr, n_steps=amount)
+            if kind == "pitch_shift"
+            else librosa.effects.time_stretch(y, rate=amount)
+        )
     elif kind == "compress":
         changed = _compress(y, sr, amount)
     else:
@@ -383,11 +386,28 @@ def _decode_ffmpeg(path):
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         known = ", ".join(sorted(SOUNDFILE_SUFFIXES))
-        raise AudioError(f"{path}: {path.suffix or 'a file without ending'} needs ffmpeg, which is not installed. "
-                         f"Without it: {known}.")
+        raise AudioError(
+            f"{path}: {path.suffix or 'a file without ending'} needs ffmpeg, which is not installed. "
+            f"Without it: {known}."
+        )
     sr = _ffmpeg_rate(path)
-    command = [ffmpeg, "-v", "error", "-nostdin", "-i", str(path), "-map", "0:a:0", "-ac", "1", "-ar", str(sr),
-               "-f", "f32le", "-"]
+    command = [
+        ffmpeg,
+        "-v",
+        "error",
+        "-nostdin",
+        "-i",
+        str(path),
+        "-map",
+        "0:a:0",
+        "-ac",
+        "1",
+        "-ar",
+        str(sr),
+        "-f",
+        "f32le",
+        "-",
+    ]
     try:
         done = subprocess.run(command, capture_output=True, timeout=FFMPEG_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -407,8 +427,18 @@ def _ffmpeg_rate(path, *, default=44100):
     probe = shutil.which("ffprobe")
     if probe is None:
         return default
-    command = [probe, "-v", "error", "-select_streams", "a:0", "-show_entries", "stream=sample_rate",
-               "-of", "csv=p=0", str(path)]
+    command = [
+        probe,
+        "-v",
+        "error",
+        "-select_streams",
+        "a:0",
+        "-show_entries",
+        "stream=sample_rate",
+        "-of",
+        "csv=p=0",
+        str(path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     first = done.stdout.strip().splitlines()[:1]
     return int(first[0]) if first and first[0].isdigit() and int(first[0]) > 0 else default

@@ -89,38 +89,76 @@ def _parser():
 def _add_tag(commands, shared):
     tag = commands.add_parser("tag", parents=[shared], help="say which tags songs have, and when")
     tag.add_argument("songs", nargs="+", metavar="SONG", help="audio file")
-    tag.add_argument("--model", default="tagger", metavar="NAME",
-                     help="a .keras file, or the name of a model of the profile demo (default: tagger)")
+    tag.add_argument(
+        "--model",
+        default="tagger",
+        metavar="NAME",
+        help="a .keras file, or the name of a model of the profile demo (default: tagger)",
+    )
     tag.add_argument("--out", default=".", metavar="DIR", help="folder for taggrams (default: the current one)")
-    tag.add_argument("--rule", choices=("f1", "precision", "half"),
-                     help="how the thresholds were chosen (default: f1 where the model has it, else half)")
-    tag.add_argument("--top", type=_positive, default=10, metavar="N",
-                     help="tags to show at least; those predicted always are (default: 10)")
+    tag.add_argument(
+        "--rule",
+        choices=("f1", "precision", "half"),
+        help="how the thresholds were chosen (default: f1 where the model has it, else half)",
+    )
+    tag.add_argument(
+        "--top",
+        type=_positive,
+        default=10,
+        metavar="N",
+        help="tags to show at least; those predicted always are (default: 10)",
+    )
     tag.set_defaults(run=_tag)
 
 
 def _add_explain(commands, shared):
-    command = commands.add_parser("explain", parents=[shared], help="say why a song has its genre and descriptors: a "
-                                                                    "page with pictures and sounds")
+    command = commands.add_parser(
+        "explain",
+        parents=[shared],
+        help="say why a song has its genre and descriptors: a page with pictures and sounds",
+    )
     command.add_argument("song", metavar="SONG", help="audio file")
     command.add_argument("--out", required=True, metavar="DIR", help="folder for the page, its pictures and sounds")
-    command.add_argument("--tagger", default="tagger", metavar="NAME",
-                         help="a .keras file, or the name of a model of the profile demo (default: tagger)")
-    command.add_argument("--genre", default="genre_model", metavar="NAME",
-                         help="the same of the genre model (default: genre_model); 'none' leaves the genre out")
-    command.add_argument("--mapping", metavar="NAME",
-                         help="the same of what maps descriptors to genres (default: mapping, where it has been made); "
-                              "'none' leaves it out")
-    command.add_argument("--method", default="lrp_composite",
-                         help="of the relevance (default: lrp_composite, which passes the tests of notebook 05; the "
-                              "thesis: deep_taylor)")
+    command.add_argument(
+        "--tagger",
+        default="tagger",
+        metavar="NAME",
+        help="a .keras file, or the name of a model of the profile demo (default: tagger)",
+    )
+    command.add_argument(
+        "--genre",
+        default="genre_model",
+        metavar="NAME",
+        help="the same of the genre model (default: genre_model); 'none' leaves the genre out",
+    )
+    command.add_argument(
+        "--mapping",
+        metavar="NAME",
+        help="the same of what maps descriptors to genres (default: mapping, where it has been made); "
+        "'none' leaves it out",
+    )
+    command.add_argument(
+        "--method",
+        default="lrp_composite",
+        help="of the relevance (default: lrp_composite, which passes the tests of notebook 05; the "
+        "thesis: deep_taylor)",
+    )
     command.add_argument("--tags", nargs="+", metavar="TAG", help="descriptors to look for (default: those predicted)")
-    command.add_argument("--rule", choices=("f1", "precision", "half"),
-                         help="how the thresholds were chosen (default: f1 where the model has it, else half)")
-    command.add_argument("--seconds", type=_positive, default=60, metavar="N",
-                         help="how much of the song to explain, from its start (default: 60)")
-    command.add_argument("--audio", choices=("flac", "wav", "mp3", "ogg"), default="flac",
-                         help="format of the sounds (default: flac)")
+    command.add_argument(
+        "--rule",
+        choices=("f1", "precision", "half"),
+        help="how the thresholds were chosen (default: f1 where the model has it, else half)",
+    )
+    command.add_argument(
+        "--seconds",
+        type=_positive,
+        default=60,
+        metavar="N",
+        help="how much of the song to explain, from its start (default: 60)",
+    )
+    command.add_argument(
+        "--audio", choices=("flac", "wav", "mp3", "ogg"), default="flac", help="format of the sounds (default: flac)"
+    )
     command.set_defaults(run=_explain)
 
 
@@ -174,8 +212,11 @@ def _explain(arguments):
     began = clock()
     from . import audio
 
-    paths = [None if arguments.genre == "none" else _model_file(arguments.genre, notebook="02"),
-             _model_file(arguments.tagger), _mapping_file(arguments.mapping)]
+    paths = [
+        None if arguments.genre == "none" else _model_file(arguments.genre, notebook="02"),
+        _model_file(arguments.tagger),
+        _mapping_file(arguments.mapping),
+    ]
     y, sr = audio.load(arguments.song)
     whole, y = len(y) / sr, y[: arguments.seconds * sr]
     from musictools.explain.application import page, system
@@ -187,13 +228,21 @@ def _explain(arguments):
     loaded = clock()
     song, rule = Path(arguments.song), _rule(arguments, tagger)
     mapping = None if paths[2] is None else Mapping.load(paths[2]).following(tagger, rule=rule)
-    explanation = system.ExplanationSystem(genre, tagger, mapping).explain(y, sr=sr, tags=arguments.tags, rule=rule,
-                                                                           method=arguments.method)
+    explanation = system.ExplanationSystem(genre, tagger, mapping).explain(
+        y, sr=sr, tags=arguments.tags, rule=rule, method=arguments.method
+    )
     explained = clock()
-    about = {"file": song.name, "length": whole, "tagger": tagger.card.model, "tagger_file": str(paths[1]),
-             "genre_model": genre and genre.card.model, "genre_file": genre and str(paths[0])}
-    index = page.write(Path(arguments.out).expanduser(), explanation, title=song.stem, audio_format=arguments.audio,
-                       more=about)
+    about = {
+        "file": song.name,
+        "length": whole,
+        "tagger": tagger.card.model,
+        "tagger_file": str(paths[1]),
+        "genre_model": genre and genre.card.model,
+        "genre_file": genre and str(paths[0]),
+    }
+    index = page.write(
+        Path(arguments.out).expanduser(), explanation, title=song.stem, audio_format=arguments.audio, more=about
+    )
     excerpt = "" if len(y) / sr == whole else f"the first {len(y) / sr:.0f} s of "
     print(f"{song} ({excerpt}{whole:.1f} s, rule {rule}, {arguments.method})")
     _print_explanation(explanation)

@@ -22,8 +22,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["Interval", "bootstrap", "choose_thresholds", "confusion", "genre_metrics", "max_by_clip", "mean_by_clip",
-           "predict", "roc_auc", "tag_metrics", "tag_table", "vote"]
+__all__ = [
+    "Interval",
+    "bootstrap",
+    "choose_thresholds",
+    "confusion",
+    "genre_metrics",
+    "max_by_clip",
+    "mean_by_clip",
+    "predict",
+    "roc_auc",
+    "tag_metrics",
+    "tag_table",
+    "vote",
+]
 
 
 class Interval(namedtuple("Interval", "low high")):
@@ -177,8 +189,7 @@ def vote(scores: np.ndarray, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return clips, np.where(best, means, -np.inf).argmax(axis=1)
 
 
-def genre_metrics(labels: np.ndarray, scores: np.ndarray, *,
-                  predicted: np.ndarray | None = None) -> dict[str, float]:
+def genre_metrics(labels: np.ndarray, scores: np.ndarray, *, predicted: np.ndarray | None = None) -> dict[str, float]:
     """Accuracy, macro precision and recall, macro one-vs-rest ROC-AUC (`rotheneder2023` table 3.4).
 
     Parameters
@@ -220,8 +231,7 @@ def genre_metrics(labels: np.ndarray, scores: np.ndarray, *,
     }
 
 
-def tag_metrics(labels: np.ndarray, scores: np.ndarray, *,
-                thresholds: float | np.ndarray = 0.5) -> dict[str, float]:
+def tag_metrics(labels: np.ndarray, scores: np.ndarray, *, thresholds: float | np.ndarray = 0.5) -> dict[str, float]:
     """Scores of a tagger over all tags (`rotheneder2023` tables 5.6-5.16, `tagger_slides` tables I-III).
 
     Parameters
@@ -263,8 +273,9 @@ def tag_metrics(labels: np.ndarray, scores: np.ndarray, *,
     }
 
 
-def tag_table(labels: np.ndarray, scores: np.ndarray, *, names: Sequence | None = None,
-              thresholds: float | np.ndarray = 0.5) -> pd.DataFrame:
+def tag_table(
+    labels: np.ndarray, scores: np.ndarray, *, names: Sequence | None = None, thresholds: float | np.ndarray = 0.5
+) -> pd.DataFrame:
     """Scores of a tagger, tag by tag (`rotheneder2023` tables 5.7-5.17).
 
     Parameters
@@ -292,11 +303,19 @@ def tag_table(labels: np.ndarray, scores: np.ndarray, *, names: Sequence | None 
         n = float(len(labels))
         spread = np.sqrt(positive * (n - positive) * presence * (n - presence) * 1.0)
         mcc = np.where(spread > 0, (n * hits - positive * presence) / spread, 0.0)
-    table = pd.DataFrame({
-        "tag": np.arange(labels.shape[1]) if names is None else list(names),
-        "presence": presence, "predicted": positive, "recall": recall, "precision": precision, "f1": f1, "mcc": mcc,
-        "roc_auc": roc_auc(labels, scores), **_precision_recall_areas(labels, scores),
-    })
+    table = pd.DataFrame(
+        {
+            "tag": np.arange(labels.shape[1]) if names is None else list(names),
+            "presence": presence,
+            "predicted": positive,
+            "recall": recall,
+            "precision": precision,
+            "f1": f1,
+            "mcc": mcc,
+            "roc_auc": roc_auc(labels, scores),
+            **_precision_recall_areas(labels, scores),
+        }
+    )
     table.loc[(presence == 0) | (presence == len(labels)), table.columns[3:]] = np.nan
     return table
 
@@ -335,8 +354,9 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return areas
 
 
-def choose_thresholds(labels: np.ndarray, scores: np.ndarray, *, rule: str = "f1", precision: float = 0.5,
-                      default: float = 0.5) -> np.ndarray:
+def choose_thresholds(
+    labels: np.ndarray, scores: np.ndarray, *, rule: str = "f1", precision: float = 0.5, default: float = 0.5
+) -> np.ndarray:
     """A threshold for every tag, chosen on validation data.
 
     Parameters
@@ -401,8 +421,9 @@ def _precision_recall_areas(labels, scores):
     return {"pr_auc": areas[0], "average_precision": areas[1]}
 
 
-def bootstrap(metric: Callable[[np.ndarray], Any], groups: np.ndarray, *, repeats: int = 500, seed: int = 0,
-              level: float = 0.95) -> Any:
+def bootstrap(
+    metric: Callable[[np.ndarray], Any], groups: np.ndarray, *, repeats: int = 500, seed: int = 0, level: float = 0.95
+) -> Any:
     """Percentile interval of a measure by resampling whole groups of examples, such as clips or artists.
 
     Parameters
@@ -485,8 +506,9 @@ def _interval(values, tails):
 def _check_tags(labels, scores):
     labels, scores = np.asarray(labels, dtype=bool), np.asarray(scores)
     if labels.ndim != 2 or labels.shape != scores.shape or not len(labels):
-        raise ValueError(f"labels and scores must have one shape (n, n_tags), n > 0. Got {labels.shape} and "
-                         f"{scores.shape}.")
+        raise ValueError(
+            f"labels and scores must have one shape (n, n_tags), n > 0. Got {labels.shape} and {scores.shape}."
+        )
     if not np.isfinite(scores).all():
         raise ValueError("scores hold NaN or Inf.")
     return labels, scores

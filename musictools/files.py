@@ -133,8 +133,9 @@ def inside(folder: str | Path, relative: str | Path) -> Path:
     """
     text = str(relative)
     if not text or text.startswith(("/", "\\")) or PureWindowsPath(text).drive or ".." in re.split(r"[/\\]", text):
-        raise ValueError(f"{text!r} must be relative and stay in its folder, without '..'. Files elsewhere can be "
-                         "linked into it.")
+        raise ValueError(
+            f"{text!r} must be relative and stay in its folder, without '..'. Files elsewhere can be linked into it."
+        )
     return Path(folder) / text
 
 
@@ -172,8 +173,18 @@ def read_npz(path: str | Path, *, max_bytes: int = 2**30) -> dict[str, np.ndarra
                 raise ValueError(f"{other[0]} is no array")
             return arrays
     # What numpy and zipfile raise for damaged files; memory runs out where an array claims an impossible shape.
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, KeyError, MemoryError, RuntimeError,
-            zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        AttributeError,
+        TypeError,
+        KeyError,
+        MemoryError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise ValueError(f"{path}: not an .npz file ({error}).") from None
     raise ValueError(f"{path}: its arrays have {size:,} bytes, more than the {max_bytes:,} allowed.")
 

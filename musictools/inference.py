@@ -82,8 +82,10 @@ class AudioModel:
         if card.task != self.task:
             raise ValueError(f"The model is no {self.kind}: its card says task={card.task!r}.")
         if card.front_end is None:
-            raise ValueError("The card's front_end is null: the model was trained on spectrograms that nobody here "
-                             "can compute, so it cannot be applied to songs.")
+            raise ValueError(
+                "The card's front_end is null: the model was trained on spectrograms that nobody here "
+                "can compute, so it cannot be applied to songs."
+            )
         self.model, self.card, self.tags = model, card, list(card.outputs)
         self.front_end, self.length, self.step = card.front_end, card.length, card.step
         if model.output_shape[-1] != len(self.tags):

@@ -25,21 +25,36 @@ import pandas as pd
 
 from musictools.files import atomic
 
-__all__ = ["constant_then_exponential", "deterministic", "fit", "fit_phases", "tag_loss",
-           "use_threads"]
+__all__ = ["constant_then_exponential", "deterministic", "fit", "fit_phases", "tag_loss", "use_threads"]
 
 HEAVIEST = 20.0  # weight of a positive example at most
 
-OPTIMIZERS = {"adam": keras.optimizers.Adam,
-              "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)}
+OPTIMIZERS = {
+    "adam": keras.optimizers.Adam,
+    "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
+}
 
 
-def fit(model: keras.Model, x: Any, y: np.ndarray, *, validation: tuple | None = None, epochs: int = 50,
-        batch_size: int = 64, optimizer: str = "adam", learning_rate: float = 1e-3,
-        loss: Any = "categorical_crossentropy", metrics: Sequence = ("accuracy",),
-        best_by: str | None = "val_accuracy", schedule: Callable[[int, float], float] | None = None,
-        patience: int | None = None, per_clip: int = 0, seed: int = 0, folder: str | Path | None = None,
-        verbose: int = 0) -> pd.DataFrame:
+def fit(
+    model: keras.Model,
+    x: Any,
+    y: np.ndarray,
+    *,
+    validation: tuple | None = None,
+    epochs: int = 50,
+    batch_size: int = 64,
+    optimizer: str = "adam",
+    learning_rate: float = 1e-3,
+    loss: Any = "categorical_crossentropy",
+    metrics: Sequence = ("accuracy",),
+    best_by: str | None = "val_accuracy",
+    schedule: Callable[[int, float], float] | None = None,
+    patience: int | None = None,
+    per_clip: int = 0,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    verbose: int = 0,
+) -> pd.DataFrame:
     """Train a model; `rotheneder2023` 3.4 by default.
 
     Parameters
@@ -101,8 +116,15 @@ def fit(model: keras.Model, x: Any, y: np.ndarray, *, validation: tuple | None =
     True
     """
     _check(x, y, validation, epochs=epochs, batch_size=batch_size)
-    _check_choices(x, validation, optimizer=optimizer, learning_rate=learning_rate, best_by=best_by, patience=patience,
-                   per_clip=per_clip)
+    _check_choices(
+        x,
+        validation,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        best_by=best_by,
+        patience=patience,
+        per_clip=per_clip,
+    )
     source = _Source(x, y, batch_size=batch_size, seed=seed, per_clip=per_clip)
     journal = _Journal(folder, best_by=best_by, patience=patience)
     callbacks = [_Epoch(source, seed), journal]
@@ -114,16 +136,29 @@ def fit(model: keras.Model, x: Any, y: np.ndarray, *, validation: tuple | None =
     with deterministic(seed):
         model.compile(optimizer=OPTIMIZERS[optimizer](learning_rate), loss=loss, metrics=list(metrics))
         if not journal.over():  # a run that was killed may have been just that far
-            model.fit(source.dataset(), epochs=epochs, callbacks=callbacks, verbose=verbose, shuffle=False,
-                      validation_data=_fixed(validation, batch_size))
+            model.fit(
+                source.dataset(),
+                epochs=epochs,
+                callbacks=callbacks,
+                verbose=verbose,
+                shuffle=False,
+                validation_data=_fixed(validation, batch_size),
+            )
     history = journal.finish(model)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
     return history
 
 
-def fit_phases(model: keras.Model, x: Any, y: np.ndarray, phases: Sequence[dict], *,
-               folder: str | Path | None = None, **options: Any) -> pd.DataFrame:
+def fit_phases(
+    model: keras.Model,
+    x: Any,
+    y: np.ndarray,
+    phases: Sequence[dict],
+    *,
+    folder: str | Path | None = None,
+    **options: Any,
+) -> pd.DataFrame:
     """Fit several times in a row, each time from the best weights so far; the model ends with the best of all.
 
     Parameters

@@ -37,10 +37,16 @@ def outcomes(folder, *options, **environment):
     """Run the sample with this folder's conftest; return pytest's last line, which counts outcomes, and its text."""
     (folder / "test_sample.py").write_text(SAMPLE)
     (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    full\n    real_data\n")
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider", *options],
-                          cwd=folder, capture_output=True, text=True, check=False,
-                          env=os.environ | {"PYTHONPATH": str(TESTS), "MUSICTOOLS_SHARED_DATA": str(folder / "none"),
-                                            "MUSICTOOLS_REQUIRE_DATA": ""} | environment)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider", *options],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ
+        | {"PYTHONPATH": str(TESTS), "MUSICTOOLS_SHARED_DATA": str(folder / "none"), "MUSICTOOLS_REQUIRE_DATA": ""}
+        | environment,
+    )
     return done.stdout.splitlines()[-1], done.stdout
 
 

@@ -37,15 +37,16 @@ def blocks(page):
         section = re.findall(r"^## (.*)$", text[: match.start()], re.MULTILINE)[-1]
         target = TARGET.match(match[2])
         if target:
-            yield Block(section, match[2][target.end():], target["path"], bool(target["end"]))
+            yield Block(section, match[2][target.end() :], target["path"], bool(target["end"]))
         elif match[1] == "python":
             yield Block(section, match[2])
 
 
 def notebook(cells):
     """A notebook of the cells of a script, separated by ``# %%`` lines."""
-    made = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3",
-                                                             "language": "python"}})
+    made = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    )
     for number, (kind, source) in enumerate(re.findall(r"^# %%(.*)\n((?:(?!# %%).*\n)*)", cells, re.MULTILINE)):
         if "markdown" in kind:
             made.cells.append(nbformat.v4.new_markdown_cell(re.sub(r"^# ?", "", source.strip(), flags=re.MULTILINE)))
@@ -74,8 +75,14 @@ def copy(tmp_path_factory):
 def run(arguments, folder, **environment):
     """Run Python in a folder, with the package that lies there."""
     path = os.pathsep.join([str(folder), os.environ["PYTHONPATH"]])
-    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False,
-                          env=os.environ | {"PYTHONPATH": path} | environment)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": path} | environment,
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
@@ -91,9 +98,13 @@ def test_there_is_an_example_for_each_kind_of_addition():
 PENDING = {"Add a tagger", "Add a data set"}
 
 
-@pytest.mark.parametrize("section", [
-    pytest.param(s, marks=pytest.mark.xfail(strict=True, reason="no discovery yet") if s in PENDING else ())
-    for s in SECTIONS])
+@pytest.mark.parametrize(
+    "section",
+    [
+        pytest.param(s, marks=pytest.mark.xfail(strict=True, reason="no discovery yet") if s in PENDING else ())
+        for s in SECTIONS
+    ],
+)
 def test_example_works(section, copy):
     code = "\n".join(b.code for b in blocks("CONTRIBUTING.md") if b.section == section and not b.path)
     assert "assert" in code
@@ -103,17 +114,45 @@ def test_example_works(section, copy):
 @pytest.mark.full
 def test_nothing_else_breaks(copy):
     """The repository's own rules hold with the additions: layers, sizes, notebooks, parameters, documented names."""
-    added = " or ".join(Path(b.path).stem for b in blocks("CONTRIBUTING.md")
-                       if b.path and b.path.endswith(".py") and not b.at_end)
-    run(["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/test_repository.py", "tests/test_docstrings.py",
-         "-k", f"test_repository or {added}"], copy)
+    added = " or ".join(
+        Path(b.path).stem for b in blocks("CONTRIBUTING.md") if b.path and b.path.endswith(".py") and not b.at_end
+    )
+    run(
+        [
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "tests/test_repository.py",
+            "tests/test_docstrings.py",
+            "-k",
+            f"test_repository or {added}",
+        ],
+        copy,
+    )
 
 
 @pytest.mark.full
 def test_no_other_test_breaks(copy):
-    run(["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/models", "tests/datasets/test_datasets.py",
-         "tests/explain/attribution/test_relevance_companions.py", "tests/test_cli.py", "--deselect",
-         "tests/models/test_overfit.py"], copy)
+    run(
+        [
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "tests/models",
+            "tests/datasets/test_datasets.py",
+            "tests/explain/attribution/test_relevance_companions.py",
+            "tests/test_cli.py",
+            "--deselect",
+            "tests/models/test_overfit.py",
+        ],
+        copy,
+    )
 
 
 def test_examples_of_the_readme_run(tmp_path, monkeypatch):

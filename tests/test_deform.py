@@ -23,7 +23,7 @@ def drums(*, seconds=2.0, seed=0):
 
 def peak_hz(y):
     """Strongest frequency of the middle half, to a fraction of a Hz."""
-    middle = y[len(y) // 4: -len(y) // 4]
+    middle = y[len(y) // 4 : -len(y) // 4]
     return np.abs(np.fft.rfft(middle * np.hanning(len(middle)), 2**18)).argmax() * SR / 2**18
 
 
@@ -65,7 +65,7 @@ def test_a_faster_beat_has_its_beats_closer():
     def distance(y):
         envelope = np.convolve(np.abs(y), np.ones(200) / 200, mode="same")
         envelope -= envelope.mean()
-        same = np.correlate(envelope[::20], envelope[::20], mode="full")[len(envelope[::20]) - 1:]
+        same = np.correlate(envelope[::20], envelope[::20], mode="full")[len(envelope[::20]) - 1 :]
         return (200 + same[200:600].argmax()) * 20 / SR
 
     assert distance(y) == pytest.approx(0.5, rel=0.01)
@@ -88,14 +88,14 @@ def test_compression_of_steady_tones_is_the_ratio():
     """Two levels 20 dB apart, both above the threshold of -30 dB: ratio 4 leaves 5 dB."""
     y = np.concatenate([tone(seconds=2, level=0.9), tone(seconds=2, level=0.09)])
     changed = audio.deform(y, sr=SR, kind="compress", amount=4)
-    loud, quiet = changed[SR // 2: SR], changed[-SR:-SR // 2]  # attack and release are over
+    loud, quiet = changed[SR // 2 : SR], changed[-SR : -SR // 2]  # attack and release are over
     assert rms_db(loud) - rms_db(quiet) == pytest.approx(5, abs=0.3)
 
 
 def test_levels_below_the_threshold_stay_as_far_apart():
     y = np.concatenate([tone(level=0.9), tone(level=0.01), tone(level=0.001)])  # 0, -39 and -59 dB of the peak
     changed = audio.deform(y, sr=SR, kind="compress", amount=8)
-    second, third = changed[3 * SR: 4 * SR], changed[5 * SR:]
+    second, third = changed[3 * SR : 4 * SR], changed[5 * SR :]
     assert rms_db(second) - rms_db(third) == pytest.approx(20, abs=0.3)
 
 
@@ -120,7 +120,7 @@ def test_noise_has_its_share(share):
     assert kept == pytest.approx(1 - share, abs=0.02)
     assert rms_db((1 - share) * y) - rms_db(noise) == pytest.approx(20 * np.log10((1 - share) / share), abs=0.2)
     power = np.abs(np.fft.rfft(noise)) ** 2
-    assert power[: len(power) // 2].mean() == pytest.approx(power[len(power) // 2:].mean(), rel=0.1)  # white
+    assert power[: len(power) // 2].mean() == pytest.approx(power[len(power) // 2 :].mean(), rel=0.1)  # white
 
 
 def test_noise_follows_from_its_seed_and_none_or_all_of_it():
@@ -159,18 +159,24 @@ def test_sound_beyond_full_scale_gets_no_louder():
 
 def test_pitch_and_length_are_librosas():
     y = drums(seconds=1)
-    np.testing.assert_allclose(audio.deform(y, sr=SR, kind="pitch_shift", amount=2),
-                               librosa.effects.pitch_shift(y, sr=SR, n_steps=2), atol=1e-6)
+    np.testing.assert_allclose(
+        audio.deform(y, sr=SR, kind="pitch_shift", amount=2),
+        librosa.effects.pitch_shift(y, sr=SR, n_steps=2),
+        atol=1e-6,
+    )
 
 
-@pytest.mark.parametrize(("kind", "amount", "message"), [
-    ("reverb", 1, "kind must be one of pitch_shift, time_stretch, compress, noise. Got 'reverb'"),
-    ("pitch_shift", 25, "amount of pitch_shift must lie between -24 and 24. Got 25"),
-    ("time_stretch", 0, "amount of time_stretch must lie between 0.1 and 10. Got 0"),
-    ("compress", 0.5, "amount of compress must lie between 1 and 100. Got 0.5"),
-    ("noise", 1.5, "amount of noise must lie between 0 and 1. Got 1.5"),
-    ("noise", float("nan"), "amount of noise must lie between 0 and 1. Got nan"),
-])
+@pytest.mark.parametrize(
+    ("kind", "amount", "message"),
+    [
+        ("reverb", 1, "kind must be one of pitch_shift, time_stretch, compress, noise. Got 'reverb'"),
+        ("pitch_shift", 25, "amount of pitch_shift must lie between -24 and 24. Got 25"),
+        ("time_stretch", 0, "amount of time_stretch must lie between 0.1 and 10. Got 0"),
+        ("compress", 0.5, "amount of compress must lie between 1 and 100. Got 0.5"),
+        ("noise", 1.5, "amount of noise must lie between 0 and 1. Got 1.5"),
+        ("noise", float("nan"), "amount of noise must lie between 0 and 1. Got nan"),
+    ],
+)
 def test_wrong_kinds_and_amounts_are_refused(kind, amount, message):
     with pytest.raises(ValueError, match=message):
         audio.deform(tone(), sr=SR, kind=kind, amount=amount)

@@ -14,10 +14,32 @@ import musictools
 
 # Rules of layout that the project does not follow (the first line stands beside the quotes; no extended summary or See
 # Also is forced) and rules that misread types with shapes.
-IGNORED = {"ES01", "EX01", "SA01", "SA04", "GL01", "GL02", "GL08", "SS05", "SS06", "RT02", "RT03", "RT04", "RT05",
-           "PR04", "PR05", "PR06", "PR07", "PR08", "PR09", "PR10", "YD01"}
-MODULES = sorted(m.name for m in pkgutil.walk_packages(musictools.__path__, "musictools.")
-                 if not m.name.endswith("__main__"))
+IGNORED = {
+    "ES01",
+    "EX01",
+    "SA01",
+    "SA04",
+    "GL01",
+    "GL02",
+    "GL08",
+    "SS05",
+    "SS06",
+    "RT02",
+    "RT03",
+    "RT04",
+    "RT05",
+    "PR04",
+    "PR05",
+    "PR06",
+    "PR07",
+    "PR08",
+    "PR09",
+    "PR10",
+    "YD01",
+}
+MODULES = sorted(
+    m.name for m in pkgutil.walk_packages(musictools.__path__, "musictools.") if not m.name.endswith("__main__")
+)
 
 
 def exported(name):
@@ -28,14 +50,21 @@ def exported(name):
         if (inspect.isfunction(thing) or inspect.isclass(thing)) and thing.__module__ == name:
             yield f"{name}.{key}"
             if inspect.isclass(thing):
-                yield from (f"{name}.{key}.{n}" for n, f in vars(thing).items()
-                            if not n.startswith("_") and (inspect.isfunction(f) or isinstance(f, classmethod)))
+                yield from (
+                    f"{name}.{key}.{n}"
+                    for n, f in vars(thing).items()
+                    if not n.startswith("_") and (inspect.isfunction(f) or isinstance(f, classmethod))
+                )
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstrings_follow_numpydoc(name):
-    faults = [f"{thing}: {code} {text}" for thing in exported(name)
-              for code, text in validate.validate(thing)["errors"] if code not in IGNORED]
+    faults = [
+        f"{thing}: {code} {text}"
+        for thing in exported(name)
+        for code, text in validate.validate(thing)["errors"]
+        if code not in IGNORED
+    ]
     assert not faults, "\n" + "\n".join(faults)
 
 

@@ -69,19 +69,29 @@ def test_one_class_has_no_roc_auc_and_absent_classes_do_not_count():
 
 def test_clip_means_and_votes_by_hand():
     clip = np.array([3, 3, 3, 5, 5, 9, 9, 9, 9])
-    scores = np.array([[.6, .4, 0], [.6, .4, 0], [0, 1, 0],       # two votes for 0, mean for 1: 0 wins
-                       [.9, .1, 0], [.4, .6, 0],                  # one vote each: 0 has the higher mean
-                       [0, .6, .4], [0, .6, .4], [0, 0, 1], [0, .4, .6]])  # two each: 2 has the higher mean
+    scores = np.array(
+        [
+            [0.6, 0.4, 0],
+            [0.6, 0.4, 0],
+            [0, 1, 0],  # two votes for 0, mean for 1: 0 wins
+            [0.9, 0.1, 0],
+            [0.4, 0.6, 0],  # one vote each: 0 has the higher mean
+            [0, 0.6, 0.4],
+            [0, 0.6, 0.4],
+            [0, 0, 1],
+            [0, 0.4, 0.6],
+        ]
+    )  # two each: 2 has the higher mean
     clips, means = evaluation.mean_by_clip(scores, clip)
     assert clips.tolist() == [3, 5, 9]
-    np.testing.assert_allclose(means, [[.4, .6, 0], [.65, .35, 0], [0, .4, .6]])
+    np.testing.assert_allclose(means, [[0.4, 0.6, 0], [0.65, 0.35, 0], [0, 0.4, 0.6]])
     clips, winners = evaluation.vote(scores, clip)
     assert clips.tolist() == [3, 5, 9]
     assert winners.tolist() == [0, 0, 2]
 
 
 def test_a_tie_cannot_be_won_by_a_class_without_votes():
-    scores = np.array([[.5, 0, .45], [0, .5, .45], [.5, 0, .45], [0, .5, .45]])
+    scores = np.array([[0.5, 0, 0.45], [0, 0.5, 0.45], [0.5, 0, 0.45], [0, 0.5, 0.45]])
     assert evaluation.vote(scores, np.zeros(4, int))[1].tolist() == [0]
 
 
@@ -127,8 +137,9 @@ def test_the_interval_covers_as_often_as_it_says():
     hits = 0
     for seed in range(200):
         right = np.random.default_rng(seed).random(150) < 0.7
-        low, high = evaluation.bootstrap(lambda chosen, right=right: right[chosen].mean(), np.arange(150), repeats=200,
-                                         level=0.9, seed=seed)
+        low, high = evaluation.bootstrap(
+            lambda chosen, right=right: right[chosen].mean(), np.arange(150), repeats=200, level=0.9, seed=seed
+        )
         hits += low <= 0.7 <= high
     assert 0.84 <= hits / 200 <= 0.96
 
@@ -182,9 +193,16 @@ def test_the_area_under_the_curve_equals_scikit_learns_with_ties():
 @pytest.mark.parametrize("n", [0, 1, 6, 7, 64, 100])
 def test_predictions_do_not_depend_on_the_batch_size(n):
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.layers.Input((6, 5, 1)), keras.layers.Conv2D(3, 3, activation="relu"),
-                              keras.layers.BatchNormalization(), keras.layers.Flatten(), keras.layers.Dropout(0.5),
-                              keras.layers.Dense(4, activation="softmax")])
+    model = keras.Sequential(
+        [
+            keras.layers.Input((6, 5, 1)),
+            keras.layers.Conv2D(3, 3, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(4, activation="softmax"),
+        ]
+    )
     x = np.random.default_rng(0).normal(size=(n, 6, 5, 1))
     whole = np.asarray(model(x.astype(np.float32), training=False)) if n else np.zeros((0, 4))
     for batch_size in (1, 7, 64):

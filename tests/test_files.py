@@ -76,8 +76,20 @@ def test_paths_inside_a_folder_are_taken(tmp_path, relative):
     assert files.inside(tmp_path, relative) == tmp_path / relative
 
 
-@pytest.mark.parametrize("relative", ["", "/etc/passwd", "../a.mp3", "rock/../../a.mp3", "..", "C:\\a.mp3", "c:a.mp3",
-                                      "\\\\server\\a.mp3", "rock\\..\\..\\a.mp3"])
+@pytest.mark.parametrize(
+    "relative",
+    [
+        "",
+        "/etc/passwd",
+        "../a.mp3",
+        "rock/../../a.mp3",
+        "..",
+        "C:\\a.mp3",
+        "c:a.mp3",
+        "\\\\server\\a.mp3",
+        "rock\\..\\..\\a.mp3",
+    ],
+)
 def test_paths_that_leave_the_folder_are_refused(tmp_path, relative):
     with pytest.raises(ValueError, match=r"must be relative and stay in its folder, without '\.\.'"):
         files.inside(tmp_path, relative)

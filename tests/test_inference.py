@@ -35,8 +35,16 @@ def listening(hz=(440, 3000)):
     return model
 
 
-CARD = {"version": 1, "task": "tags", "model": "levels", "outputs": ["low", "high"], "front_end": FRONT_END.to_json(),
-        "length": LENGTH, "step": STEP, "thresholds": {"f1": {"high": 0.9, "low": 0.2}}}
+CARD = {
+    "version": 1,
+    "task": "tags",
+    "model": "levels",
+    "outputs": ["low", "high"],
+    "front_end": FRONT_END.to_json(),
+    "length": LENGTH,
+    "step": STEP,
+    "thresholds": {"f1": {"high": 0.9, "low": 0.2}},
+}
 
 
 def save(folder, *, model=None, name="tagger", beside=True, **card):
@@ -129,8 +137,14 @@ def test_scores_of_a_song_and_what_follows_from_them(tagger):
 def test_a_waveform_is_heard_as_well(tmp_path):
     """Score: the mean of the magnitudes, compared with 0.1; the second tag is its opposite."""
     layers = keras.layers
-    model = keras.Sequential([layers.Input((4000, 1)), layers.Conv1D(2, 1, activation="relu", use_bias=False),
-                              layers.GlobalAveragePooling1D(), layers.Dense(2, activation="sigmoid")])
+    model = keras.Sequential(
+        [
+            layers.Input((4000, 1)),
+            layers.Conv1D(2, 1, activation="relu", use_bias=False),
+            layers.GlobalAveragePooling1D(),
+            layers.Dense(2, activation="sigmoid"),
+        ]
+    )
     model.layers[0].set_weights([np.array([[[1, -1]]], np.float32)])
     model.layers[2].set_weights([np.array([[200, -200], [200, -200]], np.float32), np.array([-20, 20], np.float32)])
     front_end = FrontEnd(SR, 2, 1, 1, kind="waveform")
@@ -159,13 +173,16 @@ def test_a_tagger_of_the_suite_is_loaded_with_its_own_layers(tmp_path):
     assert ((taggram.scores > 0) & (taggram.scores < 1)).all()
 
 
-@pytest.mark.parametrize(("card", "message"), [
-    ({"task": "genre"}, "is no tagger: its card says task='genre'"),
-    ({"outputs": ["one"], "thresholds": {}}, "The card names 1 outputs, the model has 2"),
-    ({"front_end": None}, "The card's front_end is null"),
-    ({"length": 64}, r"inputs of shape \(32, 64, 1\), the model takes \(32, 32, 1\)"),
-    ({"front_end": FrontEnd(SR, 512, 256, 16).to_json(), "length": 64}, r"inputs of shape \(16, 64, 1\)"),
-])
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ({"task": "genre"}, "is no tagger: its card says task='genre'"),
+        ({"outputs": ["one"], "thresholds": {}}, "The card names 1 outputs, the model has 2"),
+        ({"front_end": None}, "The card's front_end is null"),
+        ({"length": 64}, r"inputs of shape \(32, 64, 1\), the model takes \(32, 32, 1\)"),
+        ({"front_end": FrontEnd(SR, 512, 256, 16).to_json(), "length": 64}, r"inputs of shape \(16, 64, 1\)"),
+    ],
+)
 def test_cards_of_other_models_are_refused(tmp_path, card, message):
     path = save(tmp_path, **card)
     with pytest.raises(ValueError, match=message) as raised:
@@ -241,8 +258,11 @@ def test_what_the_command_cannot_do(tmp_path, songs, capsys, monkeypatch):
     broken.write_bytes(b"")
     soundfile.write(tmp_path / "hum.wav", np.zeros(100), SR)
     for arguments, message in (
-        ([songs[0]], "outputs/demo/models/tagger.keras: no such model. Make one with: musictools rebuild --profile "
-                     "demo --only 03"),
+        (
+            [songs[0]],
+            "outputs/demo/models/tagger.keras: no such model. Make one with: musictools rebuild --profile "
+            "demo --only 03",
+        ),
         ([songs[0], "--model", "other.keras"], "other.keras: no such model"),
         ([str(broken), "--model", path], "broken.wav: the file is empty (0 bytes)"),
         (["/none.mp3", "--model", path], "/none.mp3: no such file"),

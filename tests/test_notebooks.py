@@ -35,8 +35,15 @@ def command(output, *more):
 
 def run(arguments, folder, *, timeout=800, **environment):
     """Run a command that has to succeed in `folder`; return what it printed."""
-    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False,
-                          env=os.environ | environment)
+    done = subprocess.run(
+        arguments,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=os.environ | environment,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -93,9 +100,10 @@ def test_notebook_writes_the_tables_that_it_promises(smoke, name):
     assert written == set(PROMISED[name])
 
 
-@pytest.mark.parametrize(("text", "fault"), [
-    ("a,b\n1,\n2,\n", "t.csv: b has no values"), ("a,b\n", "t.csv has no rows"), ("", "t.csv is empty"),
-])
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [("a,b\n1,\n2,\n", "t.csv: b has no values"), ("a,b\n", "t.csv has no rows"), ("", "t.csv is empty")],
+)
 def test_a_table_without_content_is_noticed(tmp_path, text, fault):
     (tmp_path / "t.csv").write_text(text)
     assert fault in faults_of_output(tmp_path / "t.csv")
@@ -152,8 +160,14 @@ def test_killed_rebuild_ends_with_the_tables_of_an_undisturbed_one(smoke, tmp_pa
         "grid": lambda: any(output.glob("smoke/*/02_*/*/result.joblib")),
     }
     for reached in places.values():
-        process = subprocess.Popen(again, env=environment, stdout=subprocess.DEVNULL, cwd=tmp_path,
-                                   stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            again,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            cwd=tmp_path,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         wait_for(process, reached)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -169,7 +183,23 @@ def test_killed_rebuild_ends_with_the_tables_of_an_undisturbed_one(smoke, tmp_pa
 
 def test_plain_papermill_runs_a_notebook(tmp_path):
     params = ROOT / "params" / "smoke"
-    run([sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3",
-         str(ROOT / "notebooks" / "00_index.ipynb"), str(tmp_path / "out.ipynb"), "-f", str(params / "00_index.yaml"),
-         "-p", "output_dir", str(tmp_path / "plain")], tmp_path, timeout=300)
+    run(
+        [
+            sys.executable,
+            "-m",
+            "papermill",
+            "--no-progress-bar",
+            "-k",
+            "python3",
+            str(ROOT / "notebooks" / "00_index.ipynb"),
+            str(tmp_path / "out.ipynb"),
+            "-f",
+            str(params / "00_index.yaml"),
+            "-p",
+            "output_dir",
+            str(tmp_path / "plain"),
+        ],
+        tmp_path,
+        timeout=300,
+    )
     assert (tmp_path / "plain" / "tables" / "index.csv").is_file()

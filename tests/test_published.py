@@ -94,8 +94,9 @@ def test_tables_of_the_slides_are_there_and_have_their_own_source():
     assert set(overview["rows"][list(SLIDES)]) == {8}
 
 
-@pytest.mark.parametrize("name", [n for n in published.names()
-                                  if re.match(r"rotheneder2023_5_([6-9]|1\d)_|tagger_", n)])
+@pytest.mark.parametrize(
+    "name", [n for n in published.names() if re.match(r"rotheneder2023_5_([6-9]|1\d)_|tagger_", n)]
+)
 def test_scores_of_taggers_are_fractions(name):
     scores = published.table(name).select_dtypes("float").drop(columns="average_tags", errors="ignore")
     assert scores.shape[1] >= 2
@@ -158,14 +159,17 @@ def test_more_tags_are_harder_on_average(model):
 
 
 def test_table_5_18_repeats_the_text_of_section_5_1_7():
-    text = pd.DataFrame({  # average tags, ROC-AUC, micro-averaged precision and recall of 2,000 audio files
-        "se_cnn": (1.7, 0.875, 0.615, 0.396),
-        "short_chunk": (3.1, 0.900, 0.490, 0.587),
-        "fcn4": (0.6, 0.878, 0.646, 0.143),
-        "vgg_cnn": (2.6, 0.904, 0.553, 0.540),
-        "musicnn": (2.3, 0.879, 0.494, 0.435),
-        "stacked_cnn": (2.2, 0.834, 0.477, 0.398),
-    }, index=["average_tags", "roc_auc", "precision", "recall"]).T.rename_axis("model")
+    text = pd.DataFrame(
+        {  # average tags, ROC-AUC, micro-averaged precision and recall of 2,000 audio files
+            "se_cnn": (1.7, 0.875, 0.615, 0.396),
+            "short_chunk": (3.1, 0.900, 0.490, 0.587),
+            "fcn4": (0.6, 0.878, 0.646, 0.143),
+            "vgg_cnn": (2.6, 0.904, 0.553, 0.540),
+            "musicnn": (2.3, 0.879, 0.494, 0.435),
+            "stacked_cnn": (2.2, 0.834, 0.477, 0.398),
+        },
+        index=["average_tags", "roc_auc", "precision", "recall"],
+    ).T.rename_axis("model")
     pd.testing.assert_frame_equal(published.table("rotheneder2023_5_18_comparison").set_index("model"), text)
 
 
@@ -211,8 +215,11 @@ def test_tables_of_the_slides_share_models_and_repeat_some_numbers():
     mtat, msd, mtg = (published.table(name).set_index("model") for name in SLIDES)
     assert list(mtat.index) == list(msd.index) == list(mtg.index)
     # average precision is above the area under the precision-recall curve everywhere but once
-    lower = {(name, model) for name, table in zip(SLIDES, (mtat, msd, mtg), strict=True)
-             for model in table.index[table["average_precision"] < table["pr_auc"]]}
+    lower = {
+        (name, model)
+        for name, table in zip(SLIDES, (mtat, msd, mtg), strict=True)
+        for model in table.index[table["average_precision"] < table["pr_auc"]]
+    }
     assert lower == {("tagger_slides_3_mtg", "short_chunk")}
     # two models have the very same ROC-AUC on all three datasets, two more on two of them
     areas = pd.concat([mtat["roc_auc"], msd["roc_auc"], mtg["roc_auc"]], axis=1)
@@ -249,8 +256,9 @@ def test_tables_6_2_to_6_7_rank_five_maps_of_ten_tags(number):
 @pytest.mark.parametrize("layer", [1, 2, 3])
 def test_the_worst_of_the_best_maps_beats_the_best_of_the_worst(layer):
     numbers = {end: number for number, (end, of) in MAPS.items() if of == layer}
-    top, bottom = (published.table(f"rotheneder2023_6_{numbers[end]}_{end}_maps_layer_{layer}") for end in
-                   ("top", "bottom"))
+    top, bottom = (
+        published.table(f"rotheneder2023_6_{numbers[end]}_{end}_maps_layer_{layer}") for end in ("top", "bottom")
+    )
     assert (top.groupby("tag")["f1"].min() > bottom.groupby("tag")["f1"].max()).all()
 
 

@@ -32,17 +32,25 @@ def interpreter(request):
 
 def python(interpreter, *arguments):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    return subprocess.run([interpreter, *arguments], capture_output=True, text=True, check=False, cwd=ROOT,
-                          env=environment | {"PYTHONDONTWRITEBYTECODE": "1"})
+    return subprocess.run(
+        [interpreter, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=environment | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )
 
 
 def test_sources_compile_without_a_warning(interpreter):
-    code = ("import pathlib, sys, warnings\n"
-            "warnings.simplefilter('error')\n"
-            "paths = [p for folder in sys.argv[1:] for p in sorted(pathlib.Path(folder).rglob('*.py'))]\n"
-            "for path in paths:\n"
-            "    compile(path.read_bytes(), str(path), 'exec')\n"
-            "print(len(paths))")
+    code = (
+        "import pathlib, sys, warnings\n"
+        "warnings.simplefilter('error')\n"
+        "paths = [p for folder in sys.argv[1:] for p in sorted(pathlib.Path(folder).rglob('*.py'))]\n"
+        "for path in paths:\n"
+        "    compile(path.read_bytes(), str(path), 'exec')\n"
+        "print(len(paths))"
+    )
     done = python(interpreter, "-c", code, "musictools", "tests")
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 100

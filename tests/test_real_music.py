@@ -42,9 +42,24 @@ def test_a_small_model_learns_genres_of_real_songs(songs, store, tmp_path):
     known = tags.single_genre(songs).genres
     known = known[known.isin(["classical", "metal", "hiphop"])]
     job = jobs.Job(model="ckn19", data="all", split="random", protocol="callbacks")
-    tasks = genres.tasks(songs, known, [job], store, classes=sorted(known.unique()), limits={"all": 10}, hold_out=0,
-                         test_share=0.3, epochs=8, batch_size=16, learning_rate=0.001, length=128, step=64, width=0.1,
-                         norm_momentum=0.8, validation_share=0.2)
+    tasks = genres.tasks(
+        songs,
+        known,
+        [job],
+        store,
+        classes=sorted(known.unique()),
+        limits={"all": 10},
+        hold_out=0,
+        test_share=0.3,
+        epochs=8,
+        batch_size=16,
+        learning_rate=0.001,
+        length=128,
+        step=64,
+        width=0.1,
+        norm_momentum=0.8,
+        validation_share=0.2,
+    )
     (result,) = jobs.run(tasks, folder=tmp_path, workers=1)
     labels, predicted = genres.decisions(result, known)
     assert len(labels) == 9

@@ -143,8 +143,11 @@ def code_lines(tree, lines, node):
         if isinstance(inner, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(inner) is not None:
             documented |= set(range(inner.body[0].lineno, inner.body[0].end_lineno + 1))
     first, last = (1, len(lines)) if node is tree else (node.body[0].lineno, node.end_lineno)
-    return [k for k in range(first, last + 1)
-            if k not in documented and lines[k - 1].strip() and not lines[k - 1].lstrip().startswith("#")]
+    return [
+        k
+        for k in range(first, last + 1)
+        if k not in documented and lines[k - 1].strip() and not lines[k - 1].lstrip().startswith("#")
+    ]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "musictools").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
@@ -160,8 +163,13 @@ def test_modules_and_functions_stay_small(path):
 
 
 LIBRARY = {  # module or package of the library -> what it may import of the others; nothing imports upwards
-    "files": set(), "published": set(), "plots": set(), "html": {"files"},
-    "tags": {"published"}, "audio": {"files"}, "runs": {"files", "html"},
+    "files": set(),
+    "published": set(),
+    "plots": set(),
+    "html": {"files"},
+    "tags": {"published"},
+    "audio": {"files"},
+    "runs": {"files", "html"},
     "spectrograms": {"audio", "files", "runs"},
     "datasets": {"audio", "files", "runs", "spectrograms", "tags"},
     "models": {"files", "spectrograms"},
@@ -214,8 +222,11 @@ def modules_of(layer):
 
 
 def test_every_module_has_its_layer():
-    here = {p.stem if p.suffix == ".py" else p.name for p in (ROOT / "musictools").iterdir()
-            if p.suffix == ".py" or (p / "__init__.py").exists()}
+    here = {
+        p.stem if p.suffix == ".py" else p.name
+        for p in (ROOT / "musictools").iterdir()
+        if p.suffix == ".py" or (p / "__init__.py").exists()
+    }
     assert here - {"__init__"} == set(LAYERS)
 
 
@@ -244,11 +255,17 @@ def test_nobody_uses_private_names_of_others():
         assert not private, f"{path.name} uses {', '.join(private)}"
 
 
-@pytest.mark.parametrize("statement", [
-    "from musictools import experiments", "from musictools.experiments import genres", "import musictools.experiments",
-    "from .. import experiments", "from ..experiments.genres import table",
-    "def f():\n    from ..experiments import genres",
-])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from musictools import experiments",
+        "from musictools.experiments import genres",
+        "import musictools.experiments",
+        "from .. import experiments",
+        "from ..experiments.genres import table",
+        "def f():\n    from ..experiments import genres",
+    ],
+)
 def test_an_import_upwards_is_recognised(statement):
     assert list(imported_layers(statement, ("musictools", "tags", "module"))) == ["experiments"]
 
@@ -259,8 +276,10 @@ def test_a_private_name_of_another_module_is_recognised(statement):
 
 
 def test_import_is_light():
-    code = ("import sys, musictools, musictools.runs, musictools.tags, musictools.datasets, musictools.spectrograms\n"
-            "bad = {'tensorflow', 'keras', 'matplotlib', 'librosa'} & set(sys.modules)\n"
-            "sys.exit(str(bad) if bad else 0)")
+    code = (
+        "import sys, musictools, musictools.runs, musictools.tags, musictools.datasets, musictools.spectrograms\n"
+        "bad = {'tensorflow', 'keras', 'matplotlib', 'librosa'} & set(sys.modules)\n"
+        "sys.exit(str(bad) if bad else 0)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

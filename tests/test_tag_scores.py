@@ -144,11 +144,14 @@ def test_tags_that_do_not_occur_keep_the_default(data):
         evaluation.choose_thresholds(labels, scores, rule="best")
 
 
-@pytest.mark.parametrize(("labels", "scores", "message"), [
-    (np.zeros((3, 2)), np.zeros((3, 3)), "one shape"),
-    (np.zeros((0, 2)), np.zeros((0, 2)), "n > 0"),
-    (np.zeros((3, 2)), np.full((3, 2), np.nan), "NaN"),
-])
+@pytest.mark.parametrize(
+    ("labels", "scores", "message"),
+    [
+        (np.zeros((3, 2)), np.zeros((3, 3)), "one shape"),
+        (np.zeros((0, 2)), np.zeros((0, 2)), "n > 0"),
+        (np.zeros((3, 2)), np.full((3, 2), np.nan), "NaN"),
+    ],
+)
 def test_wrong_tables_are_refused(labels, scores, message):
     with pytest.raises(ValueError, match=message):
         evaluation.tag_metrics(labels, scores)
@@ -164,5 +167,6 @@ def test_scores_do_not_depend_on_the_batch_size(data):
     for other in tables[1:]:
         np.testing.assert_allclose(other, tables[0], rtol=0, atol=1e-6)
         assert evaluation.tag_metrics(labels, np.round(other, 5)) == evaluation.tag_metrics(
-            labels, np.round(tables[0], 5))
+            labels, np.round(tables[0], 5)
+        )
     keras.backend.clear_session()

@@ -39,10 +39,27 @@ def test_merging_leaves_its_input_alone_and_what_is_not_there_out():
 
 def test_table_5_1_is_used_as_printed():
     v = tags.vocabulary()
-    merged = tags.merge(table("clasical | opera | female_opera | heavy_metal | techno | india | female_vocal | woman | "
-                              "quick | no_beat | synth | male_vocal"), v.synonyms)
-    assert on(merged) == [["classic"], ["classic"], ["classic"], ["metal"], ["electronic"], ["indian"],
-                          ["female vocal"], ["female vocals"], ["fast"], ["no drums"], ["synthesizer"], ["male vocals"]]
+    merged = tags.merge(
+        table(
+            "clasical | opera | female_opera | heavy_metal | techno | india | female_vocal | woman | "
+            "quick | no_beat | synth | male_vocal"
+        ),
+        v.synonyms,
+    )
+    assert on(merged) == [
+        ["classic"],
+        ["classic"],
+        ["classic"],
+        ["metal"],
+        ["electronic"],
+        ["indian"],
+        ["female vocal"],
+        ["female vocals"],
+        ["fast"],
+        ["no drums"],
+        ["synthesizer"],
+        ["male vocals"],
+    ]
     assert v.genres == ("rock", "indian", "pop", "new age", "country", "metal", "electronic", "classic")
     assert {"rap", "jazz", "not rock", "english"} <= set(v.excluded)
     assert not set(v.genres) & set(v.excluded)
@@ -90,8 +107,9 @@ def test_co_occurrence_equals_a_slow_loop():
 
 
 def test_single_genre_clips():
-    data = SimpleNamespace(genres=table("rock | rock pop | pop | rock").iloc[:, ::-1],
-                           descriptors=table("x y | x y z | x | x y z"))
+    data = SimpleNamespace(
+        genres=table("rock | rock pop | pop | rock").iloc[:, ::-1], descriptors=table("x y | x y z | x | x y z")
+    )
     clips = tags.single_genre(data)
     assert clips.genres.to_dict() == {0: "rock", 2: "pop", 3: "rock"}
     assert clips.descriptors.index.equals(clips.genres.index)
@@ -115,8 +133,15 @@ def test_the_thesis_counts_come_out(real):
     assert real.tags.shape[1] == 188
     clips = tags.single_genre(real)
     assert clips.genres.value_counts().to_dict() == {
-        "classic": 5_048, "electronic": 3_254, "rock": 1_269, "indian": 1_207, "metal": 484, "pop": 418, "country": 335,
-        "new age": 295}
+        "classic": 5_048,
+        "electronic": 3_254,
+        "rock": 1_269,
+        "indian": 1_207,
+        "metal": 484,
+        "pop": 418,
+        "country": 335,
+        "new age": 295,
+    }
     assert len(clips.genres) == 12_310
     assert len(real) - len(clips.genres) == 13_550
     assert real.descriptors.shape[1] == 108

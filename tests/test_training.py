@@ -22,14 +22,23 @@ def build():
     """A network with everything whose state a resumed fit must find again: normalisation, dropout, Adam."""
     keras.utils.set_random_seed(3)
     layers = keras.layers
-    return keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(16, activation="relu"),
-                             layers.BatchNormalization(), layers.Dropout(0.3), layers.Dense(4, activation="softmax")])
+    return keras.Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Flatten(),
+            layers.Dense(16, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.3),
+            layers.Dense(4, activation="softmax"),
+        ]
+    )
 
 
 def small():
     """A network that is compiled in no time."""
-    return keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(),
-                             keras.layers.Dense(4, activation="softmax")])
+    return keras.Sequential(
+        [keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")]
+    )
 
 
 def data(n=48):
@@ -42,8 +51,14 @@ def data(n=48):
 
 def run(model, **options):
     x, y = data()
-    options = {"epochs": EPOCHS, "batch_size": 7, "validation": (x[:12], y[:12]), "learning_rate": 0.01,
-               "schedule": training.constant_then_exponential(hold=2, decay=0.5), "seed": 5} | options
+    options = {
+        "epochs": EPOCHS,
+        "batch_size": 7,
+        "validation": (x[:12], y[:12]),
+        "learning_rate": 0.01,
+        "schedule": training.constant_then_exponential(hold=2, decay=0.5),
+        "seed": 5,
+    } | options
     return training.fit(model, x[12:], y[12:], **options)
 
 
@@ -144,9 +159,14 @@ test_training.run(test_training.build(), folder=folder)
 def children(tmp_path_factory):
     """Fits that will be killed, started at once, side by side with the first tests."""
     folders = {when: tmp_path_factory.mktemp("fit") / "a" for when in ("middle of an epoch", "middle of the backup")}
-    started = [subprocess.Popen([sys.executable, "-c", KILLED, str(Path(__file__).parent), when, str(folder)],
-                                stderr=subprocess.PIPE, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"})
-               for when, folder in folders.items()]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(Path(__file__).parent), when, str(folder)],
+            stderr=subprocess.PIPE,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        for when, folder in folders.items()
+    ]
     yield folders, started
     for child in started:
         child.kill()
@@ -188,9 +208,15 @@ def test_a_fit_killed_after_its_last_epoch_only_hands_over(undisturbed, tmp_path
     assert_same(run(model, folder=folder), model, undisturbed)
 
 
-@pytest.mark.parametrize(("best_by", "best", "with_folder"), [
-    pytest.param("val_accuracy", 1, False, marks=pytest.mark.full), ("val_accuracy", 1, True), ("val_loss", 2, False),
-    pytest.param(None, 3, True, marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    ("best_by", "best", "with_folder"),
+    [
+        pytest.param("val_accuracy", 1, False, marks=pytest.mark.full),
+        ("val_accuracy", 1, True),
+        ("val_loss", 2, False),
+        pytest.param(None, 3, True, marks=pytest.mark.full),
+    ],
+)
 def test_the_model_ends_with_the_best_epochs_weights(best_by, best, with_folder, tmp_path, monkeypatch):
     """Scores are told, not measured: accuracy is best (first of two equals) in epoch 1, loss in epoch 2."""
     told = {"val_accuracy": [0.1, 0.9, 0.9, 0.2], "val_loss": [3.0, 2.0, 0.5, 4.0]}

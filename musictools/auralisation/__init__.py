@@ -5,10 +5,17 @@ Names are loaded when they are first used, so that measures of sounds alone do n
 
 from importlib import import_module
 
-_NAMES = {"ActivationMask": "activation_masks", "Auralisation": "sound", "Deconvolution": "deconvolution",
-          "ablate": "pruning", "auralise": "sound", "effective_sizes": "kernels",
-          "masked_by_activation": "activation_masks", "measure": "measures",
-          "upsampled_deconvolution": "activation_masks"}
+_NAMES = {
+    "ActivationMask": "activation_masks",
+    "Auralisation": "sound",
+    "Deconvolution": "deconvolution",
+    "ablate": "pruning",
+    "auralise": "sound",
+    "effective_sizes": "kernels",
+    "masked_by_activation": "activation_masks",
+    "measure": "measures",
+    "upsampled_deconvolution": "activation_masks",
+}
 _MODULES = ("activation_masks", "deconvolution", "kernels", "measures", "page", "pruning", "sanity", "sound")
 
 __all__ = [*_NAMES, *_MODULES]

@@ -67,6 +67,7 @@ def upsampled_deconvolution(model, *, layer=None):
 def _convolution(model, number):
     names = convolutions(model)
     if len(names) <= number:
-        raise ValueError(f"{model.name} must have at least {number + 1} convolutions over bins and frames. "
-                         f"Got {len(names)}.")
+        raise ValueError(
+            f"{model.name} must have at least {number + 1} convolutions over bins and frames. Got {len(names)}."
+        )
     return names[number]

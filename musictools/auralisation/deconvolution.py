@@ -29,10 +29,26 @@ __all__ = ["Deconvolution", "convolutions"]
 _RECTIFIERS = {"relu", "elu", "leaky_relu"}
 _RECTIFYING = {layers.ReLU: "relu", layers.ELU: "elu", layers.LeakyReLU: "leaky_relu"}
 _GATES = {"sigmoid", "hard_sigmoid", "softmax"}
-_PLAIN = (layers.BatchNormalization, layers.Dropout, layers.SpatialDropout2D, layers.Identity, layers.Rescaling,
-          layers.MaxPooling2D, layers.AveragePooling2D, layers.GlobalMaxPooling2D, layers.GlobalAveragePooling2D,
-          layers.ZeroPadding2D, layers.Cropping2D, layers.Reshape, layers.Permute, layers.Flatten, layers.Add,
-          layers.Subtract, layers.Average, layers.Concatenate)
+_PLAIN = (
+    layers.BatchNormalization,
+    layers.Dropout,
+    layers.SpatialDropout2D,
+    layers.Identity,
+    layers.Rescaling,
+    layers.MaxPooling2D,
+    layers.AveragePooling2D,
+    layers.GlobalMaxPooling2D,
+    layers.GlobalAveragePooling2D,
+    layers.ZeroPadding2D,
+    layers.Cropping2D,
+    layers.Reshape,
+    layers.Permute,
+    layers.Flatten,
+    layers.Add,
+    layers.Subtract,
+    layers.Average,
+    layers.Concatenate,
+)
 _UNPOOLINGS = ("switches", "upsample")
 
 
@@ -147,23 +163,31 @@ class Deconvolution:
         """
         x, maps = self._checked(x), np.asarray(maps, dtype=np.float32)
         if maps.shape != (len(x), *self._shapes[1][1:]):
-            raise ValueError(f"maps must have shape {(len(x), *self._shapes[1][1:])}, that of {self.layer!r}. "
-                             f"Got {maps.shape}.")
+            raise ValueError(
+                f"maps must have shape {(len(x), *self._shapes[1][1:])}, that of {self.layer!r}. Got {maps.shape}."
+            )
         return self._given(x, maps)[..., 0]
 
     def _known(self, features):
         features = np.atleast_1d(features)
-        if features.dtype.kind not in "iu" or features.ndim != 1 or not len(features) or not (
-                features.min() >= 0 and features.max() < self.n_features):
-            raise ValueError(f"features must lie between 0 and {self.n_features - 1}, the maps of {self.layer!r}. "
-                             f"Got {features.tolist()}.")
+        if (
+            features.dtype.kind not in "iu"
+            or features.ndim != 1
+            or not len(features)
+            or not (features.min() >= 0 and features.max() < self.n_features)
+        ):
+            raise ValueError(
+                f"features must lie between 0 and {self.n_features - 1}, the maps of {self.layer!r}. "
+                f"Got {features.tolist()}."
+            )
         return features
 
     def _checked(self, x):
         x = np.asarray(x, dtype=np.float32)
         if x.ndim != 4 or x.shape[1:] != self.graph.input_shape or not len(x):
-            raise ValueError(f"x must have shape (n, {', '.join(map(str, self.graph.input_shape))}), n > 0. "
-                             f"Got {x.shape}.")
+            raise ValueError(
+                f"x must have shape (n, {', '.join(map(str, self.graph.input_shape))}), n > 0. Got {x.shape}."
+            )
         if not np.isfinite(x).all():
             raise ValueError("x holds NaN or Inf.")
         return x
@@ -217,20 +241,24 @@ class Deconvolution:
 
 def convolutions(model):
     """Names of the layers that convolve over bins and frames, from the input on, list of str."""
-    return [call.name for call in graphs.read(model).calls
-            if isinstance(call.layer, layers.Conv2D | layers.DepthwiseConv2D)]
+    return [
+        call.name for call in graphs.read(model).calls if isinstance(call.layer, layers.Conv2D | layers.DepthwiseConv2D)
+    ]
 
 
 def _with_maps(graph, name):
     if len(graph.input_shape) != 3:
-        raise ValueError(f"{graph.name} must take spectrograms (n_bins, n_frames, 1): deconvolution needs maps over "
-                         f"bins and frames. Got inputs of shape {graph.input_shape}.")
+        raise ValueError(
+            f"{graph.name} must take spectrograms (n_bins, n_frames, 1): deconvolution needs maps over "
+            f"bins and frames. Got inputs of shape {graph.input_shape}."
+        )
     if not any(isinstance(c.layer, layers.Conv2D | layers.DepthwiseConv2D) for c in graph.calls):
         raise ValueError(f"{graph.name} has no convolution over bins and frames: there is no feature to hear.")
     call = graph.find(name)
     if len(call.outputs) != 1 or len(call.node.outputs[0].shape) != 4:
-        raise ValueError(f"layer must have feature maps over bins and frames. Got {name!r} with output "
-                         f"{call.node.outputs[0].shape}.")
+        raise ValueError(
+            f"layer must have feature maps over bins and frames. Got {name!r} with output {call.node.outputs[0].shape}."
+        )
     return call
 
 
@@ -251,9 +279,11 @@ def _check(call, graph):
     known = is_linear(layer) or isinstance(layer, (*_PLAIN, layers.LayerNormalization, layers.Activation))
     gated = isinstance(layer, layers.Multiply) and len(_gates(graph, call)) == len(call.inputs) - 1
     if not (known or gated or type(layer) in _RECTIFYING) or kind not in {"linear", *_RECTIFIERS}:
-        raise ValueError(f"Layer {call.name!r} of {graph.name} ({call.kind}, {kind}) has no way down: deconvolution "
-                         "knows convolutions, poolings, ReLU and its kin, and what leaves maps in place. Choose a "
-                         "layer below it.")
+        raise ValueError(
+            f"Layer {call.name!r} of {graph.name} ({call.kind}, {kind}) has no way down: deconvolution "
+            "knows convolutions, poolings, ReLU and its kin, and what leaves maps in place. Choose a "
+            "layer below it."
+        )
 
 
 def _made(function, *shapes):
@@ -279,8 +309,9 @@ def _gates(graph, call):
     found = []
     for i, number in enumerate(call.inputs):
         before = producer.get(number)
-        while before is not None and isinstance(before.layer, layers.Reshape | layers.Flatten | layers.Permute
-                                                | layers.Dropout):
+        while before is not None and isinstance(
+            before.layer, layers.Reshape | layers.Flatten | layers.Permute | layers.Dropout
+        ):
             before = producer.get(before.inputs[0])
         if before is not None and _activation(before) in _GATES:
             found.append(i)

@@ -20,8 +20,14 @@ __all__ = ["effective_sizes"]
 
 _CONVOLVING = (layers.Conv1D, layers.Conv2D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _SLIDING = (*_CONVOLVING, layers.MaxPooling1D, layers.MaxPooling2D, layers.AveragePooling1D, layers.AveragePooling2D)
-_TURNING = (layers.Permute, layers.Reshape, layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D,
-            layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D)
+_TURNING = (
+    layers.Permute,
+    layers.Reshape,
+    layers.GlobalMaxPooling1D,
+    layers.GlobalMaxPooling2D,
+    layers.GlobalAveragePooling1D,
+    layers.GlobalAveragePooling2D,
+)
 
 
 def effective_sizes(model, *, front_end, at=1000.0):
@@ -50,12 +56,15 @@ def effective_sizes(model, *, front_end, at=1000.0):
     graph = graphs.read(model)
     waveform = front_end.kind == "waveform"
     if len(graph.input_shape) != (2 if waveform else 3) or (not waveform and graph.input_shape[0] != front_end.n_bins):
-        raise ValueError(f"model must take inputs of the front end ({front_end.kind}, {front_end.n_bins} bins). "
-                         f"{graph.name} takes {graph.input_shape}.")
+        raise ValueError(
+            f"model must take inputs of the front end ({front_end.kind}, {front_end.n_bins} bins). "
+            f"{graph.name} takes {graph.input_shape}."
+        )
     if not 0 < at < front_end.sr / 2:
         raise ValueError(f"at must lie between 0 and {front_end.sr / 2:g} Hz. Got {at}.")
-    rows = [_row(name, kernel, jump, field, graph.input_shape, front_end, at)
-            for name, kernel, jump, field in _walk(graph)]
+    rows = [
+        _row(name, kernel, jump, field, graph.input_shape, front_end, at) for name, kernel, jump, field in _walk(graph)
+    ]
     if not rows:
         raise ValueError(f"{graph.name} has no convolution over its input.")
     return pd.DataFrame(rows)
@@ -88,9 +97,12 @@ def _row(name, kernel, jump, field, shape, front_end, at):
     for before, cells in (("", kernel * jump), ("field_", field)):
         frames = min(float(cells[-1]), shape[len(cells) - 1])
         bins = np.nan if len(cells) == 1 else min(float(cells[0]), shape[0])
-        row |= {f"{before}frames": int(frames), f"{before}bins": bins if np.isnan(bins) else int(bins),
-                f"{before}{'width_ms' if not before else 'ms'}": _milliseconds(frames, front_end),
-                f"{before}{'height_hz' if not before else 'hz'}": _hertz(bins, front_end, at)}
+        row |= {
+            f"{before}frames": int(frames),
+            f"{before}bins": bins if np.isnan(bins) else int(bins),
+            f"{before}{'width_ms' if not before else 'ms'}": _milliseconds(frames, front_end),
+            f"{before}{'height_hz' if not before else 'hz'}": _hertz(bins, front_end, at),
+        }
     return row
 
 

@@ -36,9 +36,16 @@ def write(path: str | Path, entries: Sequence[dict], *, title: str, note: str = 
     """
     if not entries:
         raise ValueError("entries must hold at least one sound. Got none.")
-    layers = [(layer, [(feature, list(map(_sound, sounds)))
-                       for feature, sounds in itertools.groupby(group, lambda entry: entry["feature"])])
-              for layer, group in itertools.groupby(entries, lambda entry: entry["layer"])]
+    layers = [
+        (
+            layer,
+            [
+                (feature, list(map(_sound, sounds)))
+                for feature, sounds in itertools.groupby(group, lambda entry: entry["feature"])
+            ],
+        )
+        for layer, group in itertools.groupby(entries, lambda entry: entry["layer"])
+    ]
     return html.write(path, "auralisation.html.jinja", title=title, note=note, layers=layers)
 
 

@@ -55,14 +55,18 @@ def ablate(model, x, labels, *, layers, fill="mean", clip=None, repeats=0, seed=
         raise ValueError(f"model must be a classifier that ends in a softmax. {graph.name} ends in {graph.head}.")
     labels = np.asarray(labels)
     if labels.shape != (len(x),) or not len(x) or labels.min() < 0 or labels.max() >= graph.n_outputs:
-        raise ValueError(f"labels must name a class from 0 to {graph.n_outputs - 1} for each of {len(x)} inputs. "
-                         f"Got shape {labels.shape}.")
+        raise ValueError(
+            f"labels must name a class from 0 to {graph.n_outputs - 1} for each of {len(x)} inputs. "
+            f"Got shape {labels.shape}."
+        )
     if fill not in FILLS:
         raise ValueError(f"fill must be one of {', '.join(FILLS)}. Got {fill!r}.")
     clip = np.arange(len(x)) if clip is None else np.asarray(clip)
     calls = {name: _with_maps(graph, name) for name in layers}
-    tables = [_one(graph, calls[name], x, labels, fill, clip, repeats, seed, batch_size)
-              for name in runs.progress(layers, description="ablation")]
+    tables = [
+        _one(graph, calls[name], x, labels, fill, clip, repeats, seed, batch_size)
+        for name in runs.progress(layers, description="ablation")
+    ]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -89,8 +93,13 @@ def _one(graph, call, x, labels, fill, clip, repeats, seed, batch_size):
     value, sides = call.outputs[0], call.node.outputs[0].shape[1:]
     shape, n_features = (None, *graph.input_shape), sides[-1]
     maps_of = _made(lambda x: graph.run(x, upto=value), shape)
-    run = _made(lambda x, maps, gone, put: graph.run(x, replace={value: maps * (1 - gone) + put * gone}),
-                shape, (None, *sides), (n_features,), (n_features,))
+    run = _made(
+        lambda x, maps, gone, put: graph.run(x, replace={value: maps * (1 - gone) + put * gone}),
+        shape,
+        (None, *sides),
+        (n_features,),
+        (n_features,),
+    )
     batches = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
     total, active = np.zeros((2, n_features))
     for part in batches:
@@ -107,9 +116,16 @@ def _one(graph, call, x, labels, fill, clip, repeats, seed, batch_size):
             logits = run(inputs, maps, gone * (k > 0), put)
             losses[k, part], right[k, part] = _scores(logits, labels[part])
     rise = losses[1:] - losses[0]
-    table = pd.DataFrame({"layer": call.name, "feature": np.arange(n_features),
-                          "accuracy_drop": (right[0] - right[1:]).mean(axis=1), "loss_rise": rise.mean(axis=1),
-                          "active": active / len(x), "activation": mean})
+    table = pd.DataFrame(
+        {
+            "layer": call.name,
+            "feature": np.arange(n_features),
+            "accuracy_drop": (right[0] - right[1:]).mean(axis=1),
+            "loss_rise": rise.mean(axis=1),
+            "active": active / len(x),
+            "activation": mean,
+        }
+    )
     if repeats:
         ends = [evaluation.bootstrap(lambda rows, r=r: r[rows].mean(), clip, repeats=repeats, seed=seed) for r in rise]
         table[["loss_low", "loss_high"]] = np.array(ends)

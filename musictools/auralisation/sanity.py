@@ -46,9 +46,16 @@ def likeness(model, x, *, layers, features=None, seed=0):
         own, other, inputs = _standardised(own), _standardised(other), _standardised(inputs)
         among = np.einsum("nax,nbx->nab", own, own) / own.shape[-1]
         among = among[:, ~np.eye(len(chosen), dtype=bool)]
-        rows.append({"layer": layer, "features": int(np.isfinite(own).all(axis=2).any(axis=0).sum()),
-                     "input": _mean(own * inputs), "others": _finite(among), "shuffled": _mean(own * other),
-                     "inputs_of_shuffled": _mean(other * inputs)})
+        rows.append(
+            {
+                "layer": layer,
+                "features": int(np.isfinite(own).all(axis=2).any(axis=0).sum()),
+                "input": _mean(own * inputs),
+                "others": _finite(among),
+                "shuffled": _mean(own * other),
+                "inputs_of_shuffled": _mean(other * inputs),
+            }
+        )
     return pd.DataFrame(rows)
 
 

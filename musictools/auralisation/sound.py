@@ -59,8 +59,9 @@ class Auralisation:
     activation: float
 
 
-def auralise(deconvolution, clips, features, *, front_end, length, step=None, join="mean", reading="mask",
-             batch_size=8):
+def auralise(
+    deconvolution, clips, features, *, front_end, length, step=None, join="mean", reading="mask", batch_size=8
+):
     """Auralise features in clips.
 
     Parameters
@@ -96,8 +97,9 @@ def auralise(deconvolution, clips, features, *, front_end, length, step=None, jo
     spectra, images, levels = {}, {}, {}
     for name, y in clips.items():
         spectra[name] = front_end.scale(front_end.compute(y))
-        images[name], levels[name] = image_of_clip(deconvolution, spectra[name], features, length=length, step=step,
-                                                   join=join, batch_size=batch_size)
+        images[name], levels[name] = image_of_clip(
+            deconvolution, spectra[name], features, length=length, step=step, join=join, batch_size=batch_size
+        )
     scales = [scale_of([images[name][i] for name in clips], list(spectra.values())) for i in range(len(features))]
     found = {}
     for name, y in clips.items():
@@ -105,8 +107,9 @@ def auralise(deconvolution, clips, features, *, front_end, length, step=None, jo
             image = np.maximum(images[name][i], 0) * np.float32(scales[i])
             mask = mask_of(image, spectra[name], front_end=front_end, reading=reading)
             sound, rest, gain = sound_of(y, mask, front_end=front_end)
-            found[name, feature] = Auralisation(deconvolution.layer, feature, image, mask, sound, rest, gain,
-                                                float(levels[name][i]))
+            found[name, feature] = Auralisation(
+                deconvolution.layer, feature, image, mask, sound, rest, gain, float(levels[name][i])
+            )
     return found
 
 
@@ -144,8 +147,9 @@ def image_of_clip(deconvolution, S, features, *, length, step=None, join="mean",
         x, starts = np.concatenate([x, S[None, :, n - length :]]), np.r_[starts, n - length]
     x = np.asarray(x, dtype=np.float32)[..., None]
     parts = deconvolution.images(x, features, batch_size=batch_size)
-    levels = np.mean([np.maximum(deconvolution.maps(x[i : i + 1]), 0).mean(axis=(0, 1, 2))[features]
-                      for i in range(len(x))], axis=0)
+    levels = np.mean(
+        [np.maximum(deconvolution.maps(x[i : i + 1]), 0).mean(axis=(0, 1, 2))[features] for i in range(len(x))], axis=0
+    )
     whole = np.zeros((len(parts[0]), len(S), max(n, length)), dtype=np.float32)
     if join == "max":
         whole[:] = -np.inf

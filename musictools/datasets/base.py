@@ -82,8 +82,16 @@ class Dataset:
     has_stems = False
     spectrograms = None
 
-    def __init__(self, folder: str | Path, *, tracks: pd.DataFrame, tags: pd.DataFrame, genres: pd.DataFrame,
-                 descriptors: pd.DataFrame, audio_folder: str | Path | None = None):
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        tracks: pd.DataFrame,
+        tags: pd.DataFrame,
+        genres: pd.DataFrame,
+        descriptors: pd.DataFrame,
+        audio_folder: str | Path | None = None,
+    ):
         self.folder = Path(folder)
         self._audio_folder = self.folder if audio_folder is None else Path(audio_folder)
         self.tracks, self.tags, self.genres, self.descriptors = tracks, tags, genres, descriptors
@@ -218,8 +226,14 @@ class Dataset:
             digest.update(pd.util.hash_pandas_object(table.astype(str), index=True).to_numpy().tobytes())
         return digest.hexdigest()
 
-    def split(self, kind: str = "random", *, shares: dict[str, float] | None = None, seed: int = 0,
-              ids: Sequence | None = None) -> pd.Series:
+    def split(
+        self,
+        kind: str = "random",
+        *,
+        shares: dict[str, float] | None = None,
+        seed: int = 0,
+        ids: Sequence | None = None,
+    ) -> pd.Series:
         """Assign every clip to a subset.
 
         Parameters

@@ -39,24 +39,44 @@ class Folder(Dataset):
         index = pd.Index(table.pop("clip_id"), name="clip_id")
         table.index = index
         tags, genres = (_one_hot(table.pop(c), index) for c in ("tags", "genre"))
-        super().__init__(folder, tracks=table, tags=tags.join(genres[[g for g in genres if g not in tags]]),
-                         genres=genres, descriptors=tags[[t for t in tags if t not in genres]])
+        super().__init__(
+            folder,
+            tracks=table,
+            tags=tags.join(genres[[g for g in genres if g not in tags]]),
+            genres=genres,
+            descriptors=tags[[t for t in tags if t not in genres]],
+        )
 
 
 def _from_folders(folder):
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder.")
     suffixes = audio.SOUNDFILE_SUFFIXES | OTHER_SUFFIXES
-    files = [p for p in sorted(folder.glob("*/**/*")) if p.suffix.lower() in suffixes and p.is_file()
-             and not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+    files = [
+        p
+        for p in sorted(folder.glob("*/**/*"))
+        if p.suffix.lower() in suffixes
+        and p.is_file()
+        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+    ]
     if not files:
         raise ValueError(f"{folder}: no audio in sub-folders. Expected <genre>/<song>.mp3, or a labels.csv.")
     rows = []
     for path in files:
         inner = path.relative_to(folder)
         artist = inner.parts[1] if len(inner.parts) > 2 else ""
-        rows.append({"clip_id": inner.as_posix(), "artist": artist, "album": "", "title": path.stem,
-                     "path": inner.as_posix(), "track": inner.as_posix(), "genre": inner.parts[0], "tags": ""})
+        rows.append(
+            {
+                "clip_id": inner.as_posix(),
+                "artist": artist,
+                "album": "",
+                "title": path.stem,
+                "path": inner.as_posix(),
+                "track": inner.as_posix(),
+                "genre": inner.parts[0],
+                "tags": "",
+            }
+        )
     return pd.DataFrame(rows)
 
 

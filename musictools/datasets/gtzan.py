@@ -46,8 +46,12 @@ class _FaultFiltered(Dataset):
         self.split_kinds = ("random", "fault_filtered") if self._lists else ("random",)
 
     def _fixed_split(self, kind):
-        subsets = {Path(line.strip()).stem: subset for subset, file in self._lists.items()
-                   for line in file.read_text().splitlines() if line.strip()}
+        subsets = {
+            Path(line.strip()).stem: subset
+            for subset, file in self._lists.items()
+            for line in file.read_text().splitlines()
+            if line.strip()
+        }
         return self.tracks.index.to_series().map(subsets).dropna().rename("split")
 
 
@@ -73,14 +77,19 @@ class Gtzan(_FaultFiltered):
         root = next((folder / n for n in ("genres", "genres_original") if (folder / n).is_dir()), folder)
         paths = sorted(p for p in root.glob("*/*.*") if p.suffix.lower() in _SUFFIXES and _NAME.fullmatch(p.stem))
         if not paths:
-            raise ValueError(f"{folder}: no GTZAN files. Expected genres/blues/blues.00000.au and so on (also wav, "
-                             "mp3, ogg, flac).")
+            raise ValueError(
+                f"{folder}: no GTZAN files. Expected genres/blues/blues.00000.au and so on (also wav, mp3, ogg, flac)."
+            )
         ids = [p.stem for p in paths]
         twice = pd.Index(ids)[pd.Index(ids).duplicated()]
         if len(twice):
             raise ValueError(f"{folder}: clip {twice[0]} is there twice, with two endings. Keep one of them.")
-        super().__init__(folder, **_tables(ids, [str(p.relative_to(folder)) for p in paths],
-                                           genres=[_NAME.fullmatch(i)["genre"] for i in ids]))
+        super().__init__(
+            folder,
+            **_tables(
+                ids, [str(p.relative_to(folder)) for p in paths], genres=[_NAME.fullmatch(i)["genre"] for i in ids]
+            ),
+        )
 
     def validate(self) -> tuple[dict, dict]:
         """Look at every audio file; clips of a complete GTZAN that are not there count as missing.
@@ -172,8 +181,10 @@ def _read_npz(path):
         raise ValueError(f"{path}: spec must be uint8 of shape (n, n_bins, n_frames). Got {spec.dtype} {spec.shape}.")
     for column in ("name", "genre"):
         if arrays[column].shape != (len(spec),):
-            raise ValueError(f"{path}: {column} must have shape ({len(spec)},), as spec has {len(spec)} songs. "
-                             f"Got {arrays[column].shape}.")
+            raise ValueError(
+                f"{path}: {column} must have shape ({len(spec)},), as spec has {len(spec)} songs. "
+                f"Got {arrays[column].shape}."
+            )
     twice = pd.Series(arrays["name"].astype(str)).loc[lambda names: names.duplicated()]
     if len(twice):
         raise ValueError(f"{path}: the name {twice.iloc[0]} stands there twice.")
@@ -191,8 +202,10 @@ def _tables(ids, paths, *, genres):
 def _find_lists(folder):
     """The fault-filtered lists, subset -> file: in the folder, in the one above, or in a `gtzan` beside it."""
     for place in (folder, folder.parent, folder.parent / "gtzan"):
-        lists = {subset: place / f"fault_filtered_{name}.txt" for subset, name in
-                 (("train", "train"), ("validation", "valid"), ("test", "test"))}
+        lists = {
+            subset: place / f"fault_filtered_{name}.txt"
+            for subset, name in (("train", "train"), ("validation", "valid"), ("test", "test"))
+        }
         if all(file.is_file() for file in lists.values()):
             return lists
     return {}

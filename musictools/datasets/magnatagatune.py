@@ -31,8 +31,15 @@ EMPTY = (
     "9/american_baroque-dances_and_suites_of_rameau_and_couperin-25-le_petit_rien_xiveme_ordre_couperin-88-117.mp3",
 )
 
-_INFO = {"artist": "artist", "album": "album", "title": "title", "track_number": "track_number", "url": "url",
-         "segmentStart": "segment_start", "segmentEnd": "segment_end"}
+_INFO = {
+    "artist": "artist",
+    "album": "album",
+    "title": "title",
+    "track_number": "track_number",
+    "url": "url",
+    "segmentStart": "segment_start",
+    "segmentEnd": "segment_end",
+}
 
 
 class MagnaTagATune(Dataset):
@@ -70,8 +77,14 @@ class MagnaTagATune(Dataset):
         self.unusable = tracks.index[empty]
         tracks, tags = tracks[~empty], tags[~empty]
         vocabulary = tagging.vocabulary("rotheneder2023")
-        super().__init__(folder, tracks=tracks, tags=tags, genres=vocabulary.genre_table(tags),
-                         descriptors=vocabulary.descriptor_table(tags), audio_folder=audio_folder)
+        super().__init__(
+            folder,
+            tracks=tracks,
+            tags=tags,
+            genres=vocabulary.genre_table(tags),
+            descriptors=vocabulary.descriptor_table(tags),
+            audio_folder=audio_folder,
+        )
 
     def clip_seconds(self, ids=None):  # noqa: D102 - as in Dataset
         # Equal for all clips by definition; also known where there is no audio.
@@ -113,31 +126,44 @@ def read_tables(folder):
         wrong = values.columns[~values.isin((0, 1)).all()]
         raise ValueError(f"{folder}/annotations_final.csv: tags must be 0 or 1. Not so: {', '.join(wrong[:5])}.")
     if annotations["mp3_path"].isna().any():
-        raise ValueError(f"{folder}/annotations_final.csv: clip {annotations.index[annotations['mp3_path'].isna()][0]} "
-                         "has no mp3_path.")
+        raise ValueError(
+            f"{folder}/annotations_final.csv: clip {annotations.index[annotations['mp3_path'].isna()][0]} "
+            "has no mp3_path."
+        )
     unknown = annotations.index.difference(info.index)
     if len(unknown):
-        raise ValueError(f"{folder}/clip_info_final.csv: says nothing of {len(unknown)} annotated clips, "
-                         f"for example {unknown[0]}.")
+        raise ValueError(
+            f"{folder}/clip_info_final.csv: says nothing of {len(unknown)} annotated clips, for example {unknown[0]}."
+        )
     tracks = info.loc[annotations.index, list(_INFO)].rename(columns=_INFO)
     tracks["path"] = annotations["mp3_path"]
-    tracks["track"] = tracks["artist"] + " / " + tracks["album"] + " / " + tracks["track_number"].astype(str) + " " + (
-        tracks["title"].fillna(""))
+    tracks["track"] = (
+        tracks["artist"]
+        + " / "
+        + tracks["album"]
+        + " / "
+        + tracks["track_number"].astype(str)
+        + " "
+        + (tracks["title"].fillna(""))
+    )
     return tracks, values.astype(bool)
 
 
 def _read(path, *, needed):
     if not path.is_file():
-        raise ValueError(f"{path}: no such file. MagnaTagATune's layout has annotations_final.csv and "
-                         f"clip_info_final.csv in one folder; get them from {MagnaTagATune.where}.")
+        raise ValueError(
+            f"{path}: no such file. MagnaTagATune's layout has annotations_final.csv and "
+            f"clip_info_final.csv in one folder; get them from {MagnaTagATune.where}."
+        )
     try:
         table = pd.read_csv(path, sep="\t", dtype_backend="numpy_nullable")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a tab separated table ({error}).") from None
     missing = needed - set(table.columns)
     if missing:
-        raise ValueError(f"{path}: lacks the columns {', '.join(sorted(missing))}. Is it tab separated, as the "
-                         "original?")
+        raise ValueError(
+            f"{path}: lacks the columns {', '.join(sorted(missing))}. Is it tab separated, as the original?"
+        )
     if table["clip_id"].duplicated().any():
         raise ValueError(f"{path}: clip {table['clip_id'][table['clip_id'].duplicated()].iloc[0]} stands there twice.")
     for column in table.columns:

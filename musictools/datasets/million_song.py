@@ -37,10 +37,36 @@ FOLDERS = {"lastfm_train": "train", "lastfm_test": "test"}
 ARRAYS = {"train": "train", "valid": "validation", "test": "test"}
 
 # The 28 genres that `choi2018` (3.1) counts among its 50 tags; the other 22 are eras, instruments and moods.
-GENRES = ("rock", "pop", "alternative", "indie", "electronic", "dance", "alternative rock", "jazz", "metal",
-          "classic rock", "soul", "indie rock", "electronica", "folk", "punk", "blues", "hard rock", "ambient",
-          "experimental", "hip-hop", "country", "funk", "electro", "heavy metal", "progressive rock", "rnb",
-          "indie pop", "house")
+GENRES = (
+    "rock",
+    "pop",
+    "alternative",
+    "indie",
+    "electronic",
+    "dance",
+    "alternative rock",
+    "jazz",
+    "metal",
+    "classic rock",
+    "soul",
+    "indie rock",
+    "electronica",
+    "folk",
+    "punk",
+    "blues",
+    "hard rock",
+    "ambient",
+    "experimental",
+    "hip-hop",
+    "country",
+    "funk",
+    "electro",
+    "heavy metal",
+    "progressive rock",
+    "rnb",
+    "indie pop",
+    "house",
+)
 
 _TRACK_ID = re.compile(r"TR[A-Z]{5}[0-9A-F]{11}")
 _FIELD = re.compile(r"track_id(\[(\d|1[0-7])\])?")
@@ -117,8 +143,10 @@ def _check_template(template):
         raise ValueError(f"path_template {template!r} has unpaired braces ({error}).") from None
     for _, name, spec, conversion in fields:
         if not _FIELD.fullmatch(name) or spec or conversion:
-            raise ValueError("path_template may hold {track_id} and its letters, {track_id[0]} to {track_id[17]}, "
-                             f"nothing else. Got {name!r} in {template!r}.")
+            raise ValueError(
+                "path_template may hold {track_id} and its letters, {track_id[0]} to {track_id[17]}, "
+                f"nothing else. Got {name!r} in {template!r}."
+            )
     if "track_id" not in [name for _, name, *_ in fields]:
         raise ValueError(f"path_template must hold {{track_id}}, or songs share a file. Got {template!r}.")
 
@@ -127,8 +155,10 @@ def _from_json(folder, *, top, min_weight):
     """Tracks (with their subset) and tags of the JSON files."""
     files = [(path, subset) for name, subset in FOLDERS.items() for path in sorted((folder / name).rglob("TR*.json"))]
     if not files:
-        raise ValueError(f"{folder}: lastfm_train and lastfm_test hold no files like A/B/C/TRABC....json. Were the zip "
-                         "files unpacked whole?")
+        raise ValueError(
+            f"{folder}: lastfm_train and lastfm_test hold no files like A/B/C/TRABC....json. Were the zip "
+            "files unpacked whole?"
+        )
     rows, lists = {}, []
     for path, subset in runs.progress(files, description="Last.fm's tags"):
         track_id, artist, title, names = _read_json(path, min_weight=min_weight)
@@ -142,8 +172,9 @@ def _from_json(folder, *, top, min_weight):
     values = np.zeros((len(index), len(column)), dtype=bool)
     for row, names in zip(values, lists, strict=True):
         row[[column[name] for name in names if name in column]] = True
-    tracks = pd.DataFrame(list(rows.values()), index=index,
-                          columns=["artist", "album", "title", "path", "track", "subset"])
+    tracks = pd.DataFrame(
+        list(rows.values()), index=index, columns=["artist", "album", "title", "path", "track", "subset"]
+    )
     return tracks, pd.DataFrame(values, index=index, columns=pd.Index(column, dtype=object))
 
 
@@ -168,10 +199,14 @@ def _check_arrays(folder, *, min_weight, path_template):
     if not (folder / "tags.txt").is_file():
         pickles = sorted(p.name for p in folder.glob("*") if p.suffix.lower() in _PICKLES)
         if pickles:
-            raise ValueError(f"{folder}: {pickles[0]} is a pickle, which is not read: it could run anybody's code. Get "
-                             f"the tags from {MillionSong.where}.")
-        raise ValueError(f"{folder}: holds neither lastfm_train or lastfm_test nor tags.txt. Is it the folder above "
-                         f"them? Else get them from {MillionSong.where}.")
+            raise ValueError(
+                f"{folder}: {pickles[0]} is a pickle, which is not read: it could run anybody's code. Get "
+                f"the tags from {MillionSong.where}."
+            )
+        raise ValueError(
+            f"{folder}: holds neither lastfm_train or lastfm_test nor tags.txt. Is it the folder above "
+            f"them? Else get them from {MillionSong.where}."
+        )
     if min_weight:
         raise ValueError(f"min_weight must be 0 for arrays, which have no weights. Got {min_weight}.")
     if path_template:
@@ -182,8 +217,10 @@ def _from_arrays(folder, *, top):
     """Tracks (with their subset) and tags of the arrays."""
     names = [line.strip() for line in (folder / "tags.txt").read_text(encoding="utf-8").splitlines() if line.strip()]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"{folder}/tags.txt: must name at least one tag, each once, a tag a line. Got {len(names)}, "
-                         f"{len(set(names))} different ones.")
+        raise ValueError(
+            f"{folder}/tags.txt: must name at least one tag, each once, a tag a line. Got {len(names)}, "
+            f"{len(set(names))} different ones."
+        )
     paths = {stem: folder / f"{stem}_y.npy" for stem in ARRAYS if (folder / f"{stem}_y.npy").is_file()}
     if not paths:
         raise ValueError(f"{folder}: tags.txt is there, but none of {', '.join(f'{s}_y.npy' for s in ARRAYS)}.")
@@ -204,6 +241,7 @@ def _read_array(path, *, n_tags):
         raise ValueError(f"{path}: not an array of numbers ({error}).") from None
     if not isinstance(y, np.ndarray) or y.ndim != 2 or y.shape[1] != n_tags or not np.isin(y, (0, 1)).all():
         got = f"{y.dtype} {y.shape}" if isinstance(y, np.ndarray) else "an archive of arrays"
-        raise ValueError(f"{path}: must hold 0 and 1 only, of shape (songs, {n_tags}), as tags.txt names {n_tags} "
-                         f"tags. Got {got}.")
+        raise ValueError(
+            f"{path}: must hold 0 and 1 only, of shape (songs, {n_tags}), as tags.txt names {n_tags} tags. Got {got}."
+        )
     return y.astype(bool)

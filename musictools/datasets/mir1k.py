@@ -51,12 +51,22 @@ class Mir1k(Dataset):
         place, ending = ("Wavfile", ".wav") if self._official else ("clips", ".voice.ogg")
         names = sorted(p.name.removesuffix(ending) for p in (folder / place).glob(f"*{ending}"))
         if not names:
-            raise ValueError(f"{folder}: no MIR-1K clips. Expected Wavfile/abjones_1_01.wav and so on, or "
-                             "clips/abjones_1_01.voice.ogg.")
+            raise ValueError(
+                f"{folder}: no MIR-1K clips. Expected Wavfile/abjones_1_01.wav and so on, or "
+                "clips/abjones_1_01.voice.ogg."
+            )
         index = pd.Index(names, name="clip_id")
         songs = [name.rpartition("_")[0] for name in names]
-        tracks = pd.DataFrame({"artist": [name.split("_")[0] for name in names], "album": "", "title": names,
-                               "path": [f"{place}/{name}{ending}" for name in names], "track": songs}, index=index)
+        tracks = pd.DataFrame(
+            {
+                "artist": [name.split("_")[0] for name in names],
+                "album": "",
+                "title": names,
+                "path": [f"{place}/{name}{ending}" for name in names],
+                "track": songs,
+            },
+            index=index,
+        )
         none = pd.DataFrame(index=index)
         super().__init__(folder, tracks=tracks, tags=none, genres=none.copy(), descriptors=none.copy())
         self._flags = None if self._official else _read_labels(folder / "labels.npz")
@@ -158,8 +168,7 @@ def _channels(path):
     except (OSError, soundfile.LibsndfileError) as error:
         raise audio.AudioError(f"{path}: cannot be read ({error}).") from None
     if y.shape[1] != 2:
-        raise audio.AudioError(f"{path}: a clip of MIR-1K has two channels, accompaniment and voice. "
-                               f"Got {y.shape[1]}.")
+        raise audio.AudioError(f"{path}: a clip of MIR-1K has two channels, accompaniment and voice. Got {y.shape[1]}.")
     return {"voice": np.ascontiguousarray(y[:, 1]), "accompaniment": np.ascontiguousarray(y[:, 0])}, sr
 
 

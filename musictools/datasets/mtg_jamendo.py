@@ -95,6 +95,7 @@ def _stem(subset):
 
 def _find(folder, stem, number):
     """The tables there are, and file -> "train", "validation" or "test" of the official split."""
+
     def first(*places):
         return next((p for p in places if p.is_file()), None)
 
@@ -109,9 +110,11 @@ def _find(folder, stem, number):
         if path:
             split_files[path] = split
     if not tables and not split_files:
-        raise ValueError(f"{folder}: holds neither data/autotagging.tsv, nor one of its subsets, nor "
-                         f"data/splits/split-{number}/{stem}-{{train,validation,test}}.tsv. Another subset or "
-                         f"split_number may be there; else get them from {MtgJamendo.where}.")
+        raise ValueError(
+            f"{folder}: holds neither data/autotagging.tsv, nor one of its subsets, nor "
+            f"data/splits/split-{number}/{stem}-{{train,validation,test}}.tsv. Another subset or "
+            f"split_number may be there; else get them from {MtgJamendo.where}."
+        )
     return tables, split_files
 
 
@@ -125,8 +128,10 @@ def _read(path):
             raise ValueError(f"{path}: not a text in UTF-8 ({error}).") from None
     if not lines or lines[0] != _COLUMNS:
         got = "nothing" if not lines else repr("\t".join(lines[0])[:100])
-        raise ValueError(f"{path}: the first line must be {', '.join(_COLUMNS)}, tab separated. Got {got}. Was the "
-                         "file saved by another program?")
+        raise ValueError(
+            f"{path}: the first line must be {', '.join(_COLUMNS)}, tab separated. Got {got}. Was the "
+            "file saved by another program?"
+        )
     for number, fields in enumerate(lines[1:], start=2):
         if fields == [""]:
             continue
@@ -164,8 +169,9 @@ def _assign(split_files):
     for split, (path, rows) in split_files.items():
         for track_id in rows:
             if track_id in assigned:
-                raise ValueError(f"{path}: {track_id} also stands in the split {assigned[track_id]!r}. Are these files "
-                                 "of one split?")
+                raise ValueError(
+                    f"{path}: {track_id} also stands in the split {assigned[track_id]!r}. Are these files of one split?"
+                )
             assigned[track_id] = split
     return assigned
 
@@ -174,8 +180,10 @@ def _check_known(assigned, known, *, split_files, table):
     unknown = sorted(set(assigned) - known)
     if unknown:
         path = next(path for path, split in split_files.items() if split == assigned[unknown[0]])
-        raise ValueError(f"{path}: names {len(unknown)} tracks that {table} does not have, for example {unknown[0]}. "
-                         "Are table and split of one release?")
+        raise ValueError(
+            f"{path}: names {len(unknown)} tracks that {table} does not have, for example {unknown[0]}. "
+            "Are table and split of one release?"
+        )
 
 
 def _tables(files):
@@ -184,8 +192,9 @@ def _tables(files):
     for path, rows in files.items():
         for track_id, (row, names) in rows.items():
             if facts.setdefault(track_id, row) != row:
-                raise ValueError(f"{path}: {track_id} has {row}, another table {facts[track_id]}. Are they of one "
-                                 "release?")
+                raise ValueError(
+                    f"{path}: {track_id} has {row}, another table {facts[track_id]}. Are they of one release?"
+                )
             tags.setdefault(track_id, set()).update(names)
     index = pd.Index(sorted(facts), name="clip_id")
     names = sorted(set().union(*tags.values()))

@@ -26,9 +26,14 @@ def edges(kernels):
     """
     W = np.asarray(kernels, dtype=np.float64)[:, :, 0]
     size = np.maximum(np.abs(W).sum(axis=(0, 1)), 1e-12)
-    return pd.DataFrame({"onset": (W[:, -1] - W[:, 0]).sum(axis=0) / size,
-                         "upwards": (W[-1] - W[0]).sum(axis=0) / size, "level": W.sum(axis=(0, 1)) / size},
-                        index=pd.RangeIndex(W.shape[-1], name="feature"))
+    return pd.DataFrame(
+        {
+            "onset": (W[:, -1] - W[:, 0]).sum(axis=0) / size,
+            "upwards": (W[-1] - W[0]).sum(axis=0) / size,
+            "level": W.sum(axis=(0, 1)) / size,
+        },
+        index=pd.RangeIndex(W.shape[-1], name="feature"),
+    )
 
 
 def describe(found, clips, *, front_end, stems=None):
@@ -52,9 +57,14 @@ def describe(found, clips, *, front_end, stems=None):
     """
     rows = []
     for (name, feature), one in found.items():
-        row = {"layer": one.layer, "feature": feature, "clip": name, "activation": one.activation,
-               "area": float(one.mask.mean()),
-               "gap": evidence.gap(clips[name], one.sound / one.gain, one.mask, front_end=front_end)}
+        row = {
+            "layer": one.layer,
+            "feature": feature,
+            "clip": name,
+            "activation": one.activation,
+            "area": float(one.mask.mean()),
+            "gap": evidence.gap(clips[name], one.sound / one.gain, one.mask, front_end=front_end),
+        }
         row |= measures.measure(one.sound, sr=front_end.sr, clip=clips[name])
         if stems is not None:
             gains = measures.stem_correlations(one.sound, stems[name], sr=front_end.sr, clip=clips[name]).dropna()
@@ -81,12 +91,21 @@ def readings(deconvolution, clips, features, *, front_end, length):
     for reading in READINGS:
         found = auralise(deconvolution, clips, features, front_end=front_end, length=length, reading=reading)
         table = describe(found, clips, front_end=front_end)
-        pairs = [measures.stem_correlations(found[name, a].sound, {"b": found[name, b].sound}, sr=front_end.sr)["b"]
-                 for name in clips for i, a in enumerate(features) for b in features[:i]]
+        pairs = [
+            measures.stem_correlations(found[name, a].sound, {"b": found[name, b].sound}, sr=front_end.sr)["b"]
+            for name in clips
+            for i, a in enumerate(features)
+            for b in features[:i]
+        ]
         known = [p for p in pairs if np.isfinite(p)]
-        rows.append({"layer": deconvolution.layer, "reading": reading,
-                     **table[["level_db", "onset_correlation", "gap"]].mean().to_dict(),
-                     "likeness": float(np.mean(known)) if known else np.nan})
+        rows.append(
+            {
+                "layer": deconvolution.layer,
+                "reading": reading,
+                **table[["level_db", "onset_correlation", "gap"]].mean().to_dict(),
+                "likeness": float(np.mean(known)) if known else np.nan,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -107,13 +126,16 @@ def clicks_kept(deconvolution, features, *, front_end, length, reading="mask", s
         by projection, at least -120.
     """
     parts = dict(zip(("clicks", "tone"), measures.clicks_and_tone(sr=front_end.sr, seconds=seconds)))
-    found = auralise(deconvolution, {"both": sum(parts.values())}, features, front_end=front_end, length=length,
-                     reading=reading)
+    found = auralise(
+        deconvolution, {"both": sum(parts.values())}, features, front_end=front_end, length=length, reading=reading
+    )
     rows = []
     for (_, feature), one in found.items():
         share = {part: abs(float(one.sound @ y)) / float(y @ y) / one.gain for part, y in parts.items()}
-        rows.append({"layer": deconvolution.layer, "feature": feature}
-                    | {f"{part}_db": 20 * np.log10(max(s, 1e-6)) for part, s in share.items()})
+        rows.append(
+            {"layer": deconvolution.layer, "feature": feature}
+            | {f"{part}_db": 20 * np.log10(max(s, 1e-6)) for part, s in share.items()}
+        )
     return pd.DataFrame(rows)
 
 
@@ -165,12 +187,25 @@ def write_sounds(run, found, table, *, front_end, source, suffix="mp3"):
         heard = np.clip(one.sound * np.float32(gains[feature]), -1, 1)
         audio.write(run.path("audio", file), heard, sr=front_end.sr)
         row = rows.loc[(name, feature)]
-        numbers = {"level (dB over the clip)": row["level_db"], "turned up (dB)": 20 * np.log10(gains[feature]),
-                   "onsets": row["onset"], "percussive": row["percussive"], "centroid (Hz)": row["centroid_hz"],
-                   "kick": row["kick"]}
+        numbers = {
+            "level (dB over the clip)": row["level_db"],
+            "turned up (dB)": 20 * np.log10(gains[feature]),
+            "onsets": row["onset"],
+            "percussive": row["percussive"],
+            "centroid (Hz)": row["centroid_hz"],
+            "kick": row["kick"],
+        }
         if row.get("stem"):
             numbers["leans to"] = f"{row['stem']} ({row['stem_gain']:+.2f})"
-        entries.append({"layer": f"Layer {one.layer}", "feature": f"{one.layer}, feature {feature}", "clip": name,
-                        "file": f"../audio/{file}", "S": front_end.compute(heard), "numbers": numbers,
-                        "top": float(front_end.compute((one.sound + one.rest) / one.gain).max())})
+        entries.append(
+            {
+                "layer": f"Layer {one.layer}",
+                "feature": f"{one.layer}, feature {feature}",
+                "clip": name,
+                "file": f"../audio/{file}",
+                "S": front_end.compute(heard),
+                "numbers": numbers,
+                "top": float(front_end.compute((one.sound + one.rest) / one.gain).max()),
+            }
+        )
     return entries

@@ -40,14 +40,18 @@ def choose(tags, wanted=None, *, groups=None):
     wanted = WANTED if wanted is None else wanted
     groups = pd.Series(tags.index, index=tags.index) if groups is None else groups.loc[tags.index]
     if groups.nunique() < len(wanted):
-        raise ValueError(f"tags must hold at least {len(wanted)} clips, one an item and of different groups. "
-                         f"Got {groups.nunique()}.")
+        raise ValueError(
+            f"tags must hold at least {len(wanted)} clips, one an item and of different groups. Got {groups.nunique()}."
+        )
     left, rows = tags.astype(bool), {}
     for name, names in wanted.items():
         met = pd.DataFrame({tag: _met(left, tag) for tag in names})
         clip = (met * 1.5 ** -np.arange(len(names))).sum(axis=1).idxmax()
-        rows[name] = {"clip": clip, "has": ", ".join(t for t in names if met.at[clip, t]).replace("-", "no "),
-                      "lacks": ", ".join(t for t in names if not met.at[clip, t]).replace("-", "no ")}
+        rows[name] = {
+            "clip": clip,
+            "has": ", ".join(t for t in names if met.at[clip, t]).replace("-", "no "),
+            "lacks": ", ".join(t for t in names if not met.at[clip, t]).replace("-", "no "),
+        }
         left = left[groups[left.index] != groups[clip]]
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
 

@@ -14,8 +14,18 @@ from musictools.explain.attribution.explainer import Explainer
 from musictools.explain.metrics import faithfulness, localisation
 from musictools.spectrograms import ModelInput
 
-__all__ = ["accepted", "carried", "consistent", "explainers", "faithful", "ledgers", "localised",
-           "loops", "some_of_each", "trust"]
+__all__ = [
+    "accepted",
+    "carried",
+    "consistent",
+    "explainers",
+    "faithful",
+    "ledgers",
+    "localised",
+    "loops",
+    "some_of_each",
+    "trust",
+]
 
 _NEVER_BLANK = 1e-6  # a reference below any score
 
@@ -131,8 +141,9 @@ def localised(listener, data, ids, *, methods, per_clip=2):
             maps = _matrix(method(x, neurons, reference=_NEVER_BLANK if blank else None).relevance)
             for k, (tag, names) in enumerate(carriers.items()):
                 mask = localisation.cut(localisation.target_mask(shares, names), model_input)[chosen]
-                rows.append(localisation.localise(maps[:, k], mask, energy=_matrix(x), clip=clip_id, tag=tag,
-                                                  method=label))
+                rows.append(
+                    localisation.localise(maps[:, k], mask, energy=_matrix(x), clip=clip_id, tag=tag, method=label)
+                )
     if not rows:
         raise ValueError("No clip has a tag that some of its stems carry and others do not.")
     return pd.concat(rows, ignore_index=True)
@@ -179,8 +190,7 @@ def accepted(listener, data, ids, *, rule="f1", limit=4):
         margin = (scores.max() - thresholds)[[tag for tag in listener.tags if true.get(tag, False)]]
         for tag in margin[margin > 0].nlargest(limit).index:
             inputs.append(x[int(scores[tag].argmax())])
-            rows.append({"clip": clip_id, "tag": tag, "neuron": listener.tags.index(tag),
-                         "threshold": thresholds[tag]})
+            rows.append({"clip": clip_id, "tag": tag, "neuron": listener.tags.index(tag), "threshold": thresholds[tag]})
     if not rows:
         raise ValueError("The model accepts no true tag of these clips: there is nothing to explain.")
     return np.stack(inputs), pd.DataFrame(rows)
@@ -223,14 +233,28 @@ def faithful(listener, x, table, *, methods, fills=faithfulness.BASELINES, steps
         for fill in fills:
             row = {"method": label, "fill": fill}
             for kind in ("deletion", "insertion"):
-                found = faithfulness.curves(network, x, neuron, relevance, baseline=fill, kind=kind, steps=steps,
-                                            seed=seed)
-                lines.append(pd.DataFrame({"method": label, "fill": fill, "kind": kind, "share": found.share,
-                                           "probability": found.probability.mean(axis=0),
-                                           "control": found.control_probability.mean(axis=0)}))
+                found = faithfulness.curves(
+                    network, x, neuron, relevance, baseline=fill, kind=kind, steps=steps, seed=seed
+                )
+                lines.append(
+                    pd.DataFrame(
+                        {
+                            "method": label,
+                            "fill": fill,
+                            "kind": kind,
+                            "share": found.share,
+                            "probability": found.probability.mean(axis=0),
+                            "control": found.control_probability.mean(axis=0),
+                        }
+                    )
+                )
                 advantage = pd.Series(found.advantage()).groupby(table["clip"].to_numpy()).mean().to_numpy()
-                ends = evaluation.bootstrap(lambda some, a=advantage: {"mean": a[some].mean()},
-                                            np.arange(len(advantage)), repeats=300, seed=seed)["mean"]
+                ends = evaluation.bootstrap(
+                    lambda some, a=advantage: {"mean": a[some].mean()},
+                    np.arange(len(advantage)),
+                    repeats=300,
+                    seed=seed,
+                )["mean"]
                 row |= {kind: advantage.mean(), f"{kind}_low": ends[0], f"{kind}_high": ends[1]}
             inside = faithfulness.masked(network, x, neuron, relevance, baseline=fill, seed=seed)
             scores.append(row | dict(faithfulness.measures(inside, threshold=table["threshold"].to_numpy())))
@@ -263,8 +287,9 @@ def loops(listener, data, ids, *, method, mask=None, rule="f1", control=True):
     front_end = listener.front_end
 
     def scores(y):
-        return pd.Series(evaluation.predict(listener.model, listener.inputs(y), batch_size=16).mean(axis=0),
-                         listener.tags)
+        return pd.Series(
+            evaluation.predict(listener.model, listener.inputs(y), batch_size=16).mean(axis=0), listener.tags
+        )
 
     for clip_id in ids:
         y, _ = data.audio(clip_id, sr=front_end.sr)
@@ -280,8 +305,10 @@ def loops(listener, data, ids, *, method, mask=None, rule="f1", control=True):
         merged = {tag: merge(maps[:, k], starts=starts, n_frames=n_frames) for k, tag in enumerate(tags)}
         places = {"evidence": 0, "moved": n_frames // 2} if control else {"evidence": 0}
         for place, shift in places.items():
-            heard = {tag: evidence.evidence(y, np.roll(R, shift, axis=1), front_end=front_end, **(mask or {}))
-                     for tag, R in merged.items()}
+            heard = {
+                tag: evidence.evidence(y, np.roll(R, shift, axis=1), front_end=front_end, **(mask or {}))
+                for tag, R in merged.items()
+            }
             tables.append(evidence.feed_back(scores, y, heard, thresholds=thresholds).assign(clip=clip_id, place=place))
     if not tables:
         raise ValueError("The model accepts no tag of these clips that a stem carries.")
@@ -349,17 +376,23 @@ def consistent(listener, data, x, table, *, methods, clips=2):
     swapped = [int(neuron[0]), int((neuron[0] + 1) % len(listener.tags))]
     for method in methods:
         prepared = Explainer(listener.model, method=method, ledger=False)
-        row = {"method": method, "batch": sanity.batch_consistency(prepared, x, neuron) if len(x) > 1 else np.nan,
-               "swap": sanity.label_swap_error(listener.model, x[:2], *swapped, method=method)}
+        row = {
+            "method": method,
+            "batch": sanity.batch_consistency(prepared, x, neuron) if len(x) > 1 else np.nan,
+            "swap": sanity.label_swap_error(listener.model, x[:2], *swapped, method=method),
+        }
         for kind, amount in (("pitch_shift", 2.0), ("time_stretch", 1.1)):
             found = []
             for line in table.drop_duplicates("clip").head(clips).itertuples():
                 y, sr = data.audio(line.clip, sr=listener.front_end.sr)
                 listen = sanity.listener(prepared, model_input, line.neuron)
-                found.append(sanity.equivariance(listen, y, sr=sr, front_end=listener.front_end, kind=kind,
-                                                 amount=amount))
-            row |= {kind: np.mean([f["correlation"] for f in found]),
-                    f"{kind}_control": np.mean([f["control"] for f in found])}
+                found.append(
+                    sanity.equivariance(listen, y, sr=sr, front_end=listener.front_end, kind=kind, amount=amount)
+                )
+            row |= {
+                kind: np.mean([f["correlation"] for f in found]),
+                f"{kind}_control": np.mean([f["control"] for f in found]),
+            }
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -392,5 +425,9 @@ def trust(places, faith, badges):
         "What is enough for the model to say it?": (by_method["insertion"], "insertion area over random order"),
         "Does the map depend on model and tag?": (passed, "share of sanity checks passed"),
     }
-    return pd.DataFrame([{"question": question, "method": values.idxmax(), "value": values.max(), "measured": what}
-                         for question, (values, what) in questions.items()])
+    return pd.DataFrame(
+        [
+            {"question": question, "method": values.idxmax(), "value": values.max(), "measured": what}
+            for question, (values, what) in questions.items()
+        ]
+    )

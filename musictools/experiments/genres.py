@@ -21,8 +21,14 @@ from musictools.experiments.protocols import genre_protocol
 __all__ = ["decisions", "grid", "table", "tasks"]
 
 
-def grid(*, models: Sequence[str], limits: Sequence[str], callbacks: Sequence[bool], splits: Sequence[str],
-         seeds: Sequence[int]) -> list[Job]:
+def grid(
+    *,
+    models: Sequence[str],
+    limits: Sequence[str],
+    callbacks: Sequence[bool],
+    splits: Sequence[str],
+    seeds: Sequence[int],
+) -> list[Job]:
     """Combine all models, limits and callbacks on the first split; the others get the first model and last limit.
 
     Parameters
@@ -47,16 +53,36 @@ def grid(*, models: Sequence[str], limits: Sequence[str], callbacks: Sequence[bo
     ['ckn19-few-artist-callbacks-0', 'ckn19-few-random-callbacks-0', 'pg20-few-random-callbacks-0']
     """
     protocols = ["callbacks" if with_callbacks else "plain" for with_callbacks in callbacks]
-    first = [Job(model=m, data=n, split=splits[0], protocol=p, seed=s)
-             for m in models for n in limits for p in protocols for s in seeds]
-    others = [Job(model=models[0], data=limits[-1], split=k, protocol=protocols[0], seed=s)
-              for k in splits[1:] for s in seeds]
+    first = [
+        Job(model=m, data=n, split=splits[0], protocol=p, seed=s)
+        for m in models
+        for n in limits
+        for p in protocols
+        for s in seeds
+    ]
+    others = [
+        Job(model=models[0], data=limits[-1], split=k, protocol=protocols[0], seed=s) for k in splits[1:] for s in seeds
+    ]
     return others + first  # the others take longest: begun first, no core waits for them at the end
 
 
-def tasks(data: Any, genres: pd.Series, jobs: Sequence[Job], store: Any, *, classes: Sequence[str], limits: dict,
-          hold_out: int, test_share: float, epochs: int, batch_size: int, learning_rate: float, leave_out: str = "",
-          seed: int = 0, **options: Any) -> list[Task]:
+def tasks(
+    data: Any,
+    genres: pd.Series,
+    jobs: Sequence[Job],
+    store: Any,
+    *,
+    classes: Sequence[str],
+    limits: dict,
+    hold_out: int,
+    test_share: float,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    leave_out: str = "",
+    seed: int = 0,
+    **options: Any,
+) -> list[Task]:
     """Choose the clips of every job.
 
     Parameters
@@ -96,14 +122,16 @@ def tasks(data: Any, genres: pd.Series, jobs: Sequence[Job], store: Any, *, clas
     labels = pd.DataFrame({genre: genres == genre for genre in classes})
     made = []
     for job in jobs:
-        chosen = splits.genre_split(data, genres, hold_out=hold_out, kind=job.split, test_share=test_share,
-                                    seed=seed + job.seed)
+        chosen = splits.genre_split(
+            data, genres, hold_out=hold_out, kind=job.split, test_share=test_share, seed=seed + job.seed
+        )
         protocol = genre_protocol(job.protocol, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
         for without in (False, True) if leave_out else (False,):
             kept = genres[data.tracks.loc[genres.index, leave_out] == 0] if without else genres
             ids = {name: kept.index[kept.index.isin(chosen.index[chosen == name])] for name in chosen.unique()}
-            limited = splits.limit_per_class(kept.loc[[*ids["train"], *ids["test"]]], per_class=limits[job.data],
-                                             seed=seed)
+            limited = splits.limit_per_class(
+                kept.loc[[*ids["train"], *ids["test"]]], per_class=limits[job.data], seed=seed
+            )
             ids |= {name: ids[name][ids[name].isin(limited.index)] for name in ("train", "test")}
             split = pd.concat([pd.Series(name, ids[name]) for name in ("train", "validation", "test") if name in ids])
             own = dataclasses.replace(job, data=f"{job.data}_without_{leave_out}") if without else job
@@ -111,8 +139,9 @@ def tasks(data: Any, genres: pd.Series, jobs: Sequence[Job], store: Any, *, clas
     return made
 
 
-def table(results: Sequence[Result], genres: pd.Series, *, artists: pd.Series | None = None, repeats: int = 500,
-          seed: int = 0) -> pd.DataFrame:
+def table(
+    results: Sequence[Result], genres: pd.Series, *, artists: pd.Series | None = None, repeats: int = 500, seed: int = 0
+) -> pd.DataFrame:
     """Scores of all jobs, segment level and clip level, with 95 % intervals.
 
     Parameters
@@ -139,13 +168,28 @@ def table(results: Sequence[Result], genres: pd.Series, *, artists: pd.Series | 
         for level, (labels, scores, predicted, clip) in _levels(result, genres).items():
             measures = evaluation.genre_metrics(labels, scores, predicted=predicted)
             right = (labels == predicted).astype(float)
-            low, high = evaluation.bootstrap(lambda chosen, right=right: right[chosen].mean(),
-                                             clip if artists is None else artists.loc[clip].to_numpy(),
-                                             repeats=repeats, seed=seed)
-            rows.append({
-                "model": job.model, "data": job.data, "callbacks": job.protocol == "callbacks", "split": job.split,
-                "seed": job.seed, "level": level, "clips": len(np.unique(clip)), "accuracy": measures.pop("accuracy"),
-                "accuracy_low": low, "accuracy_high": high, **measures, "train_frames": result.train_segments})
+            low, high = evaluation.bootstrap(
+                lambda chosen, right=right: right[chosen].mean(),
+                clip if artists is None else artists.loc[clip].to_numpy(),
+                repeats=repeats,
+                seed=seed,
+            )
+            rows.append(
+                {
+                    "model": job.model,
+                    "data": job.data,
+                    "callbacks": job.protocol == "callbacks",
+                    "split": job.split,
+                    "seed": job.seed,
+                    "level": level,
+                    "clips": len(np.unique(clip)),
+                    "accuracy": measures.pop("accuracy"),
+                    "accuracy_low": low,
+                    "accuracy_high": high,
+                    **measures,
+                    "train_frames": result.train_segments,
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -175,5 +219,7 @@ def _levels(result, genres):
     clips, means = evaluation.mean_by_clip(segment_scores, clip)
     _, winners = evaluation.vote(segment_scores, clip)
     classes = pd.Index(result.classes)
-    return {"frame": (classes.get_indexer(genres.loc[clip]), segment_scores, segment_scores.argmax(axis=1), clip),
-            "clip": (classes.get_indexer(genres.loc[clips]), means, winners, clips)}
+    return {
+        "frame": (classes.get_indexer(genres.loc[clip]), segment_scores, segment_scores.argmax(axis=1), clip),
+        "clip": (classes.get_indexer(genres.loc[clips]), means, winners, clips),
+    }

@@ -73,8 +73,9 @@ class Job:
     @model_validator(mode="after")
     def _is_of_one_kind(self):
         if (self.n_tags == 0) != (self.labels == "genre"):
-            raise ValueError("labels must be 'genre' exactly where n_tags is 0. "
-                             f"Got labels={self.labels!r}, n_tags={self.n_tags}.")
+            raise ValueError(
+                f"labels must be 'genre' exactly where n_tags is 0. Got labels={self.labels!r}, n_tags={self.n_tags}."
+            )
         return self
 
     @property
@@ -82,8 +83,9 @@ class Job:
         """Name of the job's files."""
         tags = (f"top{self.n_tags}", self.labels) if self.n_tags else ()
         imbalance = () if self.imbalance == "none" else (self.imbalance,)
-        return "-".join(filter(None, (self.model, self.data, self.split, *tags, self.protocol, *imbalance,
-                                      str(self.seed))))
+        return "-".join(
+            filter(None, (self.model, self.data, self.split, *tags, self.protocol, *imbalance, str(self.seed)))
+        )
 
 
 @dataclass(frozen=True, kw_only=True, config=_TABLES)
@@ -152,10 +154,22 @@ class Task:
     @property
     def key(self) -> tuple:
         """Everything that the result depends on, in plain values: the key of the cache."""
-        hashes = [hashlib.sha256(pd.util.hash_pandas_object(table).to_numpy().tobytes()).hexdigest()
-                  for table in (self.labels, self.split)]
-        return (self.job, list(self.labels.columns), hashes, self.store.checksum, self.length, self.step,
-                self.protocol, self.width, self.norm_momentum, self.validation_share)
+        hashes = [
+            hashlib.sha256(pd.util.hash_pandas_object(table).to_numpy().tobytes()).hexdigest()
+            for table in (self.labels, self.split)
+        ]
+        return (
+            self.job,
+            list(self.labels.columns),
+            hashes,
+            self.store.checksum,
+            self.length,
+            self.step,
+            self.protocol,
+            self.width,
+            self.norm_momentum,
+            self.validation_share,
+        )
 
     def train(self, folder: Path | None = None) -> Result:
         """Train the model and score its segments.
@@ -174,8 +188,14 @@ class Task:
         job = self.job
         with training.deterministic(job.seed):
             x, y = _inputs(self)
-            model = models.build(job.model, n_outputs=self.labels.shape[1], input_shape=x["train"].shape[1:],
-                                 width=self.width, norm_momentum=self.norm_momentum, seed=job.seed)
+            model = models.build(
+                job.model,
+                n_outputs=self.labels.shape[1],
+                input_shape=x["train"].shape[1:],
+                width=self.width,
+                norm_momentum=self.norm_momentum,
+                seed=job.seed,
+            )
             _prepare(model, y["train"], self.protocol)
             began = time.perf_counter()
             history = _fit(model, x, y, self, None if folder is None else folder / "fit")
@@ -185,10 +205,17 @@ class Task:
                     model.save(temporary)
             scores, speed = _score(model, x, self)
         return Result(
-            job=job, classes=tuple(self.labels.columns), history=history, scores=scores,
-            clip={split: np.asarray(x[split].ids)[x[split].clip] for split in scores}, seconds=seconds,
-            clips_per_second=speed, parameters=model.count_params(), train_segments=len(x["train"]),
-            model_file=None if folder is None else folder / "model.keras")
+            job=job,
+            classes=tuple(self.labels.columns),
+            history=history,
+            scores=scores,
+            clip={split: np.asarray(x[split].ids)[x[split].clip] for split in scores},
+            seconds=seconds,
+            clips_per_second=speed,
+            parameters=model.count_params(),
+            train_segments=len(x["train"]),
+            model_file=None if folder is None else folder / "model.keras",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, config=_TABLES)
@@ -242,8 +269,14 @@ class Result:
         return self
 
 
-def run(tasks: Sequence[Task], *, folder: str | Path | None = None, workers: int | None = None, scheduler: str = "",
-        threads: int | None = None) -> list[Result]:
+def run(
+    tasks: Sequence[Task],
+    *,
+    folder: str | Path | None = None,
+    workers: int | None = None,
+    scheduler: str = "",
+    threads: int | None = None,
+) -> list[Result]:
     """Train and score every task, in parallel; what is finished already is read from the folder.
 
     Parameters
@@ -322,8 +355,11 @@ def _inputs(task):
     """Segments and labels of every split; without validation clips some of the training clips validate."""
     from musictools.spectrograms import Segments
 
-    x = {split: Segments(task.store, task.split.index[task.split == split], length=task.length, step=task.step)
-         for split in _SPLITS if (task.split == split).any()}
+    x = {
+        split: Segments(task.store, task.split.index[task.split == split], length=task.length, step=task.step)
+        for split in _SPLITS
+        if (task.split == split).any()
+    }
     y = {split: task.labels.loc[segments.ids].to_numpy(np.float32)[segments.clip] for split, segments in x.items()}
     if "validation" not in x:
         held = splits.choose_groups(x["train"].clip, share=task.validation_share, seed=task.job.seed)
@@ -346,15 +382,30 @@ def _fit(model, x, y, task, folder):
 
     protocol, genre = task.protocol, task.job.labels == "genre"
     watched = _spread(x["validation"].clip, protocol.per_clip)
-    phases = [{k: v for k, v in phase.items() if k not in ("hold", "decay")}
-              | {"schedule": training.constant_then_exponential(hold=phase["hold"], decay=phase["decay"])
-                 if "hold" in phase else None} for phase in protocol.phases]
+    phases = [
+        {k: v for k, v in phase.items() if k not in ("hold", "decay")}
+        | {
+            "schedule": training.constant_then_exponential(hold=phase["hold"], decay=phase["decay"])
+            if "hold" in phase
+            else None
+        }
+        for phase in protocol.phases
+    ]
     return training.fit_phases(
-        model, x["train"], y["train"], phases, folder=folder,
-        validation=(x["validation"].take(watched), y["validation"][watched]), batch_size=protocol.batch_size,
+        model,
+        x["train"],
+        y["train"],
+        phases,
+        folder=folder,
+        validation=(x["validation"].take(watched), y["validation"][watched]),
+        batch_size=protocol.batch_size,
         loss="categorical_crossentropy" if genre else training.tag_loss(task.job.imbalance, y["train"]),
-        metrics=("accuracy" if genre else "binary_accuracy",), best_by=protocol.best_by, patience=protocol.patience,
-        per_clip=protocol.per_clip, seed=task.job.seed)
+        metrics=("accuracy" if genre else "binary_accuracy",),
+        best_by=protocol.best_by,
+        patience=protocol.patience,
+        per_clip=protocol.per_clip,
+        seed=task.job.seed,
+    )
 
 
 def _score(model, x, task):
@@ -374,5 +425,6 @@ def _spread(clip, per_clip):
     if not per_clip:
         return np.arange(len(clip))
     first, counts = np.unique(clip, return_index=True, return_counts=True)[1:]
-    return np.concatenate([a + ((np.arange(k := min(per_clip, n)) + 0.5) * n / k).astype(int)
-                           for a, n in zip(first, counts, strict=True)])
+    return np.concatenate(
+        [a + ((np.arange(k := min(per_clip, n)) + 0.5) * n / k).astype(int) for a, n in zip(first, counts, strict=True)]
+    )

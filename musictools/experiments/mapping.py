@@ -82,8 +82,12 @@ def grid(descriptors, genres, *, choices, folds=3, seed=0, workers=None, schedul
     combinations = list(ParameterGrid({name: list(values) for name, values in choices.items()}))
     score = functools.partial(_cross_validated, descriptors.to_numpy(), genres.to_numpy(), cut, seed, options)
     found = runs.map(score, combinations, workers=workers, scheduler=scheduler, description="grid")
-    table = pd.DataFrame([c | {"accuracy": float(np.mean(f)), "deviation": float(np.std(f, ddof=1))}
-                          for c, f in zip(combinations, found)])
+    table = pd.DataFrame(
+        [
+            c | {"accuracy": float(np.mean(f)), "deviation": float(np.std(f, ddof=1))}
+            for c, f in zip(combinations, found)
+        ]
+    )
     return table.sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -93,8 +97,9 @@ def _cross_validated(X, y, cut, seed, options, combination):
     return cross_val_score(DescriptorNetwork(seed=seed, **options, **combination), X, y, cv=cut, error_score="raise")
 
 
-def compare(descriptors, genres, *, groups, seeds, rivals=RIVALS, test_share=0.25, workers=None, scheduler="",
-            **options):
+def compare(
+    descriptors, genres, *, groups, seeds, rivals=RIVALS, test_share=0.25, workers=None, scheduler="", **options
+):
     """All rivals on the same divisions, random and by group.
 
     Parameters
@@ -123,12 +128,14 @@ def compare(descriptors, genres, *, groups, seeds, rivals=RIVALS, test_share=0.2
 
 def _fit_and_score(descriptors, genres, groups, test_share, options, item):
     kind, seed, name = item
-    train, test = splits.shuffle_split(genres.index, groups=groups if kind == "artist" else None, test_share=test_share,
-                                       seed=seed)
+    train, test = splits.shuffle_split(
+        genres.index, groups=groups if kind == "artist" else None, test_share=test_share, seed=seed
+    )
     classifier = rival(name, seed=seed, **options)
     classifier.fit(descriptors.loc[train].to_numpy(), genres[train].to_numpy())
-    degrees = pd.DataFrame(classifier.predict_proba(descriptors.loc[test].to_numpy()), index=test,
-                           columns=classifier.classes_)
+    degrees = pd.DataFrame(
+        classifier.predict_proba(descriptors.loc[test].to_numpy()), index=test, columns=classifier.classes_
+    )
     return {"split": kind, "rival": name, "seed": seed, "test_clips": len(test)} | scores(degrees, genres[test])
 
 
@@ -222,8 +229,10 @@ def calibration(membership, genres, *, highest=False, groups=None, repeats=0, se
     place = np.minimum((degrees * _BINS).astype(int), _BINS - 1)
     counted = np.arange(degrees.shape[1])[None, :] == degrees.argmax(axis=1)[:, None] if highest else np.ones_like(true)
     # sums by clip and bin, so that a resample of clips costs one addition
-    count, mass, hits = (np.stack([(values * counted * (place == b)).sum(axis=1) for b in range(_BINS)], axis=1)
-                         for values in (np.ones_like(degrees), degrees, true))
+    count, mass, hits = (
+        np.stack([(values * counted * (place == b)).sum(axis=1) for b in range(_BINS)], axis=1)
+        for values in (np.ones_like(degrees), degrees, true)
+    )
     total = count.sum(axis=0)
     full = np.flatnonzero(total)
     degree, share = mass.sum(axis=0)[full] / total[full], hits.sum(axis=0)[full] / total[full]
@@ -233,7 +242,10 @@ def calibration(membership, genres, *, highest=False, groups=None, repeats=0, se
         of = np.arange(len(degrees)) if groups is None else groups.loc[membership.index].to_numpy()
         spread = evaluation.bootstrap(
             lambda rows: dict(enumerate((hits[rows].sum(axis=0) / np.maximum(count[rows].sum(axis=0), 1e-9))[full])),
-            of, repeats=repeats, seed=seed)
+            of,
+            repeats=repeats,
+            seed=seed,
+        )
         table[["share_low", "share_high"]] = [spread[k] for k in range(len(full))]
     return table
 

@@ -52,9 +52,17 @@ class Protocol:
     prior_bias: bool = False
 
 
-def protocol(name: str, model: str, *, epochs: int | None = None, learning_rate: float | None = None,
-             batch_size: int | None = None, per_clip: int | None = None, dropout: float = 1.0,
-             prior_bias: bool = False) -> Protocol:
+def protocol(
+    name: str,
+    model: str,
+    *,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    per_clip: int | None = None,
+    dropout: float = 1.0,
+    prior_bias: bool = False,
+) -> Protocol:
     """Return the protocol of a source for one tagger.
 
     Parameters
@@ -103,18 +111,32 @@ def protocol(name: str, model: str, *, epochs: int | None = None, learning_rate:
     rate = learning_rate or rate
     whole = epochs or (120 if name == "rotheneder2023" else 140)
     if name == "rotheneder2023":
-        phase = {"optimizer": "adam", "learning_rate": rate, "epochs": whole, "hold": round(whole * 80 / 120),
-                 "decay": 0.1 * 120 / whole}
+        phase = {
+            "optimizer": "adam",
+            "learning_rate": rate,
+            "epochs": whole,
+            "hold": round(whole * 80 / 120),
+            "decay": 0.1 * 120 / whole,
+        }
         phases, patience, chunks = (phase,), max(SHORTEST_PATIENCE, round(whole * 30 / 120)), 0
     else:
         tail = max(1, round(whole * 20 / 140))
         first = {"optimizer": "adam", "learning_rate": rate, "epochs": max(1, whole - 3 * tail)}
-        phases = (first, *({"optimizer": "sgd", "learning_rate": rate * factor / 1e-4, "epochs": tail}
-                           for factor in _SGD))
+        phases = (
+            first,
+            *({"optimizer": "sgd", "learning_rate": rate * factor / 1e-4, "epochs": tail} for factor in _SGD),
+        )
         patience, chunks = None, 1
     best_by = "val_binary_accuracy" if name == "rotheneder2023" else "val_loss"
-    return Protocol(phases * description.stages, batch_size or batch, patience, best_by,
-                    chunks if per_clip is None else per_clip, float(dropout), bool(prior_bias))
+    return Protocol(
+        phases * description.stages,
+        batch_size or batch,
+        patience,
+        best_by,
+        chunks if per_clip is None else per_clip,
+        float(dropout),
+        bool(prior_bias),
+    )
 
 
 def genre_protocol(name: str, *, epochs: int = 50, batch_size: int = 64, learning_rate: float = 1e-3) -> Protocol:

@@ -17,9 +17,23 @@ import pandas as pd
 from musictools import evaluation
 from musictools.experiments.jobs import Result
 
-__all__ = ["JOINS", "RULES", "Clips", "clip_scores", "clip_table", "ensemble", "extra_table", "interval_table",
-           "mfcc_baseline", "mfcc_table", "per_tag", "prior_baseline", "rule_thresholds", "segment_table",
-           "threshold_table"]
+__all__ = [
+    "JOINS",
+    "RULES",
+    "Clips",
+    "clip_scores",
+    "clip_table",
+    "ensemble",
+    "extra_table",
+    "interval_table",
+    "mfcc_baseline",
+    "mfcc_table",
+    "per_tag",
+    "prior_baseline",
+    "rule_thresholds",
+    "segment_table",
+    "threshold_table",
+]
 
 JOINS = {"union": evaluation.max_by_clip, "mean": evaluation.mean_by_clip}
 RULES = ("half", "f1", "precision")
@@ -123,8 +137,13 @@ def prior_baseline(labels: pd.DataFrame, *, validation: Sequence, hold_out: Sequ
     clips : Clips
     """
     share = labels.mean().to_numpy()
-    return Clips("tag frequency", *(pd.DataFrame(np.tile(share, (len(ids), 1)), index=ids, columns=labels.columns)
-                                    for ids in (validation, hold_out)))
+    return Clips(
+        "tag frequency",
+        *(
+            pd.DataFrame(np.tile(share, (len(ids), 1)), index=ids, columns=labels.columns)
+            for ids in (validation, hold_out)
+        ),
+    )
 
 
 def mfcc_table(store: Any, ids: Sequence, *, n_mfcc: int = 20) -> pd.DataFrame:
@@ -146,8 +165,9 @@ def mfcc_table(store: Any, ids: Sequence, *, n_mfcc: int = 20) -> pd.DataFrame:
     return pd.DataFrame(librosa.feature.mfcc(S=means, n_mfcc=n_mfcc).T, index=list(ids))
 
 
-def mfcc_baseline(mfcc: pd.DataFrame, labels: pd.DataFrame, *, validation: Sequence, hold_out: Sequence,
-                  seed: int = 0) -> Clips:
+def mfcc_baseline(
+    mfcc: pd.DataFrame, labels: pd.DataFrame, *, validation: Sequence, hold_out: Sequence, seed: int = 0
+) -> Clips:
     """Logistic regression, tag by tag, on the mean over time of every clip's MFCCs.
 
     Parameters
@@ -166,8 +186,10 @@ def mfcc_baseline(mfcc: pd.DataFrame, labels: pd.DataFrame, *, validation: Seque
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    tables = {split: pd.DataFrame(0.0, index=ids, columns=labels.columns)
-              for split, ids in (("validation", validation), ("hold_out", hold_out))}
+    tables = {
+        split: pd.DataFrame(0.0, index=ids, columns=labels.columns)
+        for split, ids in (("validation", validation), ("hold_out", hold_out))
+    }
     for tag in labels.columns:
         y = labels[tag].to_numpy()
         model = None
@@ -179,8 +201,9 @@ def mfcc_baseline(mfcc: pd.DataFrame, labels: pd.DataFrame, *, validation: Seque
     return Clips("MFCC and logistic regression", **tables)
 
 
-def ensemble(many: Sequence[Clips], labels: pd.DataFrame, *, shrink: float = 10.0,
-             name: str = "best model for each tag") -> tuple[Clips, pd.Series]:
+def ensemble(
+    many: Sequence[Clips], labels: pd.DataFrame, *, shrink: float = 10.0, name: str = "best model for each tag"
+) -> tuple[Clips, pd.Series]:
     """Take for each tag the tagger that is best on the validation clips (`rotheneder2023` chapter 7, future work).
 
     A handful of positive clips says little about which tagger is best: a tag's average precision is drawn towards the
@@ -214,8 +237,10 @@ def ensemble(many: Sequence[Clips], labels: pd.DataFrame, *, shrink: float = 10.
     mixed = precision.fillna(0.0).mul(own, axis=0).add(np.outer(1 - own, precision.mean()))
     chosen = mixed.idxmax(axis=1)
     by_name = {clips.name: clips for clips in many}
-    tables = {split: pd.DataFrame({tag: getattr(by_name[model], split)[tag] for tag, model in chosen.items()})
-              for split in ("validation", "hold_out")}
+    tables = {
+        split: pd.DataFrame({tag: getattr(by_name[model], split)[tag] for tag, model in chosen.items()})
+        for split in ("validation", "hold_out")
+    }
     return Clips(name, **tables), chosen
 
 
@@ -240,8 +265,13 @@ def rule_thresholds(clips: Clips, labels: pd.DataFrame, *, rule: str, precision:
     """
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}. Got {rule!r}.")
-    values = np.full(len(clips.tags), 0.5) if rule == "half" else evaluation.choose_thresholds(
-        clips.truth(labels, split="validation"), clips.validation.to_numpy(), rule=rule, precision=precision)
+    values = (
+        np.full(len(clips.tags), 0.5)
+        if rule == "half"
+        else evaluation.choose_thresholds(
+            clips.truth(labels, split="validation"), clips.validation.to_numpy(), rule=rule, precision=precision
+        )
+    )
     return pd.Series(values, index=clips.tags, name=rule)
 
 
@@ -263,14 +293,27 @@ def segment_table(results: Sequence[Result], labels: pd.DataFrame, *, split: str
     for result in results:
         y = labels.loc[result.clip[split], list(result.classes)].to_numpy()
         measures = evaluation.tag_metrics(y, result.scores[split])
-        rows.append({"model": result.job.model, "tags": result.job.n_tags} | {
-            k: measures[k] for k in ("roc_auc", "accuracy", "micro_precision", "micro_recall", "macro_precision",
-                                     "macro_recall", "undefined")})
+        rows.append(
+            {"model": result.job.model, "tags": result.job.n_tags}
+            | {
+                k: measures[k]
+                for k in (
+                    "roc_auc",
+                    "accuracy",
+                    "micro_precision",
+                    "micro_recall",
+                    "macro_precision",
+                    "macro_recall",
+                    "undefined",
+                )
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def clip_table(many: Sequence[Clips], labels: pd.DataFrame, *, groups: pd.Series | None = None,
-               threshold: float = 0.5) -> pd.DataFrame:
+def clip_table(
+    many: Sequence[Clips], labels: pd.DataFrame, *, groups: pd.Series | None = None, threshold: float = 0.5
+) -> pd.DataFrame:
     """All measures of the clips kept aside, and of groups of them.
 
     Parameters
@@ -294,13 +337,16 @@ def clip_table(many: Sequence[Clips], labels: pd.DataFrame, *, groups: pd.Series
             own = groups.loc[clips.hold_out.index].to_numpy()
             masks |= {name: own == name for name in pd.unique(own)}
         for name, mask in masks.items():
-            rows.append({"model": clips.name, "clips": name, "n_clips": int(mask.sum())}
-                        | evaluation.tag_metrics(y[mask], scores[mask], thresholds=threshold))
+            rows.append(
+                {"model": clips.name, "clips": name, "n_clips": int(mask.sum())}
+                | evaluation.tag_metrics(y[mask], scores[mask], thresholds=threshold)
+            )
     return pd.DataFrame(rows)
 
 
-def interval_table(many: Sequence[Clips], labels: pd.DataFrame, *, artists: pd.Series | None = None,
-                   repeats: int = 500, seed: int = 0) -> pd.DataFrame:
+def interval_table(
+    many: Sequence[Clips], labels: pd.DataFrame, *, artists: pd.Series | None = None, repeats: int = 500, seed: int = 0
+) -> pd.DataFrame:
     """Macro ROC-AUC of every tagger with its 95 % interval, all on the same resamples.
 
     Parameters
@@ -324,15 +370,21 @@ def interval_table(many: Sequence[Clips], labels: pd.DataFrame, *, artists: pd.S
     for clips in many:
         y, scores = clips.truth(labels), clips.hold_out.to_numpy()
         groups = np.arange(len(y)) if artists is None else artists.loc[clips.hold_out.index].to_numpy()
-        interval = evaluation.bootstrap(lambda rows, y=y, s=scores: _mean(evaluation.roc_auc(y[rows], s[rows])),
-                                        groups, repeats=repeats, seed=seed)
-        rows[clips.name] = {"roc_auc": _mean(evaluation.roc_auc(y, scores)), "roc_auc_low": interval.low,
-                            "roc_auc_high": interval.high, "roc_auc_undefined": interval.undefined}
+        interval = evaluation.bootstrap(
+            lambda rows, y=y, s=scores: _mean(evaluation.roc_auc(y[rows], s[rows])), groups, repeats=repeats, seed=seed
+        )
+        rows[clips.name] = {
+            "roc_auc": _mean(evaluation.roc_auc(y, scores)),
+            "roc_auc_low": interval.low,
+            "roc_auc_high": interval.high,
+            "roc_auc_undefined": interval.undefined,
+        }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
-def threshold_table(many: Sequence[Clips], labels: pd.DataFrame, *, choose_labels: pd.DataFrame | None = None,
-                    precision: float = 0.5) -> pd.DataFrame:
+def threshold_table(
+    many: Sequence[Clips], labels: pd.DataFrame, *, choose_labels: pd.DataFrame | None = None, precision: float = 0.5
+) -> pd.DataFrame:
     """Compare the rules for thresholds by precision, recall and the number of tags a clip.
 
     Parameters
@@ -354,17 +406,30 @@ def threshold_table(many: Sequence[Clips], labels: pd.DataFrame, *, choose_label
     for clips in many:
         y = clips.truth(labels)
         for rule in RULES:
-            chosen = rule_thresholds(clips, labels if choose_labels is None else choose_labels, rule=rule,
-                                     precision=precision)
+            chosen = rule_thresholds(
+                clips, labels if choose_labels is None else choose_labels, rule=rule, precision=precision
+            )
             measures = evaluation.tag_metrics(y, clips.hold_out.to_numpy(), thresholds=chosen.to_numpy())
-            rows.append({"model": clips.name, "rule": rule} | {
-                k: measures[k] for k in ("average_tags", "micro_precision", "micro_recall", "macro_precision",
-                                         "macro_recall", "macro_f1")})
+            rows.append(
+                {"model": clips.name, "rule": rule}
+                | {
+                    k: measures[k]
+                    for k in (
+                        "average_tags",
+                        "micro_precision",
+                        "micro_recall",
+                        "macro_precision",
+                        "macro_recall",
+                        "macro_f1",
+                    )
+                }
+            )
     return pd.DataFrame(rows)
 
 
-def per_tag(many: Sequence[Clips], labels: pd.DataFrame, *, measure: str = "roc_auc",
-            threshold: float = 0.5) -> pd.DataFrame:
+def per_tag(
+    many: Sequence[Clips], labels: pd.DataFrame, *, measure: str = "roc_auc", threshold: float = 0.5
+) -> pd.DataFrame:
     """One measure of every tagger for every tag.
 
     Parameters
@@ -381,8 +446,9 @@ def per_tag(many: Sequence[Clips], labels: pd.DataFrame, *, measure: str = "roc_
     """
     rows = {}
     for clips in many:
-        table = evaluation.tag_table(clips.truth(labels), clips.hold_out.to_numpy(), names=clips.tags,
-                                     thresholds=threshold)
+        table = evaluation.tag_table(
+            clips.truth(labels), clips.hold_out.to_numpy(), names=clips.tags, thresholds=threshold
+        )
         rows[clips.name] = table.set_index("tag")[measure]
     return pd.DataFrame(rows).T.rename_axis("model")
 

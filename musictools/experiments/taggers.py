@@ -45,8 +45,9 @@ def label_table(data: Any, *, kind: str = "annotated", n_tags: int | None = None
     if kind == "annotated":
         return chosen
     if kind != "complete" or not hasattr(data, "complete_descriptors"):
-        raise ValueError(f"labels must be 'annotated', or 'complete' where the data set knows them. Got {kind!r} for "
-                         f"{data.name}.")
+        raise ValueError(
+            f"labels must be 'annotated', or 'complete' where the data set knows them. Got {kind!r} for {data.name}."
+        )
     return data.complete_descriptors[chosen.columns]
 
 
@@ -66,14 +67,23 @@ def open_stores(data: Any, models: Sequence[str], *, workers: int | None = None,
         By model.
     """
     front_ends = {model: describe(model).front_end for model in models}
-    by_key = {f.key: spectrograms.open_store(data, f, workers=workers, scheduler=scheduler)
-              for f in dict.fromkeys(front_ends.values())}
+    by_key = {
+        f.key: spectrograms.open_store(data, f, workers=workers, scheduler=scheduler)
+        for f in dict.fromkeys(front_ends.values())
+    }
     return {model: by_key[f.key] for model, f in front_ends.items()}
 
 
-def grid(*, models: Sequence[str], n_tags: Sequence[int], labels: Sequence[str] = ("annotated",),
-         imbalance: Sequence[str] = ("none",), protocol: str = "rotheneder2023", extra_model: str | None = None,
-         seed: int = 0) -> list[Job]:
+def grid(
+    *,
+    models: Sequence[str],
+    n_tags: Sequence[int],
+    labels: Sequence[str] = ("annotated",),
+    imbalance: Sequence[str] = ("none",),
+    protocol: str = "rotheneder2023",
+    extra_model: str | None = None,
+    seed: int = 0,
+) -> list[Job]:
     """Combine every model with every number of tags; one model also gets the other labels and answers to imbalance.
 
     Parameters
@@ -119,8 +129,17 @@ def grid(*, models: Sequence[str], n_tags: Sequence[int], labels: Sequence[str] 
     return jobs + [job(extra_model, n_tags[0], answer=answer) for answer in imbalance[1:]]
 
 
-def tasks(jobs: Sequence[Job], stores: dict, labels: dict, split: pd.Series, *, width: float | dict = 1.0,
-          epochs: int | dict | None = None, overrides: dict | None = None, **options: Any) -> list[Task]:
+def tasks(
+    jobs: Sequence[Job],
+    stores: dict,
+    labels: dict,
+    split: pd.Series,
+    *,
+    width: float | dict = 1.0,
+    epochs: int | dict | None = None,
+    overrides: dict | None = None,
+    **options: Any,
+) -> list[Task]:
     """Give every job its spectrograms, labels and protocol.
 
     Parameters
@@ -147,10 +166,19 @@ def tasks(jobs: Sequence[Job], stores: dict, labels: dict, split: pd.Series, *, 
     for job in jobs:
         shape = describe(job.model).input
         changes = {name: _of(value, job.model) for name, value in (overrides or {}).items()}
-        made.append(Task(
-            job=job, store=stores[job.model], labels=labels[job.labels].iloc[:, : job.n_tags], split=split,
-            length=shape.length, step=shape.step, width=_of(width, job.model),
-            protocol=protocol(job.protocol, job.model, epochs=_of(epochs, job.model) or None, **changes), **options))
+        made.append(
+            Task(
+                job=job,
+                store=stores[job.model],
+                labels=labels[job.labels].iloc[:, : job.n_tags],
+                split=split,
+                length=shape.length,
+                step=shape.step,
+                width=_of(width, job.model),
+                protocol=protocol(job.protocol, job.model, epochs=_of(epochs, job.model) or None, **changes),
+                **options,
+            )
+        )
     return made
 
 

@@ -36,8 +36,23 @@ from musictools.explain.attribution.explainer import Explainer, logits
 from musictools.explain.metrics import localisation
 from musictools.explain.metrics import randomisation as randomised
 
-__all__ = ["BASE_RATES", "FEW", "FORMS", "KNOW_NOTHING", "MEASURES", "METHODS", "ORACLE", "TARGETS", "Clip", "Probe",
-           "compare", "down_table", "parts", "table", "voice_cells"]
+__all__ = [
+    "BASE_RATES",
+    "FEW",
+    "FORMS",
+    "KNOW_NOTHING",
+    "MEASURES",
+    "METHODS",
+    "ORACLE",
+    "TARGETS",
+    "Clip",
+    "Probe",
+    "compare",
+    "down_table",
+    "parts",
+    "table",
+    "voice_cells",
+]
 
 BASE_RATES = {"female vocalists": 0.068, "female vocalist": 0.009, "male vocalists": 0.013}  # 28,540 songs of the MSD
 INSTRUMENTAL = "instrumental"

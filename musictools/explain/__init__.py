@@ -7,12 +7,26 @@ of the suite. Names are loaded when they are first used, so that metrics alone d
 
 from importlib import import_module
 
-_NAMES = {"METHODS": "attribution.explainer", "Explainer": "attribution.explainer", "logits": "attribution.explainer",
-          "relevance": "attribution.explainer", "Explanation": "attribution.explanation",
-          "Ledger": "attribution.conservation", "RULES": "attribution.rules"}
-_MODULES = {"rules": "attribution", "badge": "metrics", "faithfulness": "metrics", "localisation": "metrics",
-            "randomisation": "metrics", "sanity": "metrics", "evidence": "application", "page": "application",
-            "system": "application"}
+_NAMES = {
+    "METHODS": "attribution.explainer",
+    "Explainer": "attribution.explainer",
+    "logits": "attribution.explainer",
+    "relevance": "attribution.explainer",
+    "Explanation": "attribution.explanation",
+    "Ledger": "attribution.conservation",
+    "RULES": "attribution.rules",
+}
+_MODULES = {
+    "rules": "attribution",
+    "badge": "metrics",
+    "faithfulness": "metrics",
+    "localisation": "metrics",
+    "randomisation": "metrics",
+    "sanity": "metrics",
+    "evidence": "application",
+    "page": "application",
+    "system": "application",
+}
 
 __all__ = [*_NAMES, *_MODULES]
 

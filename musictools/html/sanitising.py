@@ -21,8 +21,17 @@ TAGS = {
     "ul",
 }
 _ATTRIBUTES = {"alt", "class", "colspan", "controls", "id", "open", "rowspan", "scope", "style", "title"}
-_CSS = ["background-color", "color", "font-size", "font-style", "font-weight", "text-align", "vertical-align", "width",
-        "white-space"]
+_CSS = [
+    "background-color",
+    "color",
+    "font-size",
+    "font-style",
+    "font-weight",
+    "text-align",
+    "vertical-align",
+    "width",
+    "white-space",
+]
 _LINK = re.compile(r"(https?://|mailto:|#).*|[^:]*", re.IGNORECASE)
 _EMBEDDED = re.compile(r"data:(image/(png|jpeg|gif)|audio/[\w.-]+);base64,[\w+/=\s]*")
 _STYLE = re.compile(r"<style\b[^<>]*>(.*?)</style\s*>", re.DOTALL | re.IGNORECASE)
@@ -68,8 +77,12 @@ def _cleaner():
     from bleach import Cleaner
     from bleach.css_sanitizer import CSSSanitizer
 
-    return Cleaner(tags=TAGS, attributes=_allowed, protocols={"http", "https", "mailto", "data"},
-                   css_sanitizer=CSSSanitizer(allowed_css_properties=_CSS))
+    return Cleaner(
+        tags=TAGS,
+        attributes=_allowed,
+        protocols={"http", "https", "mailto", "data"},
+        css_sanitizer=CSSSanitizer(allowed_css_properties=_CSS),
+    )
 
 
 def _allowed(tag, name, value):
@@ -120,10 +133,18 @@ def notebook(path: str | Path) -> str:
     node.metadata = {key: node.metadata[key] for key in ("kernelspec", "language_info") if key in node.metadata}
     for output in (output for cell in node.cells for output in cell.get("outputs", [])):
         if "metadata" in output:  # sizes of pictures; the template writes them without quotes
-            output.metadata = {kind: {k: v for k, v in sizes.items() if isinstance(v, int | float)}
-                               for kind, sizes in output.metadata.items() if isinstance(sizes, dict)}
-    exporter = HTMLExporter(config=Config(NbConvertBase={"display_data_priority": _SHOWN}), raw_template=_NOTEBOOK,
-                            template_name="lab", embed_images=True, sanitize_html=True)
+            output.metadata = {
+                kind: {k: v for k, v in sizes.items() if isinstance(v, int | float)}
+                for kind, sizes in output.metadata.items()
+                if isinstance(sizes, dict)
+            }
+    exporter = HTMLExporter(
+        config=Config(NbConvertBase={"display_data_priority": _SHOWN}),
+        raw_template=_NOTEBOOK,
+        template_name="lab",
+        embed_images=True,
+        sanitize_html=True,
+    )
     exporter.register_filter("clean_html", sanitised)
     page, _ = exporter.from_notebook_node(node, {"metadata": {"name": Path(path).stem, "path": str(Path(path).parent)}})
     return page

@@ -29,8 +29,10 @@ class Mapping:
         self.descriptors, self.genres = list(card.inputs), list(card.outputs)
         shape = model.input_shape[-1], model.output_shape[-1]
         if shape != (len(self.descriptors), len(self.genres)):
-            raise ValueError(f"The card names {len(self.descriptors)} descriptors and {len(self.genres)} genres, the "
-                             f"model has {shape[0]} inputs and {shape[1]} outputs.")
+            raise ValueError(
+                f"The card names {len(self.descriptors)} descriptors and {len(self.genres)} genres, the "
+                f"model has {shape[0]} inputs and {shape[1]} outputs."
+            )
 
     @classmethod
     def load(cls, path):
@@ -82,8 +84,10 @@ class Mapping:
         names = list(descriptors)
         unknown = [n for n in names if n not in self.descriptors]
         if isinstance(descriptors, str) or unknown:
-            raise ValueError(f"descriptors must be a table or names that the mapping knows, such as "
-                             f"{', '.join(self.descriptors[:5])}. Got {descriptors!r}.")
+            raise ValueError(
+                f"descriptors must be a table or names that the mapping knows, such as "
+                f"{', '.join(self.descriptors[:5])}. Got {descriptors!r}."
+            )
         x = np.isin(self.descriptors, names)[None]
         return pd.Series(degrees(self.model, x)[0], index=self.genres, name="membership")
 
@@ -103,6 +107,7 @@ class Mapping:
             pd.Series [tag -> score] -> pd.Series [genre -> degree]. Tags that the mapping does not know are passed
             over.
         """
+
         def membership(scores):
             table = tagger.decide(scores, rule=rule)
             return self.membership([tag for tag in table["tag"][table["predicted"]] if tag in self.descriptors])

@@ -61,10 +61,23 @@ class DescriptorNetwork(ClassifierMixin, BaseEstimator):
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"A mapping needs at least two genres. Got {len(self.classes_)}.")
-        self.model_ = mapping.build(n_descriptors=X.shape[1], n_genres=len(self.classes_), units=self.units,
-                                    dropout=self.dropout, seed=self.seed)
-        training.fit(self.model_, X, np.eye(len(self.classes_), dtype=np.float32)[codes], epochs=self.epochs,
-                     batch_size=self.batch_size, learning_rate=self.learning_rate, best_by=None, seed=self.seed)
+        self.model_ = mapping.build(
+            n_descriptors=X.shape[1],
+            n_genres=len(self.classes_),
+            units=self.units,
+            dropout=self.dropout,
+            seed=self.seed,
+        )
+        training.fit(
+            self.model_,
+            X,
+            np.eye(len(self.classes_), dtype=np.float32)[codes],
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            best_by=None,
+            seed=self.seed,
+        )
         return self
 
     def predict_proba(self, X):

@@ -42,8 +42,10 @@ def shapley(worth, n_players, *, exact=14, permutations=500, seed=0):
         If a number is out of range.
     """
     if n_players < 0 or not 0 <= exact <= 24 or permutations < 1:
-        raise ValueError("n_players must be at least 0, exact lie between 0 and 24 and permutations be positive. "
-                         f"Got {n_players}, {exact} and {permutations}.")
+        raise ValueError(
+            "n_players must be at least 0, exact lie between 0 and 24 and permutations be positive. "
+            f"Got {n_players}, {exact} and {permutations}."
+        )
     if n_players > exact:
         return _sampled(worth, n_players, permutations, np.random.default_rng(seed))
     coalitions = (np.arange(2**n_players)[:, None] >> np.arange(n_players) & 1).astype(bool)
@@ -132,8 +134,9 @@ def table(values, descriptors, *, genres, groups=None, smallest=5, repeats=500, 
         own, of = values[has, k], groups[has]
         low = high = np.full(len(genres), np.nan)
         if len(np.unique(of)) > 1:
-            spread = evaluation.bootstrap(lambda chosen, own=own: dict(enumerate(own[chosen].mean(axis=0))), of,
-                                          repeats=repeats, seed=seed)
+            spread = evaluation.bootstrap(
+                lambda chosen, own=own: dict(enumerate(own[chosen].mean(axis=0))), of, repeats=repeats, seed=seed
+            )
             low, high = np.array([spread[g] for g in range(len(genres))]).T
         rows += [(name, genre, int(has.sum()), own[:, g].mean(), low[g], high[g]) for g, genre in enumerate(genres)]
     found = pd.DataFrame(rows, columns=["descriptor", "genre", "clips", "value", "value_low", "value_high"])

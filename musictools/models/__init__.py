@@ -99,8 +99,15 @@ def describe(name: str) -> Description:
     return _descriptions()[name]
 
 
-def build(name: str, *, n_outputs: int, input_shape: tuple[int, ...] | None = None, width: float = 1.0,
-          norm_momentum: float = 0.99, seed: int | None = None) -> keras.Model:
+def build(
+    name: str,
+    *,
+    n_outputs: int,
+    input_shape: tuple[int, ...] | None = None,
+    width: float = 1.0,
+    norm_momentum: float = 0.99,
+    seed: int | None = None,
+) -> keras.Model:
     """Build an untrained model by name.
 
     Parameters
@@ -151,8 +158,10 @@ def build(name: str, *, n_outputs: int, input_shape: tuple[int, ...] | None = No
         raise ValueError(f"norm_momentum must lie in [0, 1). Got {norm_momentum!r}.")
     shape, smallest = tuple(input_shape or description.input.shape), description.smallest
     if len(shape) != len(smallest) or any(np.less(shape, smallest)) or shape[-1] != 1:
-        raise ValueError(f"input_shape of {name} must have {len(smallest)} sides of at least {smallest} and one "
-                         f"channel. Got {shape}.")
+        raise ValueError(
+            f"input_shape of {name} must have {len(smallest)} sides of at least {smallest} and one "
+            f"channel. Got {shape}."
+        )
     seeds = Seeds(seed)
     inputs = keras.layers.Input(shape, name="waveform" if len(shape) == 2 else "spectrogram")
     x = description.body(inputs, wide=lambda n: max(1, round(n * width)), seeds=seeds, momentum=norm_momentum)

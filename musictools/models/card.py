@@ -105,8 +105,9 @@ class ModelCard(BaseModel):
     model: str = Field(min_length=1)
     outputs: _Names = Field(min_length=1)
     inputs: _Names = ()
-    front_end: Annotated[InstanceOf[FrontEnd], BeforeValidator(_front_end),
-                         PlainSerializer(FrontEnd.to_json)] | None = None
+    front_end: (
+        Annotated[InstanceOf[FrontEnd], BeforeValidator(_front_end), PlainSerializer(FrontEnd.to_json)] | None
+    ) = None
     length: PositiveInt | None = None
     step: PositiveInt | None = None
     width: PositiveFloat | None = None
@@ -161,8 +162,10 @@ class ModelCard(BaseModel):
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except ValidationError as error:
             faults = "; ".join(_sentence(fault) for fault in error.errors())
-            raise ValueError(f"{path} is no card of a model, version 1: {faults}. Cards of earlier versions are "
-                             "written anew by musictools rebuild.") from None
+            raise ValueError(
+                f"{path} is no card of a model, version 1: {faults}. Cards of earlier versions are "
+                "written anew by musictools rebuild."
+            ) from None
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: no JSON object ({error}). The file may have been cut off.") from None
 

@@ -19,8 +19,9 @@ __all__ = ["MODELS"]
 
 def _ckn19(x, *, wide, seeds, momentum):
     for block, filters in enumerate((64, 128, 256), start=1):
-        x = layers.Conv2D(wide(filters), 3, padding="same", activation="relu", name=f"conv{block}",
-                          kernel_initializer=seeds.glorot())(x)
+        x = layers.Conv2D(
+            wide(filters), 3, padding="same", activation="relu", name=f"conv{block}", kernel_initializer=seeds.glorot()
+        )(x)
         x = layers.BatchNormalization(momentum=momentum, name=f"norm{block}")(x)
         x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
     x = layers.Flatten(name="flatten")(x)
@@ -31,8 +32,9 @@ def _ckn19(x, *, wide, seeds, momentum):
 def _pg20(x, *, wide, seeds, momentum):
     for block, filters in enumerate((64, 128, 256, 512, 1024, 2048), start=1):
         # Table 3.3 lists from its fourth row on the parameters of the layer below; its total is that of 2x2 kernels.
-        x = layers.Conv2D(wide(filters), 2, padding="same", activation="relu", name=f"conv{block}",
-                          kernel_initializer=seeds.glorot())(x)
+        x = layers.Conv2D(
+            wide(filters), 2, padding="same", activation="relu", name=f"conv{block}", kernel_initializer=seeds.glorot()
+        )(x)
         x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(wide(4096), activation="relu", name="dense", kernel_initializer=seeds.glorot())(x)
@@ -41,8 +43,9 @@ def _pg20(x, *, wide, seeds, momentum):
 
 def _choi_stft(x, *, wide, seeds, momentum):
     for block in range(1, 6):
-        x = layers.Conv2D(wide(64), 3, padding="same", activation="relu", name=f"conv{block}",
-                          kernel_initializer=seeds.glorot())(x)
+        x = layers.Conv2D(
+            wide(64), 3, padding="same", activation="relu", name=f"conv{block}", kernel_initializer=seeds.glorot()
+        )(x)
         x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
     x = layers.Flatten(name="flatten")(x)
     for number, units in enumerate((512, 256), start=1):
@@ -57,6 +60,10 @@ MODELS = {
     "ckn19": Description(source="rotheneder2023", body=_ckn19, input=_INPUT, smallest=(8, 8, 1), **_TRAINING),
     "pg20": Description(source="rotheneder2023", body=_pg20, input=_INPUT, smallest=(64, 64, 1), **_TRAINING),
     "choi_stft": Description(
-        source="choi2018", body=_choi_stft, smallest=(32, 32, 1), **_TRAINING,
-        input=ModelInput(FrontEnd(11025, 512, 256, 257, kind="stft"), length=173, step=173)),
+        source="choi2018",
+        body=_choi_stft,
+        smallest=(32, 32, 1),
+        **_TRAINING,
+        input=ModelInput(FrontEnd(11025, 512, 256, 257, kind="stft"), length=173, step=173),
+    ),
 }

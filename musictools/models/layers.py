@@ -71,8 +71,15 @@ class HarmonicFilters(layers.Layer):
 
     def get_config(self):
         """Arguments for `from_config`."""
-        return {**super().get_config(), "n_harmonics": self.n_harmonics, "n_bands": self.n_bands,
-                "sample_rate": self.sample_rate, "n_fft": self.n_fft, "hop": self.hop, "q": self.first_q}
+        return {
+            **super().get_config(),
+            "n_harmonics": self.n_harmonics,
+            "n_bands": self.n_bands,
+            "sample_rate": self.sample_rate,
+            "n_fft": self.n_fft,
+            "hop": self.hop,
+            "q": self.first_q,
+        }
 
 
 @keras.saving.register_keras_serializable("musictools")
@@ -95,8 +102,11 @@ class ClassToken(layers.Layer):
 
     def build(self, input_shape):
         """Make the token, one weight a unit."""
-        self.token = self.add_weight(shape=(1, 1, input_shape[-1]), name="token",
-                                     initializer=keras.initializers.RandomUniform(0.0, 1.0, seed=self.seed))
+        self.token = self.add_weight(
+            shape=(1, 1, input_shape[-1]),
+            name="token",
+            initializer=keras.initializers.RandomUniform(0.0, 1.0, seed=self.seed),
+        )
 
     def call(self, inputs):
         """Return the sequence with the token as its first step."""

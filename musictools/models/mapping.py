@@ -11,8 +11,9 @@ from musictools.models.lazy import keras, layers
 __all__ = ["build"]
 
 
-def build(*, n_descriptors: int, n_genres: int, units: int = 200, dropout: float = 0.4, seed: int | None = None
-          ) -> keras.Model:
+def build(
+    *, n_descriptors: int, n_genres: int, units: int = 200, dropout: float = 0.4, seed: int | None = None
+) -> keras.Model:
     """Build the network: one hidden layer (ReLU), dropout, softmax.
 
     Parameters

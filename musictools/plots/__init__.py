@@ -9,8 +9,19 @@ import warnings
 
 import numpy as np
 
-__all__ = ["bars", "confusion", "figure", "heatmap", "history", "intervals", "layers", "spectrogram",
-           "table_heatmap", "taggram", "waveform"]
+__all__ = [
+    "bars",
+    "confusion",
+    "figure",
+    "heatmap",
+    "history",
+    "intervals",
+    "layers",
+    "spectrogram",
+    "table_heatmap",
+    "taggram",
+    "waveform",
+]
 
 _SCALE = 99.5  # percentile of the values at which the colours of a heatmap end: one hot cell does not darken the rest
 _GREY = 0.7  # brightness of the loudest cells below a heatmap
@@ -109,9 +120,16 @@ def heatmap(relevance, *, S=None, front_end=None, ax=None, title="", colorbar=Tr
     magnitude = np.abs(shown)
     signed = bool(shown.min() < -1e-3 * magnitude.max())  # not by rounding alone
     end = float(np.percentile(magnitude, _SCALE)) or float(magnitude.max())
-    image = _image(ax, shown, front_end, n_frames=relevance.shape[1], zorder=1 if wave else 2,
-                   cmap=_see_through("RdBu_r" if signed else "inferno", signed),
-                   vmin=-(end or 1) if signed else 0, vmax=end or 1)
+    image = _image(
+        ax,
+        shown,
+        front_end,
+        n_frames=relevance.shape[1],
+        zorder=1 if wave else 2,
+        cmap=_see_through("RdBu_r" if signed else "inferno", signed),
+        vmin=-(end or 1) if signed else 0,
+        vmax=end or 1,
+    )
     if S is not None and wave:
         waveform(np.asarray(S)[0], sr=front_end.sr, ax=ax, color="0.3")
     elif S is not None:
@@ -119,8 +137,13 @@ def heatmap(relevance, *, S=None, front_end=None, ax=None, title="", colorbar=Tr
         _image(ax, S, front_end, cmap="gray", vmin=low, vmax=low + max(high - low, 1e-9) / _GREY)
     ax.set_title(title if end else f"{title} (zero everywhere)".strip())
     if colorbar:
-        bar = ax.figure.colorbar(image, ax=ax, extend=("both" if signed else "max") if end else "neither",
-                                 pad=0.015, format=ScalarFormatter())
+        bar = ax.figure.colorbar(
+            image,
+            ax=ax,
+            extend=("both" if signed else "max") if end else "neither",
+            pad=0.015,
+            format=ScalarFormatter(),
+        )
         bar.formatter.set_powerlimits((-2, 4))
         bar.set_label(f"{label},\n".lstrip(",\n") + f"colours end at {end:.3g}")
     return ax
@@ -221,8 +244,17 @@ def table_heatmap(table, *, ax=None, text=None, title="", label="", vmin=None, v
         vmax = float(np.nanmax(np.abs(table.to_numpy()))) if vmax is None else vmax
         vmin = -vmax
     text = table.round(2) if text is None else text
-    ax = seaborn.heatmap(table, ax=_axes(ax), annot=text.to_numpy(), fmt="", cmap="RdBu_r" if diverging else "Blues",
-                         vmin=vmin, vmax=vmax, annot_kws={"fontsize": 8}, cbar_kws={"label": label})
+    ax = seaborn.heatmap(
+        table,
+        ax=_axes(ax),
+        annot=text.to_numpy(),
+        fmt="",
+        cmap="RdBu_r" if diverging else "Blues",
+        vmin=vmin,
+        vmax=vmax,
+        annot_kws={"fontsize": 8},
+        cbar_kws={"label": label},
+    )
     ax.set_title(title)
     ax.tick_params(axis="y", rotation=0)
     return ax
@@ -340,8 +372,9 @@ def layers(model, *, ax=None, title=""):
     font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 28)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # visualkeras warns of its own defaults
-        image = visualkeras.layered_view(copy, legend=True, type_ignore=hidden, scale_xy=2, scale_z=1, max_z=200,
-                                         max_xy=300, spacing=24, font=font)
+        image = visualkeras.layered_view(
+            copy, legend=True, type_ignore=hidden, scale_xy=2, scale_z=1, max_z=200, max_xy=300, spacing=24, font=font
+        )
     ax.imshow(image)
     ax.set_axis_off()
     ax.set_title(title)
@@ -353,10 +386,18 @@ def _image(ax, values, front_end, *, n_frames=None, **options):
     wave = front_end is not None and front_end.kind == "waveform"
     end = n_frames or values.shape[1]
     end = end if front_end is None else end * front_end.hop_length / front_end.sr
-    image = ax.imshow(values, origin="lower", aspect="auto", interpolation="nearest", **options,
-                      extent=(0, end, *((-1, 1) if wave else (-0.5, len(values) - 0.5))))
-    ax.set(xlabel="frame" if front_end is None else "time (s)",
-           ylabel="band" if front_end is None else "amplitude" if wave else "frequency (Hz)")
+    image = ax.imshow(
+        values,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        **options,
+        extent=(0, end, *((-1, 1) if wave else (-0.5, len(values) - 0.5))),
+    )
+    ax.set(
+        xlabel="frame" if front_end is None else "time (s)",
+        ylabel="band" if front_end is None else "amplitude" if wave else "frequency (Hz)",
+    )
     if front_end is not None and not wave:
         frequencies = front_end.frequencies()
         wanted = [f for f in (500, 1000, 2000, 4000, 8000, 16000) if frequencies[0] <= f <= frequencies[-1]]

@@ -38,8 +38,15 @@ def gallery(rows, *, front_end, axes, depth=_DEPTH):
     for i, (label, pictures) in enumerate(rows.items()):
         for j, name in enumerate(clips):
             ax, top = axes[i, j], float(clips[name].max())
-            plots.spectrogram(pictures[name] - top, front_end=front_end, ax=ax, colorbar=False, vmin=-depth, vmax=0,
-                              title=name if i == 0 else "")
+            plots.spectrogram(
+                pictures[name] - top,
+                front_end=front_end,
+                ax=ax,
+                colorbar=False,
+                vmin=-depth,
+                vmax=0,
+                title=name if i == 0 else "",
+            )
             last = i == len(rows) - 1
             ax.set(xlabel="time (s)" if last else "", ylabel=f"{label}\nHz" if j == 0 else "")
             ax.tick_params(labelbottom=last, labelleft=j == 0, labelsize=8)

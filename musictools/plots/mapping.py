@@ -22,8 +22,9 @@ def tree(classifier, *, descriptors, ax, title=""):
     from sklearn.tree import plot_tree
 
     inner, ends = classifier.tree_, list(classifier.classes_)
-    drawn = plot_tree(classifier, impurity=False, label="none", node_ids=True, filled=True, rounded=True, fontsize=8,
-                      ax=ax)
+    drawn = plot_tree(
+        classifier, impurity=False, label="none", node_ids=True, filled=True, rounded=True, fontsize=8, ax=ax
+    )
     for text in drawn:
         words = text.get_text().split()
         if words[0] in ("True", "False"):

@@ -45,15 +45,25 @@ def mosaic(maps, *, columns=None, names=None, highlight=None, ax=None, title="")
     for place, values in enumerate(maps):
         row, column = divmod(place, columns)
         low, span = values.min(), np.ptp(values)
-        ax.imshow((values - low) / (span or 1), cmap="magma", vmin=0, vmax=1, origin="lower", aspect="auto",
-                  interpolation="nearest", extent=(column + 0.04, column + 0.96, -row - 0.82, -row))
+        ax.imshow(
+            (values - low) / (span or 1),
+            cmap="magma",
+            vmin=0,
+            vmax=1,
+            origin="lower",
+            aspect="auto",
+            interpolation="nearest",
+            extent=(column + 0.04, column + 0.96, -row - 0.82, -row),
+        )
         if names is not None:
             ax.text(column + 0.5, -row - 0.85, names[place], ha="center", va="top", fontsize=6, color="0.3")
         if place in highlight:
-            ax.add_patch(Rectangle((column + 0.02, -row - 0.84), 0.96, 0.86, fill=False, linewidth=2,
-                                   edgecolor="tab:cyan"))
-            ax.text(column + 0.5, -row + 0.03, highlight[place], ha="center", va="bottom", fontsize=6.5,
-                    color="tab:blue")
+            ax.add_patch(
+                Rectangle((column + 0.02, -row - 0.84), 0.96, 0.86, fill=False, linewidth=2, edgecolor="tab:cyan")
+            )
+            ax.text(
+                column + 0.5, -row + 0.03, highlight[place], ha="center", va="bottom", fontsize=6.5, color="tab:blue"
+            )
     n_rows = 1 + (len(maps) - 1) // columns
     ax.set(xlim=(0, columns), ylim=(-n_rows - 0.1, 0.3), xticks=[], yticks=[], title=title)
     ax.spines[:].set_visible(False)
@@ -85,8 +95,13 @@ def jackknifed(table, *, ax=None, title=""):
         ax.errorbar(own["f1"], rows, xerr=error, fmt="o", markersize=4, capsize=2, linewidth=1, label=label)
     guess = table.groupby("tag", sort=False)["guess_f1"].first()[tags]
     for row, value in enumerate(guess):
-        ax.plot([value, value], [row - 0.42, row + 0.42], color="black", linewidth=2,
-                label="always yes" if row == 0 else None)
+        ax.plot(
+            [value, value],
+            [row - 0.42, row + 0.42],
+            color="black",
+            linewidth=2,
+            label="always yes" if row == 0 else None,
+        )
     ax.set_yticks(np.arange(len(tags)), tags)
     ax.invert_yaxis()
     ax.set(xlabel="F1 on test clips", title=title)

@@ -49,8 +49,10 @@ class Masks:
 
     def __post_init__(self):
         if not len(self.clip) == len(self.tag) == len(self.mask) or self.mask.ndim != 3 or self.mask.dtype != bool:
-            raise ValueError(f"clip, tag and mask must be equally long, mask bool with three axes. Got "
-                             f"{len(self.clip)}, {len(self.tag)} and {self.mask.dtype} {self.mask.shape}.")
+            raise ValueError(
+                f"clip, tag and mask must be equally long, mask bool with three axes. Got "
+                f"{len(self.clip)}, {len(self.tag)} and {self.mask.dtype} {self.mask.shape}."
+            )
 
 
 def masks(data, frames, ids, tags, *, workers=None, scheduler=""):
@@ -84,15 +86,18 @@ def masks(data, frames, ids, tags, *, workers=None, scheduler=""):
     for name, own in frames.items():
         front_end = own.store.front_end
         if front_end is None or front_end.kind == "waveform":
-            raise ValueError(f"Dissection needs the front end of a spectrogram model. {name!r} has "
-                             f"{'none' if front_end is None else 'a waveform'}.")
+            raise ValueError(
+                f"Dissection needs the front end of a spectrogram model. {name!r} has "
+                f"{'none' if front_end is None else 'a waveform'}."
+            )
         start = {own.ids[clip]: int(first) for clip, first in zip(own.clip, own.start)}
         absent = [i for i in ids if i not in start]
         if absent:
             raise ValueError(f"{name!r} has no input of {len(absent)} clips, first {absent[0]!r}.")
         task["models"][name] = (front_end, start, own.length)
-    found = runs.map(functools.partial(_clip_masks, task), list(ids), workers=workers, scheduler=scheduler,
-                     description="stems")
+    found = runs.map(
+        functools.partial(_clip_masks, task), list(ids), workers=workers, scheduler=scheduler, description="stems"
+    )
     masks = {}
     for name in frames:
         entries = [entry for clip in found for entry in clip[name]]
@@ -153,8 +158,9 @@ def dissect(maps, masks, *, items=None, top=None, workers=None, scheduler=""):
         If the masks do not fit the input, or `top` is out of range.
     """
     if maps.shapes[INPUT][1:] != masks.mask.shape[1:]:
-        raise ValueError(f"masks must have the shape of the input, {maps.shapes[INPUT][1:]}. Got "
-                         f"{masks.mask.shape[1:]}.")
+        raise ValueError(
+            f"masks must have the shape of the input, {maps.shapes[INPUT][1:]}. Got {masks.mask.shape[1:]}."
+        )
     if top is not None and not 0 < top < 1:
         raise ValueError(f"top must lie in (0, 1) or be None. Got {top!r}.")
     tags = np.array(masks.tag, dtype=object)
@@ -166,16 +172,22 @@ def dissect(maps, masks, *, items=None, top=None, workers=None, scheduler=""):
         items = maps.items([layer for layer, (_, h, w) in maps.shapes.items() if h * w > 1 and layer != INPUT])
     items = [(INPUT, 0), *(item for item in items if item[0] != INPUT)]
     whole = np.ones((1, *masks.mask.shape[1:]), dtype=bool)
-    grids = {layer: (_covered(masks.mask, maps.shapes[layer][1:]), _covered(whole, maps.shapes[layer][1:])[0])
-             for layer in dict(items)}
+    grids = {
+        layer: (_covered(masks.mask, maps.shapes[layer][1:]), _covered(whole, maps.shapes[layer][1:])[0])
+        for layer in dict(items)
+    }
     task = {"maps": maps, "rows": maps.rows(masks.clip), "tags": tags, "grids": grids, "other": other, "top": top}
-    done = runs.map(functools.partial(_dissect, task), items, workers=workers, scheduler=scheduler,
-                    description="dissection")
-    parts = [pd.DataFrame(rows).assign(layer=layer, map=index, clip=masks.clip, tag=masks.tag)
-             for (layer, index), rows in zip(items, done)]
+    done = runs.map(
+        functools.partial(_dissect, task), items, workers=workers, scheduler=scheduler, description="dissection"
+    )
+    parts = [
+        pd.DataFrame(rows).assign(layer=layer, map=index, clip=masks.clip, tag=masks.tag)
+        for (layer, index), rows in zip(items, done)
+    ]
     names = ["auc", "shared", "joined"]
-    return pd.concat(parts, ignore_index=True)[["layer", "map", "clip", "tag", *names,
-                                                *(f"shuffled_{name}" for name in names)]]
+    return pd.concat(parts, ignore_index=True)[
+        ["layer", "map", "clip", "tag", *names, *(f"shuffled_{name}" for name in names)]
+    ]
 
 
 def _dissect(task, item):
@@ -241,8 +253,11 @@ def planted(folder, maps, masks, *, tag, layer, noise=4, seed=0):
 def _hold(values, inside, size, cutoff):
     lit = values > cutoff[:, None]
     shared = (inside * lit).sum(axis=1)
-    return {"auc": np.array([_area(v, i, size - i) for v, i in zip(values, inside)]), "shared": shared,
-            "joined": inside.sum(axis=1) + (size * lit).sum(axis=1) - shared}
+    return {
+        "auc": np.array([_area(v, i, size - i) for v, i in zip(values, inside)]),
+        "shared": shared,
+        "joined": inside.sum(axis=1) + (size * lit).sum(axis=1) - shared,
+    }
 
 
 def _covered(mask, shape):
@@ -306,9 +321,16 @@ def summary(rows, *, repeats=500, seed=0):
             part = mean if layer == "all" else mean.loc[[layer]]
             home, top = part.idxmax()
             own = held[(held["layer"] == home) & (held["map"] == top)].set_index("clip")
-            lines.append({"tag": tag, "layer": layer, "clips": len(own), "maps": len(part),
-                          "feature_map": f"{home} {top}" if layer == "all" else str(top),
-                          **_line(own, energy.loc[own.index], repeats=repeats, seed=seed)})
+            lines.append(
+                {
+                    "tag": tag,
+                    "layer": layer,
+                    "clips": len(own),
+                    "maps": len(part),
+                    "feature_map": f"{home} {top}" if layer == "all" else str(top),
+                    **_line(own, energy.loc[own.index], repeats=repeats, seed=seed),
+                }
+            )
     if not lines:
         raise ValueError("No descriptor has masks in four clips or more. Dissect more clips.")
     return pd.DataFrame(lines)
@@ -317,12 +339,17 @@ def summary(rows, *, repeats=500, seed=0):
 def _line(own, energy, *, repeats, seed):
     line = {}
     for name, part, prefix in (("", own, ""), ("energy_", energy, ""), ("shuffled_", own, "shuffled_")):
-        line |= {f"{name}auc": part[f"{prefix}auc"].mean(),
-                 f"{name}iou": part[f"{prefix}shared"].sum() / part[f"{prefix}joined"].sum()}
-    differences = {"over_energy": (own["auc"] - energy["auc"]).to_numpy(),
-                   "over_shuffled": (own["auc"] - own["shuffled_auc"]).to_numpy()}
+        line |= {
+            f"{name}auc": part[f"{prefix}auc"].mean(),
+            f"{name}iou": part[f"{prefix}shared"].sum() / part[f"{prefix}joined"].sum(),
+        }
+    differences = {
+        "over_energy": (own["auc"] - energy["auc"]).to_numpy(),
+        "over_shuffled": (own["auc"] - own["shuffled_auc"]).to_numpy(),
+    }
     for name, values in differences.items():
-        low, high = evaluation.bootstrap(lambda chosen, v=values: float(v[chosen].mean()), np.arange(len(values)),
-                                         repeats=repeats, seed=seed)
+        low, high = evaluation.bootstrap(
+            lambda chosen, v=values: float(v[chosen].mean()), np.arange(len(values)), repeats=repeats, seed=seed
+        )
         line |= {name: values.mean(), f"{name}_low": low, f"{name}_high": high}
     return line | {"clear": bool(line["over_energy_low"] > 0 and line["over_shuffled_low"] > 0)}

@@ -38,10 +38,12 @@ def pooled(maps, ids, *, layers=None, workers=None, scheduler=""):
     features : pd.DataFrame [clips x (layer, map, pool)]
     """
     items, rows = maps.items(layers), maps.rows(ids)
-    values = runs.map(functools.partial(_pool, maps, rows), items, workers=workers, scheduler=scheduler,
-                      description="pooling")
-    columns = pd.MultiIndex.from_tuples([(*item, pool) for item in items for pool in POOLS],
-                                        names=["layer", "map", "pool"])
+    values = runs.map(
+        functools.partial(_pool, maps, rows), items, workers=workers, scheduler=scheduler, description="pooling"
+    )
+    columns = pd.MultiIndex.from_tuples(
+        [(*item, pool) for item in items for pool in POOLS], names=["layer", "map", "pool"]
+    )
     return pd.DataFrame(np.concatenate(values, axis=1), index=pd.Index(ids), columns=columns)
 
 
@@ -85,20 +87,27 @@ def smallest_set(X, y, groups, *, n_folds=5, n_costs=12, seed=0):
 
     y = np.asarray(y, dtype=bool)
     if min(y.sum(), (~y).sum()) < n_folds:
-        raise ValueError(f"y must have at least n_folds={n_folds} clips of either kind. Got {y.sum()} with the tag and "
-                         f"{(~y).sum()} without.")
+        raise ValueError(
+            f"y must have at least n_folds={n_folds} clips of either kind. Got {y.sum()} with the tag and "
+            f"{(~y).sum()} without."
+        )
     X = StandardScaler().fit_transform(X)
     costs = l1_min_c(X, y, loss="log") * np.geomspace(1.05, _SPAN, n_costs)
     splits = list(StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(X, y))
-    scores = np.array([[_reached(X, y, train, test, kept, groups) for kept in _kept(X[train], y[train], groups, costs)]
-                       for train, test in splits])
+    scores = np.array(
+        [
+            [_reached(X, y, train, test, kept, groups) for kept in _kept(X[train], y[train], groups, costs)]
+            for train, test in splits
+        ]
+    )
     sets = _kept(X, y, groups, costs)
     mean, error = scores.mean(axis=0), scores.std(axis=0, ddof=1) / np.sqrt(n_folds)
     sizes, top = np.array([len(s) for s in sets]), int(mean.argmax())
     good = np.flatnonzero(mean >= mean[top] - error[top])
     number = int(good[np.lexsort((-mean[good], sizes[good]))[0]])
-    path = pd.DataFrame({"cost": costs, "maps": sizes, "roc_auc": mean, "error": error,
-                         "chosen": np.arange(n_costs) == number})
+    path = pd.DataFrame(
+        {"cost": costs, "maps": sizes, "roc_auc": mean, "error": error, "chosen": np.arange(n_costs) == number}
+    )
     return sets[number], path
 
 
@@ -132,10 +141,17 @@ def smallest_sets(features, labels, parts, *, n_folds=5, n_costs=12, seed=0, wor
     train = labels.loc[parts.index[parts == "train"]]
     tags = [tag for tag in labels if min(train[tag].sum(), (~train[tag]).sum()) >= n_folds]
     items = [(layer, tag) for layer in layers for tag in tags]
-    task = {"features": chosen, "labels": labels, "parts": parts,
-            "options": {"n_folds": n_folds, "n_costs": n_costs, "seed": seed}}
-    return pd.DataFrame(runs.map(functools.partial(_set_of, task), items, workers=workers, scheduler=scheduler,
-                                 description="sets of maps"))
+    task = {
+        "features": chosen,
+        "labels": labels,
+        "parts": parts,
+        "options": {"n_folds": n_folds, "n_costs": n_costs, "seed": seed},
+    }
+    return pd.DataFrame(
+        runs.map(
+            functools.partial(_set_of, task), items, workers=workers, scheduler=scheduler, description="sets of maps"
+        )
+    )
 
 
 def _set_of(task, item):
@@ -144,15 +160,25 @@ def _set_of(task, item):
     names = features.columns.droplevel("pool").unique()
     groups = names.get_indexer(features.columns.droplevel("pool"))
     label = [f"{name} {index}" if layer == "all" else str(index) for name, index in names]
-    (X, y), (Q, true) = ((features.loc[ids].to_numpy(), task["labels"].loc[ids, tag].to_numpy())
-                         for ids in (parts.index[parts == part] for part in ("train", "test")))
+    (X, y), (Q, true) = (
+        (features.loc[ids].to_numpy(), task["labels"].loc[ids, tag].to_numpy())
+        for ids in (parts.index[parts == part] for part in ("train", "test"))
+    )
     members, _ = smallest_set(X, y, groups, **task["options"])
     single = int(groups[np.argmax([abs(_delong(y, column)[0] - 0.5) for column in X.T])])
     area, low, high = _delong(true, _refit(X, y, np.isin(groups, members), Q))
-    return {"layer": layer, "tag": tag, "maps": len(names), "set_size": len(members),
-            "feature_maps": ", ".join(label[k] for k in members), "roc_auc": area, "roc_auc_low": low,
-            "roc_auc_high": high, "best_map": label[single],
-            "best_map_roc_auc": _delong(true, _refit(X, y, groups == single, Q))[0]}
+    return {
+        "layer": layer,
+        "tag": tag,
+        "maps": len(names),
+        "set_size": len(members),
+        "feature_maps": ", ".join(label[k] for k in members),
+        "roc_auc": area,
+        "roc_auc_low": low,
+        "roc_auc_high": high,
+        "best_map": label[single],
+        "best_map_roc_auc": _delong(true, _refit(X, y, groups == single, Q))[0],
+    }
 
 
 def _kept(X, y, groups, costs):

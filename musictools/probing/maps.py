@@ -21,8 +21,23 @@ __all__ = ["INPUT", "FeatureMaps", "blocks", "untrained"]
 
 INPUT = "input"
 _ROWS = 256  # clips in one file of one map
-_NO_MAPS = ("Permute", "Reshape", "Flatten", "Dense", "EinsumDense", "MultiHeadAttention", "Embedding", "GRU", "LSTM",
-            "SimpleRNN", "Bidirectional", "TimeDistributed", "Cropping1D", "Cropping2D", "ClassToken")
+_NO_MAPS = (
+    "Permute",
+    "Reshape",
+    "Flatten",
+    "Dense",
+    "EinsumDense",
+    "MultiHeadAttention",
+    "Embedding",
+    "GRU",
+    "LSTM",
+    "SimpleRNN",
+    "Bidirectional",
+    "TimeDistributed",
+    "Cropping1D",
+    "Cropping2D",
+    "ClassToken",
+)
 
 
 def blocks(model):
@@ -81,8 +96,13 @@ def untrained(listener, *, seed=0):
     """
     from musictools import models
 
-    return models.build(listener.card.model, n_outputs=len(listener.tags), width=listener.card.width, seed=seed,
-                        input_shape=tuple(listener.model.input_shape[1:]))
+    return models.build(
+        listener.card.model,
+        n_outputs=len(listener.tags),
+        width=listener.card.width,
+        seed=seed,
+        input_shape=tuple(listener.model.input_shape[1:]),
+    )
 
 
 class FeatureMaps:
@@ -186,8 +206,10 @@ class FeatureMaps:
     def missing(self):
         """The clips that are not there yet, in the blocks that `write` takes, list of range (of rows)."""
         n_clips = len(self.ids)
-        return [range(int(k) * _ROWS, min((int(k) + 1) * _ROWS, n_clips))
-                for k in np.flatnonzero(~self._open()["complete"][:])]
+        return [
+            range(int(k) * _ROWS, min((int(k) + 1) * _ROWS, n_clips))
+            for k in np.flatnonzero(~self._open()["complete"][:])
+        ]
 
     def write(self, start, values):
         """Write the maps of a block of clips.
@@ -205,8 +227,9 @@ class FeatureMaps:
         for name, array in values.items():
             n_maps, height, width = self.shapes[name]
             if array.shape != (n_maps, n_rows, height, width):
-                raise ValueError(f"{name} must have shape {(n_maps, n_rows, height, width)} from clip {start} on. "
-                                 f"Got {array.shape}.")
+                raise ValueError(
+                    f"{name} must have shape {(n_maps, n_rows, height, width)} from clip {start} on. Got {array.shape}."
+                )
             group[name][:, start : start + n_rows] = array.reshape(n_maps, n_rows, -1)
         group["complete"][start // _ROWS] = True
 
@@ -232,8 +255,10 @@ class FeatureMaps:
         X = np.ascontiguousarray(self._open()[layer][int(index)])
         bad = ~np.isfinite(X).all(axis=1)
         if bad.any():
-            raise ValueError(f"Map {index} of {layer!r} holds NaN or Inf for {bad.sum()} of {len(X)} clips, first "
-                             f"{self.ids[int(bad.argmax())]!r}, or its build broke off.")
+            raise ValueError(
+                f"Map {index} of {layer!r} holds NaN or Inf for {bad.sum()} of {len(X)} clips, first "
+                f"{self.ids[int(bad.argmax())]!r}, or its build broke off."
+            )
         return X
 
     def clip(self, layer, clip_id):
@@ -296,8 +321,14 @@ def _create(folder, shapes, attributes):
         group = zarr.open_group(temporary, mode="w", attributes=attributes)
         for name, (n_maps, height, width) in shapes.items():
             cells = height * width
-            group.create_array(name, shape=(n_maps, n_clips, cells), chunks=(1, min(_ROWS, n_clips), cells),
-                               dtype="float32", fill_value=np.nan, compressors=None)
+            group.create_array(
+                name,
+                shape=(n_maps, n_clips, cells),
+                chunks=(1, min(_ROWS, n_clips), cells),
+                dtype="float32",
+                fill_value=np.nan,
+                compressors=None,
+            )
         group.create_array("complete", shape=(-(-n_clips // _ROWS),), chunks=(1,), dtype="bool", fill_value=False)
 
 

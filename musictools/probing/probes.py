@@ -27,10 +27,18 @@ __all__ = ["METHODS", "probe"]
 METHODS = {"knn": knn.predict, "rf": random_forest.predict, "svm": svm.predict}
 
 
-def probe(maps: FeatureMaps, labels: pd.DataFrame, splits: Sequence[tuple[np.ndarray, np.ndarray]], *,
-          methods: dict[str, dict], only: Sequence[tuple[str, int]] | None = None, folder: str | Path | None = None,
-          workers: int | None = None, scheduler: str = "",
-          description: str = "probing") -> tuple[pd.DataFrame, pd.DataFrame]:
+def probe(
+    maps: FeatureMaps,
+    labels: pd.DataFrame,
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+    *,
+    methods: dict[str, dict],
+    only: Sequence[tuple[str, int]] | None = None,
+    folder: str | Path | None = None,
+    workers: int | None = None,
+    scheduler: str = "",
+    description: str = "probing",
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Train small classifiers on one feature map at a time and count their hits on test clips.
 
     Parameters
@@ -94,20 +102,37 @@ def probe(maps: FeatureMaps, labels: pd.DataFrame, splits: Sequence[tuple[np.nda
         raise ValueError(f"labels must be bool with at least one tag. Got {labels.shape[1]} columns.")
     for train, test in splits:
         if not len(train) or not len(test) or len(np.intersect1d(train, test)):
-            raise ValueError(f"Every split needs training clips and other clips to test on. Got {len(train)} and "
-                             f"{len(test)}, {len(np.intersect1d(train, test))} of them the same.")
-    task = {"maps": maps, "rows": maps.rows(labels.index), "labels": labels.to_numpy(), "splits": list(splits),
-            "methods": methods, "folder": folder}
+            raise ValueError(
+                f"Every split needs training clips and other clips to test on. Got {len(train)} and "
+                f"{len(test)}, {len(np.intersect1d(train, test))} of them the same."
+            )
+    task = {
+        "maps": maps,
+        "rows": maps.rows(labels.index),
+        "labels": labels.to_numpy(),
+        "splits": list(splits),
+        "methods": methods,
+        "folder": folder,
+    }
     task["key"] = _key(task, list(labels.columns))
     names = maps.items() if only is None else list(only)
-    done = runs.map(functools.partial(_probe, task), names, workers=workers, scheduler=scheduler,
-                    description=description)
+    done = runs.map(
+        functools.partial(_probe, task), names, workers=workers, scheduler=scheduler, description=description
+    )
     tags = np.array(labels.columns, dtype=object)
-    counts = pd.concat([pd.DataFrame(rows).assign(layer=layer, map=index)
-                        for (layer, index), (rows, _) in zip(names, done, strict=True)], ignore_index=True)
+    counts = pd.concat(
+        [
+            pd.DataFrame(rows).assign(layer=layer, map=index)
+            for (layer, index), (rows, _) in zip(names, done, strict=True)
+        ],
+        ignore_index=True,
+    )
     counts["tag"] = tags[counts["tag"]]
-    seconds = [{"layer": layer, "map": index, "method": name, "seconds": s}
-               for (layer, index), (_, spent) in zip(names, done, strict=True) for name, s in spent.items()]
+    seconds = [
+        {"layer": layer, "map": index, "method": name, "seconds": s}
+        for (layer, index), (_, spent) in zip(names, done, strict=True)
+        for name, s in spent.items()
+    ]
     return counts[["layer", "map", "model", "tag", "fold", *COUNTS]], pd.DataFrame(seconds)
 
 
@@ -120,8 +145,12 @@ def _key(task, tags):
 
 
 def _probe(task, name):
-    return runs.cached(functools.partial(_count, task, name), folder=task["folder"], name=f"{name[0]}-{name[1]}",
-                       depends_on=(task["key"], name))
+    return runs.cached(
+        functools.partial(_count, task, name),
+        folder=task["folder"],
+        name=f"{name[0]}-{name[1]}",
+        depends_on=(task["key"], name),
+    )
 
 
 def _count(task, map_name, _):
@@ -140,5 +169,9 @@ def _count(task, map_name, _):
 def _counts(true, yes, *, model, fold):
     n_tags = true.shape[1]
     cells = (true & yes, ~true & yes, true & ~yes, ~true & ~yes)
-    return {"model": np.repeat(np.array([model], dtype=object), n_tags), "tag": np.arange(n_tags),
-            "fold": np.full(n_tags, fold), **{name: cell.sum(axis=0) for name, cell in zip(COUNTS, cells, strict=True)}}
+    return {
+        "model": np.repeat(np.array([model], dtype=object), n_tags),
+        "tag": np.arange(n_tags),
+        "fold": np.full(n_tags, fold),
+        **{name: cell.sum(axis=0) for name, cell in zip(COUNTS, cells, strict=True)},
+    }

@@ -7,8 +7,9 @@ import numpy as np
 __all__ = ["predict"]
 
 
-def predict(X: np.ndarray, Y: np.ndarray, Q: np.ndarray, *, sizes: Sequence[int] = (100, 200, 500),
-            seed: int = 0) -> dict[int, np.ndarray]:
+def predict(
+    X: np.ndarray, Y: np.ndarray, Q: np.ndarray, *, sizes: Sequence[int] = (100, 200, 500), seed: int = 0
+) -> dict[int, np.ndarray]:
     """Predict every tag by a random forest of its own, for several numbers of trees.
 
     scikit-learn draws the seeds of the trees one after the other, so a forest of 500 trees begins with the 100 trees

@@ -13,8 +13,17 @@ constant answer has, and more than many a map. Balanced accuracy knows no such f
 import numpy as np
 import pandas as pd
 
-__all__ = ["COUNTS", "MEASURES", "best", "choice", "cross_validation", "jackknife", "mean_over_folds", "measures",
-           "ranked"]
+__all__ = [
+    "COUNTS",
+    "MEASURES",
+    "best",
+    "choice",
+    "cross_validation",
+    "jackknife",
+    "mean_over_folds",
+    "measures",
+    "ranked",
+]
 
 COUNTS = ("tp", "fp", "fn", "tn")
 MEASURES = ("accuracy", "precision", "recall", "f1", "guess_f1", "over_guess", "balanced_accuracy", "mcc")
@@ -66,8 +75,9 @@ def jackknife(counts, measure, *, level=0.95):
     from scipy.stats import norm
 
     if measure not in MEASURES or not 0 < level < 1:
-        raise ValueError(f"measure must be one of {', '.join(MEASURES)}, and level lie in (0, 1). Got {measure!r} and "
-                         f"{level!r}.")
+        raise ValueError(
+            f"measure must be one of {', '.join(MEASURES)}, and level lie in (0, 1). Got {measure!r} and {level!r}."
+        )
     cells = _arrays(counts)
     value, n = _measures(*cells)[measure], cells.sum(axis=0)
     left_out = np.stack([_measures(*np.maximum(cells - np.eye(4)[k][:, None], 0))[measure] for k in range(4)])
@@ -199,13 +209,22 @@ def best(counts, *, validation=None, level=0.95):
     chosen = _chosen(validation) if validation is not None else {}
     for (layer, tag), group in table.groupby(["layer", "tag"], sort=False):
         top = group.sort_values(["f1", "map"], ascending=[False, True]).iloc[0]
-        line = {"layer": layer, "tag": tag, "maps": len(group), "feature_map": top["map"],
-                **{name: top[name] for name in table if name not in (*COUNTS, "layer", "tag", "map", "model", "fold")},
-                "p": min(1.0, len(group) * _fisher(top))}
+        line = {
+            "layer": layer,
+            "tag": tag,
+            "maps": len(group),
+            "feature_map": top["map"],
+            **{name: top[name] for name in table if name not in (*COUNTS, "layer", "tag", "map", "model", "fold")},
+            "p": min(1.0, len(group) * _fisher(top)),
+        }
         if (layer, tag) in chosen:
             own = group.set_index("map").loc[chosen[layer, tag]]
-            line |= {"chosen_map": chosen[layer, tag], "chosen_f1": own["f1"], "chosen_over_guess": own["over_guess"],
-                     "chosen_balanced_accuracy": own["balanced_accuracy"]}
+            line |= {
+                "chosen_map": chosen[layer, tag],
+                "chosen_f1": own["f1"],
+                "chosen_over_guess": own["over_guess"],
+                "chosen_balanced_accuracy": own["balanced_accuracy"],
+            }
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -243,6 +262,13 @@ def _measures(tp, fp, fn, tn):
         guess = np.where(positive > 0, 2 * positive / (n + positive), np.nan)
         spread = np.sqrt((tp + fp) * positive * negative * (fn + tn))
         mcc = np.where(spread > 0, (tp * tn - fp * fn) / spread, np.where(positive * negative > 0, 0.0, np.nan))
-        return {"accuracy": (tp + tn) / n, "precision": np.where(tp + fp > 0, tp / (tp + fp), 0.0), "recall": recall,
-                "f1": f1, "guess_f1": guess, "over_guess": f1 - guess,
-                "balanced_accuracy": (recall + specificity) / 2, "mcc": mcc}
+        return {
+            "accuracy": (tp + tn) / n,
+            "precision": np.where(tp + fp > 0, tp / (tp + fp), 0.0),
+            "recall": recall,
+            "f1": f1,
+            "guess_f1": guess,
+            "over_guess": f1 - guess,
+            "balanced_accuracy": (recall + specificity) / 2,
+            "mcc": mcc,
+        }

@@ -17,9 +17,18 @@ __all__ = ["KINDS", "predict"]
 KINDS = ("linear", "rbf", "nystroem")
 
 
-def predict(X: np.ndarray, Y: np.ndarray, Q: np.ndarray, *, kinds: Sequence[str] = ("linear",), cost: float = 0.01,
-            kernel_cost: float = 1.0, components: int = 300, balanced: bool = True,
-            seed: int = 0) -> dict[str, np.ndarray]:
+def predict(
+    X: np.ndarray,
+    Y: np.ndarray,
+    Q: np.ndarray,
+    *,
+    kinds: Sequence[str] = ("linear",),
+    cost: float = 0.01,
+    kernel_cost: float = 1.0,
+    components: int = 300,
+    balanced: bool = True,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
     """Predict every tag by a support vector machine of its own.
 
     Parameters

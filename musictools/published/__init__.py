@@ -73,6 +73,12 @@ def overview() -> pd.DataFrame:
     """
     import pandas as pd
 
-    tables = [(name.split("_")[0] if not name.startswith(("ren_", "tagger_")) else "_".join(name.split("_")[:2]),
-               name, *table(name).shape) for name in names()]
+    tables = [
+        (
+            name.split("_")[0] if not name.startswith(("ren_", "tagger_")) else "_".join(name.split("_")[:2]),
+            name,
+            *table(name).shape,
+        )
+        for name in names()
+    ]
     return pd.DataFrame(tables, columns=["source", "table", "rows", "columns"])

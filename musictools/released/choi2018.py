@@ -152,8 +152,16 @@ def _tagger(stacks, front_end, tags):
         model.get_layer(f"conv{number}").set_weights(conv)
         model.get_layer(f"norm{number}").set_weights(norm)
     model.get_layer("logits").set_weights(head)
-    card = ModelCard(task="tags", model="compact_convnet", outputs=tags, front_end=front_end, length=length,
-                     step=length, width=width, provenance={"source": "choi2018"})
+    card = ModelCard(
+        task="tags",
+        model="compact_convnet",
+        outputs=tags,
+        front_end=front_end,
+        length=length,
+        step=length,
+        width=width,
+        provenance={"source": "choi2018"},
+    )
     return Choi2018(model, card)
 
 
@@ -180,7 +188,8 @@ def _check_layers(path, named):
     pools = tuple(tuple(c["pool_size"]) for kind, c in named if kind == "MaxPooling2D")
     settings = dict(named)
     if [kind for kind, _ in named] != expected or pools != POOLS:
-        raise ValueError(f"{path}: its layers are not those of compact_convnet. Got {[kind for kind, _ in named]}, "
-                         f"poolings {pools}.")
+        raise ValueError(
+            f"{path}: its layers are not those of compact_convnet. Got {[kind for kind, _ in named]}, poolings {pools}."
+        )
     if settings["Normalization2D"]["str_axis"] != "data_sample" or settings["Dense"]["activation"] != "sigmoid":
         raise ValueError(f"{path}: it must standardise every clip and end in a sigmoid.")

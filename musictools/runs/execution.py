@@ -44,9 +44,16 @@ class _Job:
         return manifests.read_json(manifests.record_path(self.folder, self.name))
 
 
-def rebuild(profile: str, *, only: list[str] | None = None, force: bool = False, parameters: dict | None = None,
-            notebooks_dir: str | Path | None = None, params_dir: str | Path | None = None,
-            output_root: str | Path | None = None) -> int:
+def rebuild(
+    profile: str,
+    *,
+    only: list[str] | None = None,
+    force: bool = False,
+    parameters: dict | None = None,
+    notebooks_dir: str | Path | None = None,
+    params_dir: str | Path | None = None,
+    output_root: str | Path | None = None,
+) -> int:
     """Run a profile's notebooks in order, each in a fresh kernel, and write the report.
 
     All parameters are checked before anything runs. Results go to ``<output_root>/<profile>``.

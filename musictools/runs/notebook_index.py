@@ -69,6 +69,8 @@ def describe(path: Path) -> dict[str, str]:
     title, rows = _TITLE.search(text), dict(_ROW.findall(text))
     missing = [name for name in _HEAD if name not in rows]
     if title is None or missing:
-        raise ValueError(f"{path.name}: its first cell must hold a title and the rows {', '.join(_HEAD)}. "
-                         f"Missing: {', '.join(missing) or 'title'}.")
+        raise ValueError(
+            f"{path.name}: its first cell must hold a title and the rows {', '.join(_HEAD)}. "
+            f"Missing: {', '.join(missing) or 'title'}."
+        )
     return {"question": title.group(1).strip()} | {name.lower(): rows[name] for name in _HEAD}

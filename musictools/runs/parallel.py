@@ -16,8 +16,15 @@ __all__ = ["map", "progress"]
 PATIENCE = "10s"  # for a scheduler to answer
 
 
-def map(function: Callable, values: Iterable, *, workers: int | None = None, scheduler: str = "",
-        description: str = "", stream: bool = False) -> list | Iterator:
+def map(
+    function: Callable,
+    values: Iterable,
+    *,
+    workers: int | None = None,
+    scheduler: str = "",
+    description: str = "",
+    stream: bool = False,
+) -> list | Iterator:
     """Apply a function to every value, in parallel.
 
     Parameters

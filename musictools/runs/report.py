@@ -21,8 +21,10 @@ SOURCES = {
     "rotheneder2023": ("Rotheneder 2023, master's thesis", "MagnaTagATune"),
     "sharma2022": ("Sharma 2022, “Why Pop?”", "FMA small"),
     "ren_poster": ("Ren, Moon and Guo, poster", "GTZAN"),
-    "choi2018": ("Choi 2018, thesis chapter on music tagging",
-                 "the Million Song Dataset with Last.fm tags, in 7.2 songs of Naver Music"),
+    "choi2018": (
+        "Choi 2018, thesis chapter on music tagging",
+        "the Million Song Dataset with Last.fm tags, in 7.2 songs of Naver Music",
+    ),
     "tagger_slides": ("Evaluation of taggers, slides", "MagnaTagATune, MTG-Jamendo and others"),
 }
 _ROWS = 200
@@ -49,14 +51,26 @@ def write(folder: str | Path, *, outcome: dict | None = None, published_dir: str
     published_dir = Path(published_dir or manifests.PACKAGE / "published")
     published = {path.stem: path for path in sorted(published_dir.glob("*.csv"))}
     records = manifests.read_records(folder)
-    writers = {Path(output).stem: name for name, record in records.items() for output in record["outputs"]
-               if output.startswith("tables/") and output.endswith(".csv") and (folder / output).is_file()}
+    writers = {
+        Path(output).stem: name
+        for name, record in records.items()
+        for output in record["outputs"]
+        if output.startswith("tables/") and output.endswith(".csv") and (folder / output).is_file()
+    }
     notebooks = [_notebook(folder, name, records.get(name), outcome.get(name)) for name in sorted({*records, *outcome})]
-    tables = [_table(folder, name, writers[name], records[writers[name]], published.get(name))
-              for name in sorted(writers)]
+    tables = [
+        _table(folder, name, writers[name], records[writers[name]], published.get(name)) for name in sorted(writers)
+    ]
     waiting = [_title(name) for name in published if name not in writers]
-    return html.write(folder / "report" / "index.html", "report.html.jinja", title=f"musictools: {folder.name}",
-                      profile=folder.name, notebooks=notebooks, tables=tables, waiting=waiting)
+    return html.write(
+        folder / "report" / "index.html",
+        "report.html.jinja",
+        title=f"musictools: {folder.name}",
+        profile=folder.name,
+        notebooks=notebooks,
+        tables=tables,
+        waiting=waiting,
+    )
 
 
 def compare(published: "pd.DataFrame", rebuilt: "pd.DataFrame") -> "pd.DataFrame | None":
@@ -126,12 +140,21 @@ def _is_number(column):
 def _notebook(folder, name, record, outcome):
     """What the report says about a notebook."""
     failed = outcome is not None and outcome[0] in ("failed", "not run")
-    section = {"name": name, "page": _export(folder, name), "failure": ": ".join(outcome) if failed else "",
-               "facts": "", "said": [], "outputs": []}
+    section = {
+        "name": name,
+        "page": _export(folder, name),
+        "failure": ": ".join(outcome) if failed else "",
+        "facts": "",
+        "said": [],
+        "outputs": [],
+    }
     if record:
         facts = [_data(record), f"{record['seconds']:.0f} s", record.get("device"), f"files: {len(record['outputs'])}"]
-        section |= {"facts": " · ".join(filter(None, facts)), "said": list(map(html.markdown, record["said"])),
-                    "outputs": [output.split("/", 1) for output in record["outputs"] if (folder / output).is_file()]}
+        section |= {
+            "facts": " · ".join(filter(None, facts)),
+            "said": list(map(html.markdown, record["said"])),
+            "outputs": [output.split("/", 1) for output in record["outputs"] if (folder / output).is_file()],
+        }
     return section
 
 
@@ -143,8 +166,17 @@ def _table(folder, name, notebook, record, published):
     original = None if published is None else pd.read_csv(published)
     both = None if original is None else compare(original, rebuilt)
     source, source_data = SOURCES.get(_source(name), (_source(name), "the source's data"))
-    return {"name": name, "title": _title(name), "notebook": notebook, "data": _data(record), "source": source,
-            "source_data": source_data, "rebuilt": _grid(rebuilt), "published": _grid(original), "both": _grid(both)}
+    return {
+        "name": name,
+        "title": _title(name),
+        "notebook": notebook,
+        "data": _data(record),
+        "source": source,
+        "source_data": source_data,
+        "rebuilt": _grid(rebuilt),
+        "published": _grid(original),
+        "both": _grid(both),
+    }
 
 
 def _grid(table):
@@ -157,8 +189,10 @@ def _grid(table):
         groups = [(name, above.count(name)) for name in dict.fromkeys(above)]
         names = sides = [side for _, side in table.columns]
     classes = [f"{side} {'n' * _is_number(table.iloc[:, k])}".strip() for k, side in enumerate(sides)]
-    rows = [[(kind, _cell(value, side)) for value, kind, side in zip(values, classes, sides, strict=True)]
-            for values in table.head(_ROWS).itertuples(index=False, name=None)]
+    rows = [
+        [(kind, _cell(value, side)) for value, kind, side in zip(values, classes, sides, strict=True)]
+        for values in table.head(_ROWS).itertuples(index=False, name=None)
+    ]
     return {"groups": groups, "columns": names, "rows": rows, "length": len(table)}
 
 

@@ -66,8 +66,10 @@ class FrontEnd:
         if self.kind not in ("mel", "stft", "cqt", "waveform"):
             raise ValueError(f"kind must be 'mel', 'stft', 'cqt' or 'waveform'. Got {self.kind!r}.")
         if self.kind == "waveform" and (self.n_fft, self.hop_length, self.n_mels) != (2, 1, 1):
-            raise ValueError("A waveform has n_fft=2, hop_length=1 and n_mels=1. "
-                             f"Got {self.n_fft}, {self.hop_length} and {self.n_mels}.")
+            raise ValueError(
+                "A waveform has n_fft=2, hop_length=1 and n_mels=1. "
+                f"Got {self.n_fft}, {self.hop_length} and {self.n_mels}."
+            )
         if self.ref != "max" and not (_is_finite(self.ref) and self.ref > 0):
             raise ValueError(f"ref must be a positive number or 'max'. Got {self.ref!r}.")
         if not (_is_finite(self.floor) and _is_finite(self.ceiling) and self.floor < self.ceiling):
@@ -75,8 +77,10 @@ class FrontEnd:
         for name in {"ref", "floor", "ceiling"} - ({"ref"} if self.ref == "max" else set()):
             object.__setattr__(self, name, float(getattr(self, name)))  # equal front ends have equal keys
         if self.kind == "cqt" and self.frequencies()[-1] * 2 ** (1 / 24) > self.sr / 2:
-            raise ValueError(f"{self.n_mels} bins of the CQT reach {self.frequencies()[-1]:.0f} Hz, beyond half of "
-                             f"sr={self.sr}. Take fewer.")
+            raise ValueError(
+                f"{self.n_mels} bins of the CQT reach {self.frequencies()[-1]:.0f} Hz, beyond half of "
+                f"sr={self.sr}. Take fewer."
+            )
 
     @property
     def n_bins(self):

@@ -83,8 +83,16 @@ class SpectrogramStore:
         self._row = {clip_id: row for row, clip_id in enumerate(self.all_ids)}
 
     @classmethod
-    def build(cls, folder: str | Path, paths: dict, *, front_end: FrontEnd, seconds: float, workers: int | None = None,
-              scheduler: str = "") -> SpectrogramStore:
+    def build(
+        cls,
+        folder: str | Path,
+        paths: dict,
+        *,
+        front_end: FrontEnd,
+        seconds: float,
+        workers: int | None = None,
+        scheduler: str = "",
+    ) -> SpectrogramStore:
         """Decode and transform every file that has no row yet.
 
         Parameters
@@ -321,8 +329,9 @@ class Segments:
     ((6, 128, 128, 1), (2, 128, 128, 1), [0, 0, 0, 1, 1, 1])
     """
 
-    def __init__(self, store: SpectrogramStore | ArrayStore, ids: Sequence, *, length: int, step: int,
-                 cache_bytes: int = 2**31):
+    def __init__(
+        self, store: SpectrogramStore | ArrayStore, ids: Sequence, *, length: int, step: int, cache_bytes: int = 2**31
+    ):
         for name, value in (("length", length), ("step", step)):
             if not isinstance(value, int | np.integer) or value <= 0:
                 raise ValueError(f"{name} must be a positive int. Got {value!r}.")
@@ -428,8 +437,15 @@ class _RowCache:
             return S
 
 
-def open_store(data: Any, front_end: FrontEnd, *, ids: Sequence | None = None, folder: str | Path | None = None,
-               workers: int | None = None, scheduler: str = "") -> SpectrogramStore | ArrayStore:
+def open_store(
+    data: Any,
+    front_end: FrontEnd,
+    *,
+    ids: Sequence | None = None,
+    folder: str | Path | None = None,
+    workers: int | None = None,
+    scheduler: str = "",
+) -> SpectrogramStore | ArrayStore:
     """The spectrograms of a data set: built on the first call, completed on later ones.
 
     Parameters
@@ -499,8 +515,9 @@ def _create(folder, paths, front_end, seconds):
         with files.atomic_folder(folder) as temporary:
             group = zarr.open_group(temporary, mode="w", attributes=attributes)
             # Compression would save a seventh of the space and cost as much time as writing.
-            group.create_array("S", shape=shape, chunks=(1, *shape[1:]), dtype=_dtype(front_end), fill_value=0.0,
-                               compressors=None)
+            group.create_array(
+                "S", shape=shape, chunks=(1, *shape[1:]), dtype=_dtype(front_end), fill_value=0.0, compressors=None
+            )
             group.create_array("n_frames", shape=(len(ids),), chunks=(_ROWS,), dtype="int32", fill_value=0)
     group = zarr.open_group(folder, mode="r")
     there = group.attrs["ids"], group.attrs["front_end"], group["S"].shape[2], group["S"].dtype

@@ -51,8 +51,9 @@ class TestSound:
     @pytest.mark.parametrize("reading", sound.READINGS)
     def test_an_onset_feature_keeps_clicks_and_suppresses_a_tone(self, model, reading):
         clips = {"clicks": self.clicks, "tone": self.tone, "both": self.clicks + self.tone}
-        found = auralisation.auralise(Deconvolution(model, "conv1"), clips, [0], front_end=STFT, length=LENGTH,
-                                      reading=reading)
+        found = auralisation.auralise(
+            Deconvolution(model, "conv1"), clips, [0], front_end=STFT, length=LENGTH, reading=reading
+        )
         assert db(found["clicks", 0].sound, self.clicks) > -6
         assert db(found["both", 0].sound, self.clicks) > -6
         assert db(found["both", 0].sound, self.tone) < -25
@@ -86,10 +87,13 @@ class TestSound:
 
     def test_one_scale_for_all_clips(self, model):
         way = Deconvolution(model, "conv1")
-        both = auralisation.auralise(way, {"loud": self.clicks, "faint": 1e-4 * self.clicks}, [0], front_end=STFT,
-                                     length=LENGTH)
-        level = {name: np.sqrt(np.mean(both[name, 0].sound ** 2) / np.mean(y**2))
-                 for name, y in {"loud": self.clicks, "faint": 1e-4 * self.clicks}.items()}
+        both = auralisation.auralise(
+            way, {"loud": self.clicks, "faint": 1e-4 * self.clicks}, [0], front_end=STFT, length=LENGTH
+        )
+        level = {
+            name: np.sqrt(np.mean(both[name, 0].sound ** 2) / np.mean(y**2))
+            for name, y in {"loud": self.clicks, "faint": 1e-4 * self.clicks}.items()
+        }
         assert level["faint"] < 0.7 * level["loud"]  # not turned up to the level that it would have alone
         images = [np.array([[2.0, -5.0]]), np.array([[0.5, 0.0]])]
         spectra = [np.array([[0.8, 0.1]]), np.array([[0.2, 0.1]])]
@@ -144,8 +148,10 @@ class TestKernels:
     def test_table_7_a(self):
         wanted = models.describe("choi_stft").input
         model = models.build("choi_stft", n_outputs=3, width=0.05, input_shape=wanted.shape)
-        sizes, theirs = effective_sizes(model, front_end=wanted.front_end), published.table(
-            "choi2018_7_a_effective_kernel_sizes")
+        sizes, theirs = (
+            effective_sizes(model, front_end=wanted.front_end),
+            published.table("choi2018_7_a_effective_kernel_sizes"),
+        )
         assert (sizes["kernel"] == theirs["kernel"]).all()
         assert (sizes["width_ms"] - theirs["width_ms"]).abs().max() < 1  # printed cut off or rounded
         np.testing.assert_array_equal(sizes["height_hz"].round()[:4], theirs["height_hz"][:4])
@@ -194,9 +200,11 @@ class TestKernels:
 
     def test_bad_input(self):
         plain = keras.Sequential([layers.Input((24, 40, 1)), layers.Flatten(), layers.Dense(2)], name="plain")
-        for arguments, match in ((({"front_end": STFT}), r"model must take inputs of the front end \(stft, 129 bins\)"),
-                                 (({"front_end": MEL}), "plain has no convolution over its input"),
-                                 (({"front_end": MEL, "at": 5000}), "at must lie between 0 and 4000 Hz. Got 5000")):
+        for arguments, match in (
+            (({"front_end": STFT}), r"model must take inputs of the front end \(stft, 129 bins\)"),
+            (({"front_end": MEL}), "plain has no convolution over its input"),
+            (({"front_end": MEL, "at": 5000}), "at must lie between 0 and 4000 Hz. Got 5000"),
+        ):
             with pytest.raises(ValueError, match=match):
                 effective_sizes(plain, front_end=arguments.pop("front_end"), **arguments)
 
@@ -209,15 +217,24 @@ class TestMeasures:
         y, rng = np.zeros(6 * self.sr, np.float32), np.random.default_rng(0)
         for start in np.arange(0.2, 5.5, 0.5):
             t = np.arange(int(0.25 * self.sr)) / self.sr
-            hit = np.diff(rng.standard_normal(len(t) + 1)) * 0.1 if noise else 0.8 * np.sin(
-                2 * np.pi * (pitch * t + 2 * (1 - np.exp(-30 * t))))
+            hit = (
+                np.diff(rng.standard_normal(len(t) + 1)) * 0.1
+                if noise
+                else 0.8 * np.sin(2 * np.pi * (pitch * t + 2 * (1 - np.exp(-30 * t))))
+            )
             y[int(start * self.sr) : int(start * self.sr) + len(t)] += hit * np.exp(-decay * t)
         return y
 
     def test_known_sounds(self):
         rng, t = np.random.default_rng(0), np.arange(6 * self.sr) / self.sr
-        sounds = {"clicks": self.clicks, "tone": self.tone, "kick": self.drum(), "hat": self.drum(decay=80, noise=True),
-                  "noise": 0.1 * rng.standard_normal(len(t)), "low": 0.5 * np.sin(2 * np.pi * 60 * t)}
+        sounds = {
+            "clicks": self.clicks,
+            "tone": self.tone,
+            "kick": self.drum(),
+            "hat": self.drum(decay=80, noise=True),
+            "noise": 0.1 * rng.standard_normal(len(t)),
+            "low": 0.5 * np.sin(2 * np.pi * 60 * t),
+        }
         found = pd.DataFrame({name: measures.measure(y, sr=self.sr) for name, y in sounds.items()})
         onset, percussive, kick = found.loc["onset"], found.loc["percussive"], found.loc["kick"]
         assert onset["clicks"] > 0.95
@@ -263,9 +280,11 @@ class TestMeasures:
         assert all(np.isnan(v) for v in silent.values())
 
     def test_bad_input(self):
-        for y, clip, match in ((np.zeros((2, 9)), None, r"y must be a finite mono waveform .* Got shape \(2, 9\)"),
-                               (np.full(9, np.nan), None, "y must be a finite"),
-                               (np.ones(900), np.ones(8), "clip must have the length of y, 900 samples. Got 8")):
+        for y, clip, match in (
+            (np.zeros((2, 9)), None, r"y must be a finite mono waveform .* Got shape \(2, 9\)"),
+            (np.full(9, np.nan), None, "y must be a finite"),
+            (np.ones(900), np.ones(8), "clip must have the length of y, 900 samples. Got 8"),
+        ):
             with pytest.raises(ValueError, match=match):
                 measures.measure(y, sr=8000, clip=clip)
         with pytest.raises(ValueError, match="stem 'a' must have the length of y, 9000 samples. Got 1900"):
@@ -294,8 +313,9 @@ class TestPruning:
     @pytest.mark.parametrize("fill", pruning.FILLS)
     def test_the_planted_feature_comes_first_and_a_dead_one_has_no_effect(self, carried, fill):
         model, x, labels = carried
-        table = pruning.ablate(model, x, labels, layers=["conv1", "conv2"], fill=fill, clip=labels, repeats=10,
-                               batch_size=16)
+        table = pruning.ablate(
+            model, x, labels, layers=["conv1", "conv2"], fill=fill, clip=labels, repeats=10, batch_size=16
+        )
         first = table[table["rank"] == 1]
         assert first["layer"].tolist() == ["conv1", "conv2"]
         assert first["feature"].tolist() == [2, 0]
@@ -323,11 +343,13 @@ class TestPruning:
     def test_bad_input(self, carried):
         model, x, labels = carried
         tagger = models.build("fcn4", n_outputs=2, width=0.02, input_shape=(48, 96, 1))
-        cases = ((tagger, x, labels, ["conv1"], "mean", "must be a classifier that ends in a softmax"),
-                 (model, x, labels[:3], ["conv1"], "mean", "labels must name a class from 0 to 1 for each of 40"),
-                 (model, x, labels + 1, ["conv1"], "mean", "labels must name a class from 0 to 1"),
-                 (model, x, labels, ["conv7"], "mean", "carried has no layer 'conv7'"),
-                 (model, x, labels, ["conv1"], "noise", "fill must be one of mean, zero. Got 'noise'"))
+        cases = (
+            (tagger, x, labels, ["conv1"], "mean", "must be a classifier that ends in a softmax"),
+            (model, x, labels[:3], ["conv1"], "mean", "labels must name a class from 0 to 1 for each of 40"),
+            (model, x, labels + 1, ["conv1"], "mean", "labels must name a class from 0 to 1"),
+            (model, x, labels, ["conv7"], "mean", "carried has no layer 'conv7'"),
+            (model, x, labels, ["conv1"], "noise", "fill must be one of mean, zero. Got 'noise'"),
+        )
         for network, inputs, truth, names, fill, match in cases:
             with pytest.raises(ValueError, match=match):
                 pruning.ablate(network, inputs, truth, layers=names, fill=fill)
@@ -417,8 +439,13 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input(case, model):
     changed, match = BAD[case]
-    arguments = {"clips": {"a": np.zeros(9000, np.float32)}, "features": 0, "front_end": STFT,
-                 "length": LENGTH} | changed
+    arguments = {
+        "clips": {"a": np.zeros(9000, np.float32)},
+        "features": 0,
+        "front_end": STFT,
+        "length": LENGTH,
+    } | changed
     with pytest.raises(ValueError, match=match):
-        auralisation.auralise(Deconvolution(model, "conv1"), arguments.pop("clips"), arguments.pop("features"),
-                              **arguments)
+        auralisation.auralise(
+            Deconvolution(model, "conv1"), arguments.pop("clips"), arguments.pop("features"), **arguments
+        )

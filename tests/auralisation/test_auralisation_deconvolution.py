@@ -11,9 +11,18 @@ from musictools.auralisation.deconvolution import convolutions
 from musictools.models.graph import autodiff
 from musictools.models.graph import reading as graph
 
-SUITE = {"ckn19": (32, 40, 1), "pg20": (64, 64, 1), "choi_stft": (33, 40, 1), "short_chunk": (128, 128, 1),
-         "short_chunk_res": (128, 128, 1), "fcn4": (48, 96, 1), "vgg_cnn": (48, 64, 1), "musicnn": (24, 40, 1),
-         "stacked_cnn": (128, 128, 1), "crnn": (96, 320, 1)}
+SUITE = {
+    "ckn19": (32, 40, 1),
+    "pg20": (64, 64, 1),
+    "choi_stft": (33, 40, 1),
+    "short_chunk": (128, 128, 1),
+    "short_chunk_res": (128, 128, 1),
+    "fcn4": (48, 96, 1),
+    "vgg_cnn": (48, 64, 1),
+    "musicnn": (24, 40, 1),
+    "stacked_cnn": (128, 128, 1),
+    "crnn": (96, 320, 1),
+}
 
 
 def small(*, bias=0.1):
@@ -161,8 +170,9 @@ def test_where_no_relu_cuts_it_is_the_derivative(name):
     x = rng.random((2, *SUITE[name])).astype(np.float32)
     way = Deconvolution(model, last, rectify=False)
     y = rng.normal(size=way.maps(x).shape).astype(np.float32)
-    slope = autodiff.compiled(lambda x, y: autodiff.pull(lambda v: read.run(v, upto=way.value), x, y),
-                              x.shape, y.shape).get_concrete_function()
+    slope = autodiff.compiled(
+        lambda x, y: autodiff.pull(lambda v: read.run(v, upto=way.value), x, y), x.shape, y.shape
+    ).get_concrete_function()
     wanted = ops.convert_to_numpy(slope(ops.convert_to_tensor(x), ops.convert_to_tensor(y)))[..., 0]
     assert np.abs(wanted).max() > 0
     np.testing.assert_allclose(way.transposed(x, y), wanted, atol=1e-4 * np.abs(wanted).max())
@@ -197,9 +207,14 @@ def test_gates_and_deviations_count_as_constants():
     np.testing.assert_allclose(Deconvolution(model, "gated").transposed(x, y)[0], wanted, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "shape", "layer"), [("se_cnn", (16, 64, 1), "conv4"),
-                                                      ("compact_convnet", (96, 1280, 1), "conv3"),
-                                                      ("self_attention", (128, 64, 1), "conv3b")])
+@pytest.mark.parametrize(
+    ("name", "shape", "layer"),
+    [
+        ("se_cnn", (16, 64, 1), "conv4"),
+        ("compact_convnet", (96, 1280, 1), "conv3"),
+        ("self_attention", (128, 64, 1), "conv3b"),
+    ],
+)
 def test_other_networks_of_the_suite_have_a_way_down(name, shape, layer):
     model = models.build(name, n_outputs=3, width=0.1, input_shape=shape, seed=0)
     way = Deconvolution(model, layer)
@@ -253,25 +268,35 @@ def recurrent():
 
 X = np.zeros((1, 7, 9, 1), np.float32)
 BAD = {
-    "waveform": (lambda: Deconvolution(models.build("sample_cnn", n_outputs=2, width=0.02), "conv1"),
-                 r"sample_cnn must take spectrograms \(n_bins, n_frames, 1\)"),
-    "no convolution": (lambda: Deconvolution(dense(), "dense"),
-                       "plain has no convolution over bins and frames: there is no feature to hear"),
+    "waveform": (
+        lambda: Deconvolution(models.build("sample_cnn", n_outputs=2, width=0.02), "conv1"),
+        r"sample_cnn must take spectrograms \(n_bins, n_frames, 1\)",
+    ),
+    "no convolution": (
+        lambda: Deconvolution(dense(), "dense"),
+        "plain has no convolution over bins and frames: there is no feature to hear",
+    ),
     "unknown layer": (lambda: Deconvolution(small(), "conv9"), "has no layer 'conv9'. It has: conv1, pool1, conv2"),
     "no maps": (lambda: Deconvolution(small(), "flatten"), "has no layer 'flatten'"),
-    "a layer without maps": (lambda: Deconvolution(models.build("ckn19", n_outputs=2, width=0.02), "dense"),
-                             r"layer must have feature maps over bins and frames\. Got 'dense'"),
+    "a layer without maps": (
+        lambda: Deconvolution(models.build("ckn19", n_outputs=2, width=0.02), "dense"),
+        r"layer must have feature maps over bins and frames\. Got 'dense'",
+    ),
     "no way down": (lambda: Deconvolution(recurrent(), "conv"), r"Layer 'gru' of odd \(GRU, tanh\) has no way down"),
     "unpool": (lambda: Deconvolution(small(), "conv1", unpool="all"), "unpool must be one of switches, upsample"),
-    "feature too large": (lambda: Deconvolution(small(), "conv2").images(X, 4),
-                          r"features must lie between 0 and 3, the maps of 'conv2'\. Got \[4\]"),
+    "feature too large": (
+        lambda: Deconvolution(small(), "conv2").images(X, 4),
+        r"features must lie between 0 and 3, the maps of 'conv2'\. Got \[4\]",
+    ),
     "feature negative": (lambda: Deconvolution(small(), "conv2").images(X, [0, -1]), r"Got \[0, -1\]"),
     "no feature": (lambda: Deconvolution(small(), "conv2").images(X, []), r"features must lie between 0 and 3"),
     "feature in parts": (lambda: Deconvolution(small(), "conv2").images(X, 0.5), r"Got \[0.5\]"),
     "wrong input": (lambda: Deconvolution(small(), "conv2").images(X[:, 1:], 0), r"x must have shape \(n, 7, 9, 1\)"),
     "NaN": (lambda: Deconvolution(small(), "conv2").maps(X * np.nan), "x holds NaN or Inf"),
-    "wrong maps": (lambda: Deconvolution(small(), "conv2").transposed(X, np.zeros((1, 2, 2, 3))),
-                   r"maps must have shape \(1, 2, 2, 4\), that of 'conv2'"),
+    "wrong maps": (
+        lambda: Deconvolution(small(), "conv2").transposed(X, np.zeros((1, 2, 2, 3))),
+        r"maps must have shape \(1, 2, 2, 4\), that of 'conv2'",
+    ),
 }
 
 

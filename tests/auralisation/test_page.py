@@ -11,14 +11,24 @@ from musictools.auralisation import page
 
 
 def entry(layer, feature, clip, **more):
-    return {"layer": layer, "feature": feature, "clip": clip, "file": f"../audio/{clip}.mp3", "S": None,
-            "numbers": {"level": -6.0}} | more
+    return {
+        "layer": layer,
+        "feature": feature,
+        "clip": clip,
+        "file": f"../audio/{clip}.mp3",
+        "S": None,
+        "numbers": {"level": -6.0},
+    } | more
 
 
 def test_features_are_grouped_by_layer(tmp_path):
     S = np.add.outer(np.arange(12.0), np.zeros(30))
-    entries = [entry("conv1", "feature 0", "a", S=S), entry("conv1", "feature 0", "b", S=S, top=40.0),
-               entry("conv1", "feature 1", "a"), entry("conv2", "feature 1", "a", numbers={"n": 1234.5, "x": np.nan})]
+    entries = [
+        entry("conv1", "feature 0", "a", S=S),
+        entry("conv1", "feature 0", "b", S=S, top=40.0),
+        entry("conv1", "feature 1", "a"),
+        entry("conv2", "feature 1", "a", numbers={"n": 1234.5, "x": np.nan}),
+    ]
     path = page.write(tmp_path / "new" / "page.html", entries, title="A & B", note="a note")
     read = check(path.read_text(encoding="utf-8"), shows=["A & B", "a note", "level-6.00", "n1,234 x–"])
     order = [tag for tag, _ in read.tags if tag in ("h2", "h3", "figure")]
@@ -43,9 +53,9 @@ def test_a_page_needs_a_sound(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("S", "bright"), [
-    (np.full((9, 30), -80.0), False), (np.r_[np.zeros((5, 30)), np.full((4, 30), -80.0)], True),
-])
+@pytest.mark.parametrize(
+    ("S", "bright"), [(np.full((9, 30), -80.0), False), (np.r_[np.zeros((5, 30)), np.full((4, 30), -80.0)], True)]
+)
 def test_thumbnails_of_silence_are_dark(S, bright):
     picture = np.asarray(Image.open(BytesIO(page.thumbnail(S))).convert("L"))
     assert (picture[-1].mean() > 200) == bright

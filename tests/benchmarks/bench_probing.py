@@ -72,8 +72,9 @@ def neighbours(folder, n_maps, n_fits):
     ours, theirs, different = [], [], 0
     for number in range(max(n_maps, n_fits)):
         if number < n_maps:
-            _, seconds = probing.probes.probe(maps, train, splits, methods={"knn": {"ks": KS}}, workers=1,
-                                              items=[("pool3", number)])
+            _, seconds = probing.probes.probe(
+                maps, train, splits, methods={"knn": {"ks": KS}}, workers=1, items=[("pool3", number)]
+            )
             ours.append(seconds["seconds"].sum())
         if number < n_fits:
             k, tag = KS[number % len(KS)], number % labels.shape[1]
@@ -91,8 +92,9 @@ def machines(folder, n_maps, workers):
 
     maps, train, splits = draw(folder, n_maps + 1)
     began = time.perf_counter()
-    _, seconds = probes.probe(maps, train, splits, methods={"svm": {}}, workers=workers,
-                              items=[("pool3", k) for k in range(1, n_maps + 1)])
+    _, seconds = probes.probe(
+        maps, train, splits, methods={"svm": {}}, workers=workers, items=[("pool3", k) for k in range(1, n_maps + 1)]
+    )
     return {"seconds": seconds["seconds"].tolist(), "wall": time.perf_counter() - began}
 
 
@@ -112,8 +114,9 @@ def child(task, *arguments):
     """Run a task in a process of its own with one thread; its result and its peak memory in GiB."""
     command = [sys.executable, __file__, "--child", json.dumps([task, *arguments])]
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")}
-    done = subprocess.run(command, capture_output=True, text=True, check=False,
-                          env=os.environ | threads | {"TF_CPP_MIN_LOG_LEVEL": "3"})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | threads | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    )
     if done.returncode:
         sys.exit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
@@ -140,23 +143,35 @@ def main():
     found = child("neighbours", options.maps, options.fits)
     ours, theirs = np.mean(found["ours"]), np.mean(found["theirs"])
     whole, naive = ours * N_MAPS, theirs * N_MAPS * N_FOLDS * len(KS) * len(TABLE_6_1)
-    print(f"maps:       {N_MAPS} of {SIDE} x {SIDE}, {found['zeros']:.0%} of the cells 0, one map in eight dead; folds "
-          f"of {found['fold'][0]} and {found['fold'][1]} clips")
-    print(f"neighbours: {ours:.2f} s a map with one thread ({len(found['ours'])} maps, "
-          f"{min(found['ours']):.2f} to {max(found['ours']):.2f}), all maps {whole / 60:.1f} min")
-    print(f"sklearn:    {theirs:.2f} s a fit and prediction with one thread ({len(found['theirs'])} fits), all "
-          f"{N_MAPS * N_FOLDS * len(KS) * len(TABLE_6_1):,} of them {naive / 3600:.1f} h")
-    print(f"ratio:      {naive / whole:.1f} (wanted: at least {WANTED}); {found['different']} predictions differ; load "
-          f"{load:.1f} before, {os.getloadavg()[0]:.1f} after, on {os.cpu_count()} cores")
+    print(
+        f"maps:       {N_MAPS} of {SIDE} x {SIDE}, {found['zeros']:.0%} of the cells 0, one map in eight dead; folds "
+        f"of {found['fold'][0]} and {found['fold'][1]} clips"
+    )
+    print(
+        f"neighbours: {ours:.2f} s a map with one thread ({len(found['ours'])} maps, "
+        f"{min(found['ours']):.2f} to {max(found['ours']):.2f}), all maps {whole / 60:.1f} min"
+    )
+    print(
+        f"sklearn:    {theirs:.2f} s a fit and prediction with one thread ({len(found['theirs'])} fits), all "
+        f"{N_MAPS * N_FOLDS * len(KS) * len(TABLE_6_1):,} of them {naive / 3600:.1f} h"
+    )
+    print(
+        f"ratio:      {naive / whole:.1f} (wanted: at least {WANTED}); {found['different']} predictions differ; load "
+        f"{load:.1f} before, {os.getloadavg()[0]:.1f} after, on {os.cpu_count()} cores"
+    )
     svm = child("machines", options.svm_maps, options.workers)
     minutes = np.mean(svm["seconds"]) * N_MAPS / options.workers / 60
-    print(f"linear SVM: {np.mean(svm['seconds']):.1f} s a map ({N_FOLDS} folds, {len(TABLE_6_1)} tags), all maps with "
-          f"{options.workers} workers {minutes:.0f} min; the thesis estimated 52 h; "
-          f"by the clock {svm['wall']:.0f} s for {len(svm['seconds'])} maps; load {os.getloadavg()[0]:.1f}")
+    print(
+        f"linear SVM: {np.mean(svm['seconds']):.1f} s a map ({N_FOLDS} folds, {len(TABLE_6_1)} tags), all maps with "
+        f"{options.workers} workers {minutes:.0f} min; the thesis estimated 52 h; "
+        f"by the clock {svm['wall']:.0f} s for {len(svm['seconds'])} maps; load {os.getloadavg()[0]:.1f}"
+    )
     passed = child("network", options.network_clips)
     print(f"network:    ckn19 at full width, {passed['clips'] / passed['seconds']:.1f} clips/s with one thread")
-    print(f"memory:     peak of a process that writes and probes {found['gib']:.2f} GiB, of one that runs the network "
-          f"{passed['gib']:.2f} GiB (wanted: at most {WANTED_GIB:.0f})")
+    print(
+        f"memory:     peak of a process that writes and probes {found['gib']:.2f} GiB, of one that runs the network "
+        f"{passed['gib']:.2f} GiB (wanted: at most {WANTED_GIB:.0f})"
+    )
     peak = max(found["gib"], passed["gib"])
     sys.exit(int(naive / whole < WANTED or peak > WANTED_GIB or found["different"] > 0 or minutes > WANTED_MINUTES))
 

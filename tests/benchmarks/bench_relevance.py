@@ -69,13 +69,24 @@ def ours(data):
     model, x = keras_model(keras, data), data["x"]
     explainer, plain = explain.Explainer(model, ledger=False), tf.function(lambda a: model(a, training=False))
     tensor, clip, tags, keeper = tf.constant(x), x[:1], list(range(TAGS)), explain.Explainer(model)
-    jobs = {"maps": lambda: explainer(x, NEURON), "ledger": lambda: keeper(x, NEURON),
-            "forward": lambda: plain(tensor).numpy(), "tags": lambda: explainer(clip, tags),
-            "singles": lambda: [explainer(clip, tag) for tag in tags]}
-    epsilon_plus = {"method": "lrp_composite", "dense": "epsilon", "conv": "alpha_beta", "input": "alpha_beta",
-                    "alpha": 1.0}  # z+ with the positive part of the bias, as Zennit has it
-    return jobs, lambda: (plain(tensor).numpy(), *(explain.relevance(model, x, NEURON, **options).relevance
-                                                   for options in ({}, epsilon_plus)))
+    jobs = {
+        "maps": lambda: explainer(x, NEURON),
+        "ledger": lambda: keeper(x, NEURON),
+        "forward": lambda: plain(tensor).numpy(),
+        "tags": lambda: explainer(clip, tags),
+        "singles": lambda: [explainer(clip, tag) for tag in tags],
+    }
+    epsilon_plus = {
+        "method": "lrp_composite",
+        "dense": "epsilon",
+        "conv": "alpha_beta",
+        "input": "alpha_beta",
+        "alpha": 1.0,
+    }  # z+ with the positive part of the bias, as Zennit has it
+    return jobs, lambda: (
+        plain(tensor).numpy(),
+        *(explain.relevance(model, x, NEURON, **options).relevance for options in ({}, epsilon_plus)),
+    )
 
 
 def innvestigate(data):
@@ -86,8 +97,10 @@ def innvestigate(data):
     tf.compat.v1.disable_eager_execution()
     model, x = keras_model(tf.keras, data), data["x"]
     analyzer = innvestigate.create_analyzer("deep_taylor", model, neuron_selection_mode="index")
-    return ({"maps": lambda: analyzer.analyze(x, neuron_selection=NEURON)},
-            lambda: (model.predict_on_batch(x), analyzer.analyze(x, neuron_selection=NEURON)))
+    return (
+        {"maps": lambda: analyzer.analyze(x, neuron_selection=NEURON)},
+        lambda: (model.predict_on_batch(x), analyzer.analyze(x, neuron_selection=NEURON)),
+    )
 
 
 def zennit(data):
@@ -100,8 +113,12 @@ def zennit(data):
     for filters in FILTERS:
         layers += [torch.nn.Conv2d(channels, filters, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
         channels = filters
-    layers += [torch.nn.Flatten(), torch.nn.Linear(len(data["kernel3"]), UNITS), torch.nn.ReLU(),
-               torch.nn.Linear(UNITS, OUTPUTS)]
+    layers += [
+        torch.nn.Flatten(),
+        torch.nn.Linear(len(data["kernel3"]), UNITS),
+        torch.nn.ReLU(),
+        torch.nn.Linear(UNITS, OUTPUTS),
+    ]
     model, side = torch.nn.Sequential(*layers).eval(), SIDE // 8
     kernels = [data[f"kernel{i}"].transpose(3, 2, 0, 1) for i in range(3)]
     by_channel = data["kernel3"].reshape(side, side, FILTERS[-1], UNITS).transpose(2, 0, 1, 3)  # as Flatten has it here
@@ -171,25 +188,33 @@ def agreement(folder, peers):
         with np.load(folder / "ours.npz") as a, np.load(folder / f"{peer}.npz") as b:
             pairs = (a["arr_0"], b["arr_0"]), (a["arr_1" if peer == "innvestigate" else "arr_2"], b["arr_1"])
         logits, maps = ([np.abs(x - y).max() / np.abs(y).max() for x, y in zip(*pair)] for pair in pairs)
-        print(f"{peer} and we, same rules: logits differ by {np.median(logits):.0e}, maps by {np.median(maps):.0e} "
-              f"(worst of {BATCH}: {max(maps):.0e})")
+        print(
+            f"{peer} and we, same rules: logits differ by {np.median(logits):.0e}, maps by {np.median(maps):.0e} "
+            f"(worst of {BATCH}: {max(maps):.0e})"
+        )
 
 
 def ratio(name, turns, over, under, wanted=None):
     """Print the quotient of two jobs' seconds, round by round; whether it is what is wanted."""
     wall, cpu = (np.array([turn[over][i] / turn[under][i] for turn in turns]) for i in (0, 1))
     rule = "" if wanted is None else f"; wanted: at least {wanted:g}"
-    print(f"{name}: {np.median(wall):.2f} by wall ({wall.min():.2f} to {wall.max():.2f}), "
-          f"{np.median(cpu):.2f} by CPU seconds{rule}")
+    print(
+        f"{name}: {np.median(wall):.2f} by wall ({wall.min():.2f} to {wall.max():.2f}), "
+        f"{np.median(cpu):.2f} by CPU seconds{rule}"
+    )
     return wanted is None or np.median(wall) >= wanted
 
 
 def report(turns, peers):
     """Print all; whether everything is as wanted."""
-    rows = {"ours": ("ours maps", BATCH), "ours, with the ledger": ("ours ledger", BATCH),
-            **{peer: (f"{peer} maps", BATCH) for peer in peers}, "a forward pass": ("ours forward", BATCH),
-            f"{TAGS} tags of a clip, one call": ("ours tags", TAGS),
-            f"{TAGS} tags of a clip, {TAGS} calls": ("ours singles", TAGS)}
+    rows = {
+        "ours": ("ours maps", BATCH),
+        "ours, with the ledger": ("ours ledger", BATCH),
+        **{peer: (f"{peer} maps", BATCH) for peer in peers},
+        "a forward pass": ("ours forward", BATCH),
+        f"{TAGS} tags of a clip, one call": ("ours tags", TAGS),
+        f"{TAGS} tags of a clip, {TAGS} calls": ("ours singles", TAGS),
+    }
     print(f"{'':28}{'maps/s':>10}{'CPU s/map':>12}")
     for label, (job, n) in rows.items():
         wall, cpu = np.median([turn[job] for turn in turns], axis=0)

@@ -75,8 +75,13 @@ def by_store(paths, folder, *, workers):
     from musictools import models
     from musictools.spectrograms import SpectrogramStore
 
-    store = SpectrogramStore.build(folder, {p: p for p in paths}, front_end=models.describe("ckn19").front_end,
-                                   seconds=SAMPLES / SR, workers=workers)
+    store = SpectrogramStore.build(
+        folder,
+        {p: p for p in paths},
+        front_end=models.describe("ckn19").front_end,
+        seconds=SAMPLES / SR,
+        workers=workers,
+    )
     assert len(store) == len(paths), store.failed
 
 
@@ -110,15 +115,23 @@ def speed(paths, folder, *, librosa_clips, workers):
     store_time[1] += worker_cpu() - before
     librosa_time += timed(by_librosa, paths[1:librosa_clips:2])
     rate = librosa_clips / librosa_time[0], len(paths) / store_time[0]
-    print(f"start:   librosa {start[0]:.1f} s with its first clip, store {start[1]:.1f} s with {len(first)} clips; "
-          "not counted below")
-    print(f"librosa: {librosa_clips} clips in {librosa_time[0]:.1f} s = {rate[0]:.1f} clips/s, "
-          f"{1000 * librosa_time[1] / librosa_clips:.0f} ms CPU a clip")
-    print(f"store:   {len(paths)} clips in {store_time[0]:.1f} s = {rate[1]:.1f} clips/s with {workers} workers, "
-          f"{1000 * store_time[1] / len(paths):.0f} ms CPU a clip")
-    print(f"ratio:   {rate[1] / rate[0]:.2f} (wanted: at least {WANTED}), of CPU time "
-          f"{librosa_time[1] / librosa_clips * len(paths) / store_time[1]:.2f}; load of the machine "
-          f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(
+        f"start:   librosa {start[0]:.1f} s with its first clip, store {start[1]:.1f} s with {len(first)} clips; "
+        "not counted below"
+    )
+    print(
+        f"librosa: {librosa_clips} clips in {librosa_time[0]:.1f} s = {rate[0]:.1f} clips/s, "
+        f"{1000 * librosa_time[1] / librosa_clips:.0f} ms CPU a clip"
+    )
+    print(
+        f"store:   {len(paths)} clips in {store_time[0]:.1f} s = {rate[1]:.1f} clips/s with {workers} workers, "
+        f"{1000 * store_time[1] / len(paths):.0f} ms CPU a clip"
+    )
+    print(
+        f"ratio:   {rate[1] / rate[0]:.2f} (wanted: at least {WANTED}), of CPU time "
+        f"{librosa_time[1] / librosa_clips * len(paths) / store_time[1]:.2f}; load of the machine "
+        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    )
     whole = (start[0] + len(paths) / rate[0]) / (start[1] + store_time[0] * (1 - len(first) / len(paths)))
     print(f"         with both starts, for {len(paths)} clips: {whole:.2f}")
     return rate[1] / rate[0]

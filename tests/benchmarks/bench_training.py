@@ -59,8 +59,14 @@ def by_torch(name):
         for filters in (128, 128, 256, 256, 256, 256, 512):
             layers += [nn.Conv2d(channels, filters, 3, padding=1), nn.BatchNorm2d(filters), nn.ReLU(), nn.MaxPool2d(2)]
             channels = filters
-        layers += [nn.Flatten(), nn.Linear(512, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Dropout(0.5),
-                   nn.Linear(512, 108)]
+        layers += [
+            nn.Flatten(),
+            nn.Linear(512, 512),
+            nn.BatchNorm1d(512),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(512, 108),
+        ]
         loss = nn.BCEWithLogitsLoss()
     model = nn.Sequential(*layers).train()
     optimizer = torch.optim.Adam(model.parameters())
@@ -119,8 +125,10 @@ def main():
             return
         keras, torch = (np.mean(rates[side]) / FRAMES_A_CLIP[name] for side in ("keras", "torch"))
         ratios.append(keras / torch)
-        print(f"{name}: Keras {keras:.2f} clips/s, PyTorch {torch:.2f} clips/s, ratio {ratios[-1]:.2f} "
-              f"(wanted: at least {WANTED}); load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+        print(
+            f"{name}: Keras {keras:.2f} clips/s, PyTorch {torch:.2f} clips/s, ratio {ratios[-1]:.2f} "
+            f"(wanted: at least {WANTED}); load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+        )
     sys.exit(int(min(ratios) < WANTED))
 
 

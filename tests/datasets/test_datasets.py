@@ -34,13 +34,29 @@ TAGS = ["rock", "drum", "drums", "metal", "classical", "violin", "strings", "pop
 def miniature(folder, *, subfolder="", with_audio=True):
     """MagnaTagATune with seven clips: 11 is empty as in the original, 20 is missing, 21 is garbage."""
     folder.mkdir(exist_ok=True, parents=True)
-    annotations = pd.DataFrame([[i, *(int(t in tags) for t in TAGS), path] for i, path, *_, tags in CLIPS],
-                               columns=["clip_id", *TAGS, "mp3_path"])
+    annotations = pd.DataFrame(
+        [[i, *(int(t in tags) for t in TAGS), path] for i, path, *_, tags in CLIPS],
+        columns=["clip_id", *TAGS, "mp3_path"],
+    )
     annotations.to_csv(folder / "annotations_final.csv", sep="\t", index=False, quoting=2)
-    info = pd.DataFrame([[i, n, f"Song {n}", artist, album, "http://x", 0, 29, "http://y", path]
-                         for i, path, artist, album, n, _ in [*CLIPS[::-1], (99, "9/x.mp3", "Eve", "Five", 1, ())]],
-                        columns=["clip_id", "track_number", "title", "artist", "album", "url", "segmentStart",
-                                 "segmentEnd", "original_url", "mp3_path"])
+    info = pd.DataFrame(
+        [
+            [i, n, f"Song {n}", artist, album, "http://x", 0, 29, "http://y", path]
+            for i, path, artist, album, n, _ in [*CLIPS[::-1], (99, "9/x.mp3", "Eve", "Five", 1, ())]
+        ],
+        columns=[
+            "clip_id",
+            "track_number",
+            "title",
+            "artist",
+            "album",
+            "url",
+            "segmentStart",
+            "segmentEnd",
+            "original_url",
+            "mp3_path",
+        ],
+    )
     info.to_csv(folder / "clip_info_final.csv", sep="\t", index=False)
     for i, path, *_ in CLIPS if with_audio else ():
         file = folder / subfolder / path
@@ -92,8 +108,14 @@ def test_magnatagatune_without_audio_has_everything_else(tmp_path):
 
 def test_the_official_split_goes_by_folder(tmp_path):
     data = datasets.load("magnatagatune", data_dir=miniature(tmp_path, with_audio=False))
-    assert data.split("official").to_dict() == {2: "train", 6: "train", 10: "train", 12: "validation", 20: "test",
-                                                21: "test"}
+    assert data.split("official").to_dict() == {
+        2: "train",
+        6: "train",
+        10: "train",
+        12: "validation",
+        20: "test",
+        21: "test",
+    }
     assert data.split("official", ids=[20, 2]).to_dict() == {2: "train", 20: "test"}
 
 
@@ -115,8 +137,12 @@ def tiny_gtzan(folder, *, suffix=".wav", genres="genres", numbers=range(3)):
     for k, genre in enumerate(("blues", "jazz")):
         (folder / genres / genre).mkdir(parents=True)
         for n in numbers:
-            soundfile.write(folder / genres / genre / f"{genre}.{n:05d}{suffix}", tone(200 * (k + 1)), SR,
-                            **({"subtype": "PCM_16"} if suffix == ".au" else {}))
+            soundfile.write(
+                folder / genres / genre / f"{genre}.{n:05d}{suffix}",
+                tone(200 * (k + 1)),
+                SR,
+                **({"subtype": "PCM_16"} if suffix == ".au" else {}),
+            )
     return folder
 
 
@@ -146,12 +172,19 @@ def test_gtzan_names_a_file_that_is_broken(tmp_path):
 def test_gtzan_takes_the_fault_filtered_lists(tmp_path, place):
     folder = tiny_gtzan(tmp_path / "songs")
     (folder / place).mkdir(exist_ok=True)
-    for name, content in {"train": "blues/blues.00000.wav\njazz/jazz.00001.wav\n\n", "valid": "blues/blues.00002.wav\n",
-                          "test": "jazz/jazz.00000.wav\nrock/rock.00099.wav"}.items():
+    for name, content in {
+        "train": "blues/blues.00000.wav\njazz/jazz.00001.wav\n\n",
+        "valid": "blues/blues.00002.wav\n",
+        "test": "jazz/jazz.00000.wav\nrock/rock.00099.wav",
+    }.items():
         (folder / place / f"fault_filtered_{name}.txt").write_text(content)
     data = datasets.load("gtzan", data_dir=folder)
-    assert data.split("fault_filtered").to_dict() == {"blues.00000": "train", "jazz.00001": "train",
-                                                      "blues.00002": "validation", "jazz.00000": "test"}
+    assert data.split("fault_filtered").to_dict() == {
+        "blues.00000": "train",
+        "jazz.00001": "train",
+        "blues.00002": "validation",
+        "jazz.00000": "test",
+    }
 
 
 @pytest.mark.real_data
@@ -190,8 +223,14 @@ def test_real_audio_goes_from_file_to_trained_model(shared_data, tmp_path):
 def test_spectrograms_may_be_stored(tmp_path):
     spec = np.random.default_rng(0).integers(0, 256, (4, 8, 30), dtype=np.uint8)
     spec[2] = 7
-    np.savez(tmp_path / "songs.npz", spec=spec, name=["a", "b", "c", "d"], genre=["rock", "jazz", "rock", "polka"],
-             shade=np.arange(4), unrelated=np.arange(9))
+    np.savez(
+        tmp_path / "songs.npz",
+        spec=spec,
+        name=["a", "b", "c", "d"],
+        genre=["rock", "jazz", "rock", "polka"],
+        shade=np.arange(4),
+        unrelated=np.arange(9),
+    )
     data = datasets.load("gtzan_spectrograms", data_dir=tmp_path)
     assert list(data.genres.columns) == ["jazz", "rock", "polka"]
     assert data.genres.sum().to_dict() == {"jazz": 1, "rock": 2, "polka": 1}
@@ -225,7 +264,8 @@ def test_a_folder_of_genres(tmp_path):
 
 def test_a_folder_with_labels(tmp_path):
     (tmp_path / "labels.csv").write_text(
-        "path,genre,artist,tags\na.wav,rock;pop,Ann,drums; loud\nb.wav,,Ann,\nc.wav,jazz,,loud;jazz\n")
+        "path,genre,artist,tags\na.wav,rock;pop,Ann,drums; loud\nb.wav,,Ann,\nc.wav,jazz,,loud;jazz\n"
+    )
     soundfile.write(tmp_path / "a.wav", tone(300), SR)
     data = datasets.load("folder", data_dir=tmp_path)
     assert list(data.genres.columns) == ["jazz", "pop", "rock"]
@@ -248,8 +288,20 @@ def test_data_sets_split_themselves(tmp_path):
 
 def test_every_data_set_says_where_it_comes_from():
     known = datasets._classes()
-    assert list(datasets.available()) == list(known) == [
-        "composed", "folder", "gtzan", "gtzan_spectrograms", "magnatagatune", "million_song", "mir1k", "mtg_jamendo"]
+    assert (
+        list(datasets.available())
+        == list(known)
+        == [
+            "composed",
+            "folder",
+            "gtzan",
+            "gtzan_spectrograms",
+            "magnatagatune",
+            "million_song",
+            "mir1k",
+            "mtg_jamendo",
+        ]
+    )
     for cls in known.values():
         assert cls.description
         assert cls.licence

@@ -23,8 +23,13 @@ SONGS = {  # id: artist, album, part of split 0, tags; in the order of the files
 
 def row(number, *, keep=("genre", "instrument", "mood")):
     artist, album, _, tags = SONGS[number]
-    facts = [f"track_{number:07d}", f"artist_{artist:06d}", f"album_{album:06d}", f"{number % 100:02d}/{number}.mp3",
-             "29.1"]
+    facts = [
+        f"track_{number:07d}",
+        f"artist_{artist:06d}",
+        f"album_{album:06d}",
+        f"{number % 100:02d}/{number}.mp3",
+        "29.1",
+    ]
     return "\t".join(facts + [tag for tag in tags if tag.startswith(tuple(keep))])
 
 
@@ -64,9 +69,17 @@ def place(source, target):
 # --- MTG-Jamendo ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layout", [
-    {}, {"table": None}, {"table": "autotagging.tsv", "splits": ""}, {"table": None, "splits": ""},
-    {"table": "data/autotagging_top50tags.tsv"}, {"table": "autotagging.tsv", "splits": "splits/split-0/"}])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {},
+        {"table": None},
+        {"table": "autotagging.tsv", "splits": ""},
+        {"table": None, "splits": ""},
+        {"table": "data/autotagging_top50tags.tsv"},
+        {"table": "autotagging.tsv", "splits": "splits/split-0/"},
+    ],
+)
 def test_jamendo_is_read_wherever_its_tables_lie(tmp_path, layout):
     data = datasets.load("mtg_jamendo", data_dir=jamendo(tmp_path, **layout))
     assert list(data.tracks.index) == [f"track_{n:07d}" for n in SONGS]
@@ -84,8 +97,14 @@ def test_jamendo_is_read_wherever_its_tables_lie(tmp_path, layout):
 
 def test_jamendo_songs_may_have_several_genres(tmp_path):
     data = datasets.load("mtg_jamendo", data_dir=jamendo(tmp_path))
-    assert list(data.tags.columns) == ["genre---pop", "genre---rock", "instrument---guitar", "instrument---voice",
-                                       "mood/theme---happy", "mood/theme---sad"]
+    assert list(data.tags.columns) == [
+        "genre---pop",
+        "genre---rock",
+        "instrument---guitar",
+        "instrument---voice",
+        "mood/theme---happy",
+        "mood/theme---sad",
+    ]
     assert list(data.genres.columns) == ["genre---pop", "genre---rock"]
     assert data.genres.to_numpy().astype(int).tolist() == [[0, 1], [1, 1], [0, 1], [0, 0], [1, 0]]
     assert data.descriptors.equals(data.tags[data.tags.columns[2:]])
@@ -202,26 +221,39 @@ def contradiction(folder):
 BAD_JAMENDO = {
     "a wrong folder": (lambda p: p, r"holds neither data/autotagging\.tsv.*get them from https://github\.com/MTG"),
     "another subset": (lambda p: jamendo(p, table=None, stem="autotagging_genre"), r"Another subset or split_number"),
-    "an unknown song": (unknown_song, r"-test\.tsv: names 1 tracks that .*autotagging\.tsv does not have, for example "
-                                      r"track_0000408\. Are table and split of one release"),
+    "an unknown song": (
+        unknown_song,
+        r"-test\.tsv: names 1 tracks that .*autotagging\.tsv does not have, for example "
+        r"track_0000408\. Are table and split of one release",
+    ),
     "a song in two splits": (song_in_two_splits, r"track_0000214 also stands in the split 'train'"),
-    "a song twice": (lambda p: changed(p, 215, "track_0000215", "track_0000214"),
-                     r"line 3: track_0000214 stands there twice"),
+    "a song twice": (
+        lambda p: changed(p, 215, "track_0000215", "track_0000214"),
+        r"line 3: track_0000214 stands there twice",
+    ),
     "two artists": (contradiction, r"track_0000407 has \('artist_7', .*another table \('artist_000016'"),
-    "a tag without category": (lambda p: changed(p, 300, "instrument---guitar", "guitar"),
-                               r"line 4: a tag must be genre---, instrument--- or mood/theme--- .* Got 'guitar'"),
+    "a tag without category": (
+        lambda p: changed(p, 300, "instrument---guitar", "guitar"),
+        r"line 4: a tag must be genre---, instrument--- or mood/theme--- .* Got 'guitar'",
+    ),
     "another category": (lambda p: changed(p, 300, "instrument---", "era---"), r"a tag must be .* Got 'era---guitar'"),
     "a tag without name": (lambda p: changed(p, 300, "---guitar", "---"), r"a tag must be .* Got 'instrument---'"),
-    "a short row": (lambda p: changed(p, 407, "\t07/407.mp3\t29.1\tmood/theme---happy", ""),
-                    r"line 5: needs track, artist, album, path and duration.*'album_000033'\]"),
+    "a short row": (
+        lambda p: changed(p, 407, "\t07/407.mp3\t29.1\tmood/theme---happy", ""),
+        r"line 5: needs track, artist, album, path and duration.*'album_000033'\]",
+    ),
     "spaces for tabs": (lambda p: changed(p, 407, "\t", "    "), r"line 5: needs track.* Got \['track_0000407    art"),
-    "a path that climbs": (lambda p: changed(p, 407, "07/407", "../../secret"),
-                           r"line 5: PATH must look like 14/214\.mp3\. Got '\.\./\.\./secret\.mp3'"),
+    "a path that climbs": (
+        lambda p: changed(p, 407, "07/407", "../../secret"),
+        r"line 5: PATH must look like 14/214\.mp3\. Got '\.\./\.\./secret\.mp3'",
+    ),
     "a rooted path": (lambda p: changed(p, 407, "07/407", "/etc/407"), r"PATH must look like"),
     "no duration": (lambda p: changed(p, 407, "29.1", "long"), r"DURATION must be a positive number .* Got 'long'"),
     "an endless song": (lambda p: changed(p, 407, "29.1", "nan"), r"DURATION must be a positive number .* Got 'nan'"),
-    "commas for tabs": (lambda p: write(p / "autotagging.tsv", head=HEAD.replace("\t", ",")).parent,
-                        r"first line must be TRACK_ID, .* Got 'TRACK_ID,ARTIST_ID"),
+    "commas for tabs": (
+        lambda p: write(p / "autotagging.tsv", head=HEAD.replace("\t", ",")).parent,
+        r"first line must be TRACK_ID, .* Got 'TRACK_ID,ARTIST_ID",
+    ),
     "an empty file": (lambda p: (p / "autotagging.tsv").write_text("") or p, r"first line must be .* Got nothing"),
     "no songs": (lambda p: write(p / "autotagging.tsv").parent, r"autotagging\.tsv: lists no songs"),
     "bytes": (lambda p: (p / "autotagging.tsv").write_bytes(b"\xff\xfe\x00") and p, r"not a text in UTF-8"),
@@ -236,11 +268,16 @@ def test_bad_jamendo_is_refused_with_the_reason(tmp_path, case):
         datasets.load("mtg_jamendo", data_dir=folder)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"subset": "top100"}, r"subset must be one of '', 'genre', .*Got 'top100'"),
-    ({"split_number": 5}, r"split_number must be an int from 0 to 4\. Got 5"),
-    ({"split_number": "0"}, r"split_number must be .* Got '0'"),
-    ({"top": 50}, r"mtg_jamendo takes no top"), ({"folder": "x"}, r"mtg_jamendo takes no folder")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"subset": "top100"}, r"subset must be one of '', 'genre', .*Got 'top100'"),
+        ({"split_number": 5}, r"split_number must be an int from 0 to 4\. Got 5"),
+        ({"split_number": "0"}, r"split_number must be .* Got '0'"),
+        ({"top": 50}, r"mtg_jamendo takes no top"),
+        ({"folder": "x"}, r"mtg_jamendo takes no folder"),
+    ],
+)
 def test_bad_options_of_jamendo(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         datasets.load("mtg_jamendo", data_dir=jamendo(tmp_path), **options)
@@ -264,8 +301,18 @@ def lastfm(folder):
     for track_id, (artist, title, part, tags) in TRACKS.items():
         path = folder / part / track_id[2] / track_id[3] / track_id[4] / f"{track_id}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"artist": artist, "timestamp": "2011-08-15 09:59:32.782649", "similars": [],
-                                    "tags": tags, "track_id": track_id, "title": title}))
+        path.write_text(
+            json.dumps(
+                {
+                    "artist": artist,
+                    "timestamp": "2011-08-15 09:59:32.782649",
+                    "similars": [],
+                    "tags": tags,
+                    "track_id": track_id,
+                    "title": title,
+                }
+            )
+        )
     return folder
 
 
@@ -293,11 +340,15 @@ def test_million_songs_are_read_from_lastfm_files(tmp_path):
     assert data.split("official").to_dict() == parts
 
 
-@pytest.mark.parametrize(("options", "counts"), [
-    ({"top": 2}, {"rock": 4, "Hip-Hop": 2}),
-    ({"top": 3, "min_weight": 1}, {"rock": 4, "Hip-Hop": 2, "a;b": 1}),
-    ({"min_weight": 50}, {"rock": 2, "happy": 1}),
-    ({"min_weight": 8.5}, {"rock": 3, "Hip-Hop": 2, "happy": 1})])
+@pytest.mark.parametrize(
+    ("options", "counts"),
+    [
+        ({"top": 2}, {"rock": 4, "Hip-Hop": 2}),
+        ({"top": 3, "min_weight": 1}, {"rock": 4, "Hip-Hop": 2, "a;b": 1}),
+        ({"min_weight": 50}, {"rock": 2, "happy": 1}),
+        ({"min_weight": 8.5}, {"rock": 3, "Hip-Hop": 2, "happy": 1}),
+    ],
+)
 def test_million_song_options_choose_the_tags(tmp_path, options, counts):
     data = datasets.load("million_song", data_dir=lastfm(tmp_path), **options)
     assert data.tags.sum().to_dict() == counts
@@ -410,32 +461,47 @@ def test_bad_million_songs_are_refused_with_the_reason(tmp_path, case):
         datasets.load("million_song", data_dir=folder)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"path_template": "{artist}/{track_id}.mp3"}, r"path_template may hold \{track_id\} .* Got 'artist' in"),
-    ({"path_template": "{track_id.__class__}"}, r"may hold .* Got 'track_id\.__class__'"),
-    ({"path_template": "{track_id[18]}/{track_id}"}, r"may hold .* Got 'track_id\[18\]'"),
-    ({"path_template": "{track_id[x]}/{track_id}"}, r"may hold .* Got 'track_id\[x\]'"),
-    ({"path_template": "{track_id!r}"}, r"may hold"), ({"path_template": "{track_id:>99}"}, r"may hold"),
-    ({"path_template": "{}/{track_id}"}, r"may hold .* Got ''"),
-    ({"path_template": "{track_id"}, r"has unpaired braces"), ({"path_template": "}{track_id}"}, r"unpaired braces"),
-    ({"path_template": "a.mp3"}, r"must hold \{track_id\}, or songs share a file"),
-    ({"path_template": "{track_id[2]}.mp3"}, r"must hold \{track_id\}"),
-    ({"path_template": "../{track_id}.mp3"}, r"must be relative and stay in its folder, without '\.\.'"),
-    ({"path_template": "a/../../{track_id}.mp3"}, r"must be relative and stay"),
-    ({"path_template": "..\\{track_id}.mp3"}, r"must be relative and stay"),
-    ({"path_template": "/{track_id}.mp3"}, r"must be relative and stay"),
-    ({"path_template": {"track_id": None}}, r"path_template must be a str\. .*command line it needs quotation marks"),
-    ({"top": 0}, r"top must be a positive int\. Got 0"), ({"top": True}, r"top must be a positive int\. Got True"),
-    ({"min_weight": 101}, r"min_weight must be a number from 0 to 100\. Got 101"),
-    ({"min_weight": "1"}, r"min_weight must be .* Got '1'"), ({"subset": "x"}, r"million_song takes no subset")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"path_template": "{artist}/{track_id}.mp3"}, r"path_template may hold \{track_id\} .* Got 'artist' in"),
+        ({"path_template": "{track_id.__class__}"}, r"may hold .* Got 'track_id\.__class__'"),
+        ({"path_template": "{track_id[18]}/{track_id}"}, r"may hold .* Got 'track_id\[18\]'"),
+        ({"path_template": "{track_id[x]}/{track_id}"}, r"may hold .* Got 'track_id\[x\]'"),
+        ({"path_template": "{track_id!r}"}, r"may hold"),
+        ({"path_template": "{track_id:>99}"}, r"may hold"),
+        ({"path_template": "{}/{track_id}"}, r"may hold .* Got ''"),
+        ({"path_template": "{track_id"}, r"has unpaired braces"),
+        ({"path_template": "}{track_id}"}, r"unpaired braces"),
+        ({"path_template": "a.mp3"}, r"must hold \{track_id\}, or songs share a file"),
+        ({"path_template": "{track_id[2]}.mp3"}, r"must hold \{track_id\}"),
+        ({"path_template": "../{track_id}.mp3"}, r"must be relative and stay in its folder, without '\.\.'"),
+        ({"path_template": "a/../../{track_id}.mp3"}, r"must be relative and stay"),
+        ({"path_template": "..\\{track_id}.mp3"}, r"must be relative and stay"),
+        ({"path_template": "/{track_id}.mp3"}, r"must be relative and stay"),
+        (
+            {"path_template": {"track_id": None}},
+            r"path_template must be a str\. .*command line it needs quotation marks",
+        ),
+        ({"top": 0}, r"top must be a positive int\. Got 0"),
+        ({"top": True}, r"top must be a positive int\. Got True"),
+        ({"min_weight": 101}, r"min_weight must be a number from 0 to 100\. Got 101"),
+        ({"min_weight": "1"}, r"min_weight must be .* Got '1'"),
+        ({"subset": "x"}, r"million_song takes no subset"),
+    ],
+)
 def test_bad_options_of_million_songs(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         datasets.load("million_song", data_dir=lastfm(tmp_path), **options)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"min_weight": 1}, r"min_weight must be 0 for arrays, which have no weights\. Got 1"),
-    ({"path_template": TEMPLATE}, r"path_template must be empty for arrays, whose songs have no ids")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_weight": 1}, r"min_weight must be 0 for arrays, which have no weights\. Got 1"),
+        ({"path_template": TEMPLATE}, r"path_template must be empty for arrays, whose songs have no ids"),
+    ],
+)
 def test_arrays_take_no_weight_and_no_template(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         datasets.load("million_song", data_dir=arrays(tmp_path), **options)
@@ -453,8 +519,15 @@ def real_jamendo(shared_data, tmp_path_factory):
     rows, split = [], {"train": [], "validation": [], "test": []}
     for track in table.itertuples():
         facts = [track.track_id, track.artist_id, track.album_id, track.path, str(track.duration)]
-        tags = [f"{category}---{tag}" for category, names in (("genre", track.genre), ("instrument", track.instrument),
-                                                              ("mood/theme", track.mood_theme)) for tag in names]
+        tags = [
+            f"{category}---{tag}"
+            for category, names in (
+                ("genre", track.genre),
+                ("instrument", track.instrument),
+                ("mood/theme", track.mood_theme),
+            )
+            for tag in names
+        ]
         rows.append("\t".join(facts + tags))
         if track.split0_autotagging_top50tags in split:
             kept = [tag for tag in tags if tag in top50]

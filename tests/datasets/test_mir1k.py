@@ -12,7 +12,8 @@ NAMES = ("abjones_1_01", "abjones_1_02", "Ani_2_03")
 def stems(number, seconds=1.0):
     t = np.arange(round(seconds * SR)) / SR
     return (0.1 * np.sin(2 * np.pi * 440 * (number + 1) * t)).astype(np.float32), (
-        0.1 * np.sin(2 * np.pi * 110 * t)).astype(np.float32)
+        0.1 * np.sin(2 * np.pi * 110 * t)
+    ).astype(np.float32)
 
 
 def vocal(number):

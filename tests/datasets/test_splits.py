@@ -70,10 +70,13 @@ def test_strata_are_genre_none_or_several():
 
 
 def test_leakage_by_hand():
-    tracks = pd.DataFrame({
-        "artist": ["Ann", "Ann", "Ann", "Bob", "Cyd", "", ""],
-        "album": ["One", "One", "Two", "One", "Six", "", ""],
-        "track": ["Ann 1", "Ann 1", "Ann 2", "Bob 1", "Cyd 1", "x", "y"]})
+    tracks = pd.DataFrame(
+        {
+            "artist": ["Ann", "Ann", "Ann", "Bob", "Cyd", "", ""],
+            "album": ["One", "One", "Two", "One", "Six", "", ""],
+            "track": ["Ann 1", "Ann 1", "Ann 2", "Bob 1", "Cyd 1", "x", "y"],
+        }
+    )
     split = pd.Series(["train", "test", "test", "test", "test", "train", "test"])
     row = leakage(split, tracks).set_index("part").loc["test"]
     assert row["clips"] == 5

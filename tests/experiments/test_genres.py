@@ -17,8 +17,10 @@ def data():
     n = 120
     ids = pd.Index(np.arange(n) + 5, name="clip_id")
     label = np.array(["rock", "pop", "metal"])[np.arange(n) % 3]
-    tracks = pd.DataFrame({"artist": [f"a{k // 6}" for k in range(n)], "album": "", "title": "", "path": "",
-                           "odd": np.arange(n) < 12}, index=ids)
+    tracks = pd.DataFrame(
+        {"artist": [f"a{k // 6}" for k in range(n)], "album": "", "title": "", "path": "", "odd": np.arange(n) < 12},
+        index=ids,
+    )
     table = pd.DataFrame({g: label == g for g in ("rock", "pop", "metal")}, index=ids)
     data = Dataset("nowhere", tracks=tracks, tags=table, genres=table, descriptors=table[[]])
     data.split_kinds = ("random", "artist")
@@ -43,16 +45,27 @@ def test_grid_is_full_on_the_first_split_only():
     assert len({j.name for j in jobs}) == len(jobs)
 
 
-SETTINGS = {"classes": ["rock", "pop", "metal"], "limits": {"all": 1000}, "hold_out": 0, "test_share": 0.25,
-            "epochs": 2, "batch_size": 8, "learning_rate": 0.01, "length": 8, "step": 4, "validation_share": 0.2}
+SETTINGS = {
+    "classes": ["rock", "pop", "metal"],
+    "limits": {"all": 1000},
+    "hold_out": 0,
+    "test_share": 0.25,
+    "epochs": 2,
+    "batch_size": 8,
+    "learning_rate": 0.01,
+    "length": 8,
+    "step": 4,
+    "validation_share": 0.2,
+}
 
 
 def test_leaving_out_keeps_the_test_clips_comparable(data):
     jobs = [Job(model="m", data="all", split="random", protocol="callbacks")]
     full, without = genres.tasks(data.data, data.genres, jobs, None, **SETTINGS, leave_out="odd")
     assert without.job.data == "all_without_odd"
-    (train, test), (some, some_test) = ([task.split.index[task.split == name] for name in ("train", "test")]
-                                        for task in (full, without))
+    (train, test), (some, some_test) = (
+        [task.split.index[task.split == name] for name in ("train", "test")] for task in (full, without)
+    )
     assert not data.data.tracks.loc[some, "odd"].any()
     assert data.data.tracks.loc[train, "odd"].any()
     assert set(some_test) <= set(test)
@@ -64,9 +77,14 @@ def test_leaving_out_keeps_the_test_clips_comparable(data):
 
 def test_table_counts_segments_and_clips_apart():
     scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6], [0.45, 0.55], [0.9, 0.1]])
-    result = Result(job=Job(model="m", data="all", split="random", protocol="plain"), classes=("a", "b"),
-                    history=pd.DataFrame(), scores={"test": scores}, clip={"test": np.array([7, 7, 7, 3, 3, 3])},
-                    train_segments=10)
+    result = Result(
+        job=Job(model="m", data="all", split="random", protocol="plain"),
+        classes=("a", "b"),
+        history=pd.DataFrame(),
+        scores={"test": scores},
+        clip={"test": np.array([7, 7, 7, 3, 3, 3])},
+        train_segments=10,
+    )
     truth = pd.Series({7: "a", 3: "b", 1: "another genre, of a clip without scores"})
     table = genres.table([result], truth, repeats=20).set_index("level")
     assert table.loc["frame", "accuracy"] == pytest.approx(4 / 6)
@@ -84,11 +102,17 @@ def test_table_counts_segments_and_clips_apart():
 def test_intervals_resample_artists():
     """Five artists with twenty equal clips each: resampled as clips they would seem to be a hundred observations."""
     ids, right = np.arange(100), np.repeat([1, 0, 1, 1, 0], 20)
-    result = Result(job=Job(model="m", protocol="plain"), classes=("a", "b"), history=pd.DataFrame(),
-                    scores={"test": np.stack([right, 1 - right], axis=1).astype(float)}, clip={"test": ids})
+    result = Result(
+        job=Job(model="m", protocol="plain"),
+        classes=("a", "b"),
+        history=pd.DataFrame(),
+        scores={"test": np.stack([right, 1 - right], axis=1).astype(float)},
+        clip={"test": ids},
+    )
     truth, artists = pd.Series("a", ids), pd.Series(np.repeat(list("vwxyz"), 20), ids)
-    by_clip, by_artist = (genres.table([result], truth, artists=groups, repeats=400).iloc[1]
-                          for groups in (None, artists))
+    by_clip, by_artist = (
+        genres.table([result], truth, artists=groups, repeats=400).iloc[1] for groups in (None, artists)
+    )
     assert by_clip["accuracy"] == by_artist["accuracy"] == 0.6
     assert by_clip["accuracy_high"] - by_clip["accuracy_low"] < 0.25
     assert by_artist["accuracy_high"] - by_artist["accuracy_low"] > 0.6

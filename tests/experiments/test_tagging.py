@@ -23,11 +23,16 @@ SR = 16000
 
 def test_the_protocol_of_the_thesis():
     """rotheneder2023, 5.1.2-5.1.7."""
-    for model, rate, batch in (("se_cnn", 1e-4, 32), ("short_chunk", 1e-4, 16), ("fcn4", 1e-4, 64),
-                               ("vgg_cnn", 1e-3, 128), ("musicnn", 1e-3, 64), ("crnn", 1e-4, 16)):
+    for model, rate, batch in (
+        ("se_cnn", 1e-4, 32),
+        ("short_chunk", 1e-4, 16),
+        ("fcn4", 1e-4, 64),
+        ("vgg_cnn", 1e-3, 128),
+        ("musicnn", 1e-3, 64),
+        ("crnn", 1e-4, 16),
+    ):
         plan = protocols.protocol("rotheneder2023", model)
-        assert plan.phases == ({"optimizer": "adam", "learning_rate": rate, "epochs": 120, "hold": 80,
-                                "decay": 0.1},)
+        assert plan.phases == ({"optimizer": "adam", "learning_rate": rate, "epochs": 120, "hold": 80, "decay": 0.1},)
         assert (plan.batch_size, plan.patience, plan.per_clip) == (batch, 30, 0)
         assert plan.best_by == "val_binary_accuracy"
 
@@ -36,8 +41,11 @@ def test_the_protocol_of_the_slides():
     """Won et al. 2020, which tagger_slides repeats."""
     plan = protocols.protocol("tagger_slides", "musicnn")
     assert [(p["optimizer"], p["learning_rate"], p["epochs"]) for p in plan.phases] == [
-        ("adam", 1e-4, 80), ("sgd", pytest.approx(1e-3), 20), ("sgd", pytest.approx(1e-4), 20),
-        ("sgd", pytest.approx(1e-5), 20)]
+        ("adam", 1e-4, 80),
+        ("sgd", pytest.approx(1e-3), 20),
+        ("sgd", pytest.approx(1e-4), 20),
+        ("sgd", pytest.approx(1e-5), 20),
+    ]
     assert not any("hold" in p for p in plan.phases)  # rates fall between phases only
     assert (plan.batch_size, plan.patience, plan.best_by, plan.per_clip) == (16, None, "val_loss", 1)
 
@@ -46,7 +54,7 @@ def test_the_protocol_of_the_slides():
 def test_stacked_cnn_is_trained_twice(name):
     once, twice = protocols.protocol(name, "se_cnn"), protocols.protocol(name, "stacked_cnn")
     assert len(twice.phases) == 2 * len(once.phases)
-    assert twice.phases[: len(once.phases)] == twice.phases[len(once.phases):]
+    assert twice.phases[: len(once.phases)] == twice.phases[len(once.phases) :]
 
 
 def test_fewer_epochs_shrink_every_number():
@@ -69,13 +77,16 @@ def test_other_rates_keep_their_ratios():
     assert protocols.protocol("tagger_slides", "se_cnn", per_clip=0).per_clip == 0
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"name": "slides"}, "protocol must be one of rotheneder2023, tagger_slides. Got 'slides'"),
-    ({"epochs": 0}, "epochs must be positive or None. Got 0"),
-    ({"learning_rate": -1.0}, "learning_rate must be positive or None. Got -1.0"),
-    ({"batch_size": 0}, "batch_size must be positive or None. Got 0"),
-    ({"per_clip": -1}, "per_clip must be at least 0 or None. Got -1"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "slides"}, "protocol must be one of rotheneder2023, tagger_slides. Got 'slides'"),
+        ({"epochs": 0}, "epochs must be positive or None. Got 0"),
+        ({"learning_rate": -1.0}, "learning_rate must be positive or None. Got -1.0"),
+        ({"batch_size": 0}, "batch_size must be positive or None. Got 0"),
+        ({"per_clip": -1}, "per_clip must be at least 0 or None. Got -1"),
+    ],
+)
 def test_wrong_protocols_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         protocols.protocol(**{"name": "rotheneder2023", "model": "se_cnn", **options})
@@ -93,10 +104,15 @@ def fake(n=480, *, per_artist=6, artists=None):
     genres = pd.DataFrame({g: number % 4 == k for k, g in enumerate(GENRES)}, index=ids)
     genres.iloc[::7, 0] = genres.iloc[::7, 1] = True
     genres.iloc[::5] = False
-    tracks = pd.DataFrame({"artist": [f"a{k}" for k in number] if artists is None else artists, "album": "",
-                           "title": "", "path": ""}, index=ids)
-    tags = pd.DataFrame(np.random.default_rng(0).random((n, 4)) < (0.1, 0.4, 0.3, 0.2), index=ids,
-                        columns=["harp", "drums", "slow", "loud"])
+    tracks = pd.DataFrame(
+        {"artist": [f"a{k}" for k in number] if artists is None else artists, "album": "", "title": "", "path": ""},
+        index=ids,
+    )
+    tags = pd.DataFrame(
+        np.random.default_rng(0).random((n, 4)) < (0.1, 0.4, 0.3, 0.2),
+        index=ids,
+        columns=["harp", "drums", "slow", "loud"],
+    )
     data = Dataset("nowhere", tracks=tracks, tags=tags, genres=genres, descriptors=tags)
     data.split_kinds, data.name = ("random", "artist"), "fake"
     return data
@@ -125,8 +141,9 @@ def test_parts_are_complete_and_unseen_artists_are_nowhere_else(hold_out, unseen
 
 def test_shares_are_of_what_is_left():
     data = fake()
-    parts = splits.tagger_split(data, data.tracks.index, hold_out=80, unseen_share=0.0, test_share=0.2,
-                           validation_share=0.1)["part"]
+    parts = splits.tagger_split(
+        data, data.tracks.index, hold_out=80, unseen_share=0.0, test_share=0.2, validation_share=0.1
+    )["part"]
     counts = parts.value_counts()
     assert counts.to_dict() == {"train": 288, "test": 80, "validation": 32, "hold_out": 80}
     strata = splits.strata(data.genres)
@@ -152,8 +169,10 @@ def test_clips_without_an_artist_share_it_with_nobody(missing):
     assert (parts["part"] == "train").sum() > 200
 
 
-@pytest.mark.parametrize("options", [{"hold_out": 0}, {"hold_out": 480}, {"hold_out": 10, "unseen_share": 1.0},
-                                     {"hold_out": 10, "test_share": 1.2}])
+@pytest.mark.parametrize(
+    "options",
+    [{"hold_out": 0}, {"hold_out": 480}, {"hold_out": 10, "unseen_share": 1.0}, {"hold_out": 10, "test_share": 1.2}],
+)
 def test_impossible_divisions_are_refused(options):
     data = fake()
     with pytest.raises(ValueError, match=r"hold_out must lie between 1 and .* and unseen_share|shares must be"):
@@ -202,11 +221,23 @@ def job_task(*, epochs=12, **options):
     labels = pd.DataFrame(rng.random((CLIPS, TAGS)) < 0.5, index=ids, columns=["a", "b", "c"])
     S = rng.integers(0, 80, (CLIPS, 16, 100))
     for k in range(TAGS):
-        S[labels.to_numpy()[:, k], 5 * k: 5 * k + 4] += 150
+        S[labels.to_numpy()[:, k], 5 * k : 5 * k + 4] += 150
     part = pd.Series(np.repeat(["train", "validation", "test", "hold_out"], [12, 4, 4, 4]), index=ids)
     plan = protocols.protocol("rotheneder2023", "se_cnn", epochs=epochs, batch_size=8, learning_rate=0.01)
-    return jobs.Task(**{"job": JOB, "store": ArrayStore(S.astype(np.uint8), ids), "labels": labels, "split": part,
-                        "length": 64, "step": 18, "width": 0.1, "norm_momentum": 0.5, "protocol": plan, **options})
+    return jobs.Task(
+        **{
+            "job": JOB,
+            "store": ArrayStore(S.astype(np.uint8), ids),
+            "labels": labels,
+            "split": part,
+            "length": 64,
+            "step": 18,
+            "width": 0.1,
+            "norm_momentum": 0.5,
+            "protocol": plan,
+            **options,
+        }
+    )
 
 
 def run(task, folder=None):
@@ -264,11 +295,18 @@ def test_a_job_is_done_again_when_anything_changed_or_its_file_is_gone(tmp_path,
     task = job_task()
     assert run(task, tmp_path) == jobs.run([job_task()], folder=tmp_path, workers=1, threads=2)[0] == 1
     swapped = task.split.replace({"test": "train", "train": "test"})
-    changes = [{"labels": ~task.labels}, {"labels": task.labels.rename(columns={"a": "x"})}, {"split": swapped},
-               {"split": task.split.iloc[[1, 0, *range(2, CLIPS)]]}, {"step": 9}, {"width": 0.2},
-               {"job": dataclasses.replace(JOB, seed=1)}, {"job": dataclasses.replace(JOB, imbalance="focal")},
-               {"protocol": protocols.protocol("tagger_slides", "se_cnn")},
-               {"store": SimpleNamespace(checksum="other data")}]
+    changes = [
+        {"labels": ~task.labels},
+        {"labels": task.labels.rename(columns={"a": "x"})},
+        {"split": swapped},
+        {"split": task.split.iloc[[1, 0, *range(2, CLIPS)]]},
+        {"step": 9},
+        {"width": 0.2},
+        {"job": dataclasses.replace(JOB, seed=1)},
+        {"job": dataclasses.replace(JOB, imbalance="focal")},
+        {"protocol": protocols.protocol("tagger_slides", "se_cnn")},
+        {"store": SimpleNamespace(checksum="other data")},
+    ]
     for number, change in enumerate(changes, start=2):
         assert run(dataclasses.replace(task, **change), tmp_path) == number
         assert run(dataclasses.replace(task, **change), tmp_path) == number
@@ -278,21 +316,35 @@ def test_a_job_is_done_again_when_anything_changed_or_its_file_is_gone(tmp_path,
     assert run(task, tmp_path) == len(changes) + 2
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"split": pd.Series("train", [f"c{k:02d}" for k in range(CLIPS)])}, "no clips for: hold_out, test, validation"),
-    ({"split": pd.Series(["train", "test"], ["c00", "elsewhere"])}, "1 clips of the split have no labels, such as"),
-    ({"step": 0}, "greater than 0"), ({"norm_momentum": 1.0}, "less than 1"), ({"protocol": "adam"}, "Protocol"),
-    ({"job": jobs.Job(model="ckn19", protocol="plain")}, "Every clip must have exactly one genre"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"split": pd.Series("train", [f"c{k:02d}" for k in range(CLIPS)])},
+            "no clips for: hold_out, test, validation",
+        ),
+        ({"split": pd.Series(["train", "test"], ["c00", "elsewhere"])}, "1 clips of the split have no labels, such as"),
+        ({"step": 0}, "greater than 0"),
+        ({"norm_momentum": 1.0}, "less than 1"),
+        ({"protocol": "adam"}, "Protocol"),
+        ({"job": jobs.Job(model="ckn19", protocol="plain")}, "Every clip must have exactly one genre"),
+    ],
+)
 def test_tasks_that_cannot_be_trained_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(job_task(), **change)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"labels": "true"}, "labels"), ({"n_tags": 0}, "'genre' exactly where n_tags is 0"), ({"seed": -1}, "seed"),
-    ({"imbalance": "some"}, "imbalance"), ({"model": ""}, "model"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": "true"}, "labels"),
+        ({"n_tags": 0}, "'genre' exactly where n_tags is 0"),
+        ({"seed": -1}, "seed"),
+        ({"imbalance": "some"}, "imbalance"),
+        ({"model": ""}, "model"),
+    ],
+)
 def test_jobs_that_do_not_exist_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(JOB, **change)
@@ -308,12 +360,21 @@ def test_a_genre_job_learns_one_class_a_clip():
     ids, genre = list(range(18)), np.arange(18) % 3
     S = np.random.default_rng(0).integers(0, 80, (18, 16, 40))
     for clip in ids:
-        S[clip, 5 * genre[clip]: 5 * genre[clip] + 4] += 150
-    result = run(jobs.Task(
-        job=jobs.Job(model="ckn19", protocol="callbacks"), store=ArrayStore(S.astype(np.uint8), ids), length=16, step=8,
-        labels=pd.DataFrame(np.eye(3, dtype=bool)[genre], columns=list("abc")), validation_share=0.25,
-        split=pd.Series(np.repeat(["train", "test"], [12, 6])), width=0.05, norm_momentum=0.5,
-        protocol=protocols.genre_protocol("callbacks", epochs=6, batch_size=8, learning_rate=0.01)))
+        S[clip, 5 * genre[clip] : 5 * genre[clip] + 4] += 150
+    result = run(
+        jobs.Task(
+            job=jobs.Job(model="ckn19", protocol="callbacks"),
+            store=ArrayStore(S.astype(np.uint8), ids),
+            length=16,
+            step=8,
+            labels=pd.DataFrame(np.eye(3, dtype=bool)[genre], columns=list("abc")),
+            validation_share=0.25,
+            split=pd.Series(np.repeat(["train", "test"], [12, 6])),
+            width=0.05,
+            norm_momentum=0.5,
+            protocol=protocols.genre_protocol("callbacks", epochs=6, batch_size=8, learning_rate=0.01),
+        )
+    )
     assert set(result.scores) == {"test"}
     assert result.train_segments == 9 * 4
     assert result.job.name == "ckn19-callbacks-0"
@@ -348,8 +409,14 @@ def test_validation_takes_as_many_inputs_of_a_clip_as_training():
 def build(seed=3):
     keras.utils.set_random_seed(seed)
     layers = keras.layers
-    return keras.Sequential([layers.Input((6,)), layers.Dense(8, activation="relu"), layers.Dropout(0.2),
-                             layers.Dense(3, activation="sigmoid")])
+    return keras.Sequential(
+        [
+            layers.Input((6,)),
+            layers.Dense(8, activation="relu"),
+            layers.Dropout(0.2),
+            layers.Dense(3, activation="sigmoid"),
+        ]
+    )
 
 
 def examples(n=40):
@@ -358,8 +425,14 @@ def examples(n=40):
     return x, (x[:, :3] > 0.5).astype(np.float32)
 
 
-OPTIONS = {"batch_size": 8, "loss": "binary_crossentropy", "metrics": ("binary_accuracy",), "best_by": "val_loss",
-           "optimizer": "adam", "seed": 1}
+OPTIONS = {
+    "batch_size": 8,
+    "loss": "binary_crossentropy",
+    "metrics": ("binary_accuracy",),
+    "best_by": "val_loss",
+    "optimizer": "adam",
+    "seed": 1,
+}
 FIRST = {"learning_rate": 0.05, "epochs": 4}
 
 
@@ -377,8 +450,9 @@ def test_a_second_phase_starts_from_the_best_weights_of_the_first():
     """With a learning rate of next to nothing they are the weights at its end; best is not the last epoch here."""
     x, y = examples()
     alone = build()
-    history = training.fit(alone, x[10:], y[10:], validation=(x[:10], y[:10]), **OPTIONS | FIRST | {"epochs": 12,
-                           "learning_rate": 0.5})
+    history = training.fit(
+        alone, x[10:], y[10:], validation=(x[:10], y[:10]), **OPTIONS | FIRST | {"epochs": 12, "learning_rate": 0.5}
+    )
     assert history["val_loss"].argmin() < len(history) - 1
     model = build()
     both = fit_phases(model, [FIRST | {"epochs": 12, "learning_rate": 0.5}, {"learning_rate": 1e-12, "epochs": 2}])
@@ -394,8 +468,11 @@ def test_a_phase_that_makes_things_worse_is_taken_back(with_folder, tmp_path):
     x, y = examples()
     alone, model = build(), build()
     training.fit(alone, x[10:], y[10:], validation=(x[:10], y[:10]), **OPTIONS | FIRST)
-    both = fit_phases(model, [FIRST, {"learning_rate": 50.0, "epochs": 2}, {"learning_rate": 1e-12, "epochs": 1}],
-                      folder=tmp_path / "fit" if with_folder else None)
+    both = fit_phases(
+        model,
+        [FIRST, {"learning_rate": 50.0, "epochs": 2}, {"learning_rate": 1e-12, "epochs": 1}],
+        folder=tmp_path / "fit" if with_folder else None,
+    )
     assert both.loc[both["phase"] == 1, "val_loss"].min() > both.loc[both["phase"] == 0, "val_loss"].min()
     assert_weights(model, alone.get_weights())
     assert not (tmp_path / "fit").exists()
@@ -436,17 +513,20 @@ def told(monkeypatch):
     """Validation losses that are told, not measured; and a list of the epochs that began."""
     losses, began = [3.0, 2.0, 2.5, 2.0, 1.9, 4.0, 4.0, 4.0, 1.0], []
     end, begin = training._Journal.on_epoch_end, training._Epoch.on_epoch_begin
-    monkeypatch.setattr(training._Journal, "on_epoch_end",
-                        lambda self, e, logs=None: end(self, e, logs | {"val_loss": losses[e]}))
-    monkeypatch.setattr(training._Epoch, "on_epoch_begin", lambda self, e, logs=None: (began.append(e),
-                                                                                      begin(self, e, logs))[1])
+    monkeypatch.setattr(
+        training._Journal, "on_epoch_end", lambda self, e, logs=None: end(self, e, logs | {"val_loss": losses[e]})
+    )
+    monkeypatch.setattr(
+        training._Epoch, "on_epoch_begin", lambda self, e, logs=None: (began.append(e), begin(self, e, logs))[1]
+    )
     return began
 
 
 def fit_told(**options):
     x, y = examples()
-    return training.fit(build(), x[10:], y[10:], validation=(x[:10], y[:10]), epochs=9, learning_rate=0.01,
-                        **OPTIONS | options)
+    return training.fit(
+        build(), x[10:], y[10:], validation=(x[:10], y[:10]), epochs=9, learning_rate=0.01, **OPTIONS | options
+    )
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(2, 4), (3, 8), (1, 3), (5, 9), (None, 9)])
@@ -578,21 +658,26 @@ NAMES = ["a", "b"]
 
 
 def clips(name, validation, hold_out):
-    return comparison.Clips(name, pd.DataFrame(validation, index=[f"v{k}" for k in range(len(validation))],
-                                               columns=NAMES),
-                            pd.DataFrame(hold_out, index=[f"h{k}" for k in range(len(hold_out))], columns=NAMES))
+    return comparison.Clips(
+        name,
+        pd.DataFrame(validation, index=[f"v{k}" for k in range(len(validation))], columns=NAMES),
+        pd.DataFrame(hold_out, index=[f"h{k}" for k in range(len(hold_out))], columns=NAMES),
+    )
 
 
 @pytest.fixture
 def table():
     """Four clips each; model good knows tag a, model other tag b."""
     truth = [[1, 0], [1, 0], [0, 1], [0, 1]]
-    labels = pd.DataFrame(np.array(truth * 2, bool), columns=NAMES,
-                          index=[f"{part}{k}" for part in "vh" for k in range(4)])
-    good = clips("good", [[0.9, 0.9], [0.7, 0.6], [0.2, 0.4], [0.1, 0.1]], [[0.8, 0.6], [0.4, 0.7], [0.2, 0.4],
-                                                                           [0.1, 0.3]])
-    other = clips("other", [[0.1, 0.1], [0.4, 0.2], [0.6, 0.6], [0.9, 0.7]], [[0.1, 0.2], [0.6, 0.1], [0.4, 0.9],
-                                                                             [0.9, 0.8]])
+    labels = pd.DataFrame(
+        np.array(truth * 2, bool), columns=NAMES, index=[f"{part}{k}" for part in "vh" for k in range(4)]
+    )
+    good = clips(
+        "good", [[0.9, 0.9], [0.7, 0.6], [0.2, 0.4], [0.1, 0.1]], [[0.8, 0.6], [0.4, 0.7], [0.2, 0.4], [0.1, 0.3]]
+    )
+    other = clips(
+        "other", [[0.1, 0.1], [0.4, 0.2], [0.6, 0.6], [0.9, 0.7]], [[0.1, 0.2], [0.6, 0.1], [0.4, 0.9], [0.9, 0.8]]
+    )
     return SimpleNamespace(labels=labels, good=good, other=other)
 
 
@@ -600,12 +685,15 @@ def test_thresholds_are_chosen_on_validation_only(table):
     values = comparison.rule_thresholds(table.good, table.labels, rule="f1")
     assert values["a"] == pytest.approx((0.7 + 0.2) / 2)
     assert list(comparison.rule_thresholds(table.good, table.labels, rule="half")) == [0.5, 0.5]
-    changed, labels = clips("good", table.good.validation.to_numpy(), np.random.default_rng(0).random((4, 2))), (
-        table.labels.copy())
+    changed, labels = (
+        clips("good", table.good.validation.to_numpy(), np.random.default_rng(0).random((4, 2))),
+        (table.labels.copy()),
+    )
     labels.loc[["h0", "h1", "h2"]] = ~labels.loc[["h0", "h1", "h2"]]
     for rule in comparison.RULES:
-        one, other = (comparison.rule_thresholds(c, y, rule=rule) for c, y in ((table.good, table.labels),
-                                                                              (changed, labels)))
+        one, other = (
+            comparison.rule_thresholds(c, y, rule=rule) for c, y in ((table.good, table.labels), (changed, labels))
+        )
         pd.testing.assert_series_equal(one, other)
     with pytest.raises(ValueError, match="rule must be one of half, f1, precision. Got 'best'"):
         comparison.rule_thresholds(table.good, table.labels, rule="best")
@@ -615,8 +703,10 @@ def test_tables_take_the_columns_by_their_names(table):
     """Labels may stand in another order and have more tags than the model."""
     more = table.labels.assign(z=True)[["z", "b", "a"]]
     for rule in comparison.RULES:
-        pd.testing.assert_series_equal(comparison.rule_thresholds(table.good, more, rule=rule),
-                                       comparison.rule_thresholds(table.good, table.labels, rule=rule))
+        pd.testing.assert_series_equal(
+            comparison.rule_thresholds(table.good, more, rule=rule),
+            comparison.rule_thresholds(table.good, table.labels, rule=rule),
+        )
     both = [table.good, table.other]
     for function in (comparison.clip_table, comparison.threshold_table, comparison.per_tag):
         pd.testing.assert_frame_equal(function(both, more), function(both, table.labels))
@@ -689,7 +779,8 @@ def test_rows_for_seen_and_unseen_artists(table):
     groups = pd.Series({"h0": "seen", "h1": "unseen", "h2": "seen", "h3": "unseen", "v0": "seen"})
     rows = comparison.clip_table([table.good, table.other], table.labels, groups=groups)
     assert list(zip(rows["model"], rows["clips"], rows["n_clips"])) == [
-        (m, c, n) for m in ("good", "other") for c, n in (("all", 4), ("seen", 2), ("unseen", 2))]
+        (m, c, n) for m in ("good", "other") for c, n in (("all", 4), ("seen", 2), ("unseen", 2))
+    ]
     rows = rows.set_index(["model", "clips"])
     assert rows.loc[("good", "all"), "roc_auc"] == pytest.approx((1 + 0) / 2)
     # other: a has 0.1 against 0.4 (seen) and 0.6 against 0.9 (unseen); b is right everywhere.
@@ -731,8 +822,9 @@ def test_intervals_of_taggers_resample_artists():
     table = pd.DataFrame(scores, ids, NAMES)
     clips, labels = comparison.Clips("m", table, table), pd.DataFrame(y, ids, NAMES)
     artists = pd.Series(np.repeat(list("uvwxyz"), 20), ids)
-    by_clip, by_artist = (comparison.interval_table([clips], labels, artists=groups, repeats=200).loc["m"]
-                          for groups in (None, artists))
+    by_clip, by_artist = (
+        comparison.interval_table([clips], labels, artists=groups, repeats=200).loc["m"] for groups in (None, artists)
+    )
     assert by_clip["roc_auc"] == by_artist["roc_auc"]
     assert by_artist["roc_auc_high"] - by_artist["roc_auc_low"] > 2 * (by_clip["roc_auc_high"] - by_clip["roc_auc_low"])
     assert by_clip["roc_auc_undefined"] == 0
@@ -741,11 +833,17 @@ def test_intervals_of_taggers_resample_artists():
 
 
 def test_segments_are_joined_to_clips_by_mean_or_union():
-    scores = {part: np.array([[0.2, 0.4], [0.6, 0.0], [0.5, 0.5]], np.float32) for part in ("validation", "hold_out",
-                                                                                        "test")}
+    scores = {
+        part: np.array([[0.2, 0.4], [0.6, 0.0], [0.5, 0.5]], np.float32) for part in ("validation", "hold_out", "test")
+    }
     clip = {part: np.array([f"{part[0]}1", f"{part[0]}1", f"{part[0]}0"]) for part in scores}
-    result = jobs.Result(job=jobs.Job(model="m", n_tags=2, labels="annotated", protocol="p"), classes=tuple(NAMES),
-                         history=pd.DataFrame(), scores=scores, clip=clip)
+    result = jobs.Result(
+        job=jobs.Job(model="m", n_tags=2, labels="annotated", protocol="p"),
+        classes=tuple(NAMES),
+        history=pd.DataFrame(),
+        scores=scores,
+        clip=clip,
+    )
     mean, union = (comparison.clip_scores(result, join=join).hold_out for join in ("mean", "union"))
     np.testing.assert_allclose(mean.loc["h1"], [0.4, 0.2], atol=1e-6)
     np.testing.assert_allclose(union.loc["h1"], [0.6, 0.4], atol=1e-6)

@@ -13,11 +13,22 @@ from musictools.spectrograms import ArrayStore
 
 
 def test_every_model_meets_every_tag_set_and_one_all_labels_and_answers_to_imbalance():
-    jobs = taggers.grid(models=["se_cnn", "fcn4"], n_tags=[50, 80], labels=["complete", "annotated"],
-                        imbalance=["none", "focal"], extra_model="fcn4", seed=3)
+    jobs = taggers.grid(
+        models=["se_cnn", "fcn4"],
+        n_tags=[50, 80],
+        labels=["complete", "annotated"],
+        imbalance=["none", "focal"],
+        extra_model="fcn4",
+        seed=3,
+    )
     assert [(j.model, j.n_tags, j.labels, j.imbalance) for j in jobs] == [
-        ("se_cnn", 50, "complete", "none"), ("fcn4", 50, "complete", "none"), ("se_cnn", 80, "complete", "none"),
-        ("fcn4", 80, "complete", "none"), ("fcn4", 50, "annotated", "none"), ("fcn4", 50, "complete", "focal")]
+        ("se_cnn", 50, "complete", "none"),
+        ("fcn4", 50, "complete", "none"),
+        ("se_cnn", 80, "complete", "none"),
+        ("fcn4", 80, "complete", "none"),
+        ("fcn4", 50, "annotated", "none"),
+        ("fcn4", 50, "complete", "focal"),
+    ]
     assert len({j.name for j in jobs}) == len(jobs)
     assert {j.seed for j in jobs} == {3}
     with pytest.raises(ValueError, match="extra_model must be one of the models, se_cnn, fcn4. Got 'crnn'"):
@@ -29,9 +40,16 @@ def test_settings_are_given_for_all_models_or_by_name():
     jobs = taggers.grid(models=three, n_tags=[2])
     labels = pd.DataFrame(np.eye(4, dtype=bool), columns=list("abcd"))
     split = pd.Series(["train", "validation", "test", "hold_out"])
-    tasks = taggers.tasks(jobs, dict.fromkeys(three), {"annotated": labels}, split,
-                          width={"fcn4": 0.5, "other": 0.1}, epochs={"fcn4": 12, "other": 0},
-                          overrides={"batch_size": {"fcn4": 4}, "dropout": 0.0}, norm_momentum=0.5)
+    tasks = taggers.tasks(
+        jobs,
+        dict.fromkeys(three),
+        {"annotated": labels},
+        split,
+        width={"fcn4": 0.5, "other": 0.1},
+        epochs={"fcn4": 12, "other": 0},
+        overrides={"batch_size": {"fcn4": 4}, "dropout": 0.0},
+        norm_momentum=0.5,
+    )
     assert [t.width for t in tasks] == [0.1, 0.5, 0.1]
     assert [t.protocol.phases[0]["epochs"] for t in tasks] == [120, 12, 120]  # 0: the protocol's
     assert [t.protocol.batch_size for t in tasks] == [32, 4, 64]

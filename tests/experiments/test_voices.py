@@ -128,9 +128,23 @@ def test_evidence_of_every_tag_against_instrumental(tagger):
 
 
 def test_intervals_resample_singers():
-    rows = pd.DataFrame([{"clip": f"{s}{n}", "singer": s, "method": m, "target": "vocals", "form": "raw",
-                          **dict.fromkeys(voices.MEASURES, v + (m == "parts") * 0.1), "mass": 0.5, "area": 0.5}
-                         for s, v in (("a", 0.5), ("b", 0.7)) for n in range(20) for m in ("energy", "parts")])
+    rows = pd.DataFrame(
+        [
+            {
+                "clip": f"{s}{n}",
+                "singer": s,
+                "method": m,
+                "target": "vocals",
+                "form": "raw",
+                **dict.fromkeys(voices.MEASURES, v + (m == "parts") * 0.1),
+                "mass": 0.5,
+                "area": 0.5,
+            }
+            for s, v in (("a", 0.5), ("b", 0.7))
+            for n in range(20)
+            for m in ("energy", "parts")
+        ]
+    )
     line = voices.table(rows).set_index("method").loc["parts"]
     assert line["auc"] == pytest.approx(0.7)
     assert (line["auc_low"], line["auc_high"]) == (pytest.approx(0.6), pytest.approx(0.8))  # one singer only, at times

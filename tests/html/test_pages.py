@@ -9,8 +9,12 @@ from musictools import html
 
 @pytest.mark.parametrize("text", NASTY)
 def test_values_are_shown_literally(text):
-    page = html.render("auralisation.html.jinja", title=text, note=text, layers=[
-        (text, [(text, [{"clip": text, "file": text, "picture": None, "numbers": {text: text}}])])])
+    page = html.render(
+        "auralisation.html.jinja",
+        title=text,
+        note=text,
+        layers=[(text, [(text, [{"clip": text, "file": text, "picture": None, "numbers": {text: text}}])])],
+    )
     read = check(page, shows=[text])
     places = ("title", "h1", "p", "h2", "h3", "figcaption", "dt", "dd")
     assert read.shown.count(text) == len(places)
@@ -19,9 +23,12 @@ def test_values_are_shown_literally(text):
 
 def test_the_reader_of_these_tests_sees_what_is_wrong():
     for text, fault in (
-        ("<p onclick='x'>a</p>", "<p onclick='x'>"), ("<a href=' javascript:x'>a</a>", "<a href=' javascript:x'>"),
-        ("<iframe></iframe>", "<iframe>"), ("<img src='http://a.b/c.png'>", "<img src='http://a.b/c.png'>"),
-        ("<div><p></div></p>", "</div> closes nothing"), ("<b>", "<b> is not closed"),
+        ("<p onclick='x'>a</p>", "<p onclick='x'>"),
+        ("<a href=' javascript:x'>a</a>", "<a href=' javascript:x'>"),
+        ("<iframe></iframe>", "<iframe>"),
+        ("<img src='http://a.b/c.png'>", "<img src='http://a.b/c.png'>"),
+        ("<div><p></div></p>", "</div> closes nothing"),
+        ("<b>", "<b> is not closed"),
         ("<i id='a'></i><i id='a'></i>", "id 'a' is there twice"),
     ):
         assert fault in Page(text).faults
@@ -63,9 +70,18 @@ def test_every_name_has_an_anchor_of_its_own():
     assert all(name.replace("-", "").isalnum() and name.isascii() for name in names.values())
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (0, "0.00"), (0.126, "0.13"), (-99.99, "-99.99"), (100, "100"), (12345.6, "12,346"), (float("nan"), "–"),
-    (float("-inf"), "–"), ("7 of 8", "7 of 8"),
-])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0.00"),
+        (0.126, "0.13"),
+        (-99.99, "-99.99"),
+        (100, "100"),
+        (12345.6, "12,346"),
+        (float("nan"), "–"),
+        (float("-inf"), "–"),
+        ("7 of 8", "7 of 8"),
+    ],
+)
 def test_numbers_for_people(value, text):
     assert html.number(value) == text

@@ -11,23 +11,35 @@ from support.pages import NASTY, Page
 from musictools import html
 
 ATTACKS = [
-    "<img src=x onerror=alert(1)>", "<b onclick='alert(1)'>a</b>", "<a href='javascript:alert(1)'>a</a>",
-    "<a href=' java\nscript:alert(1)'>a</a>", "<a href='&#106;avascript:alert(1)'>a</a>", "<script>alert(1)</script>",
-    "<scr<script>ipt>alert(1)</script>", "<SCRIPT SRC=//example.org/x.js></SCRIPT>",
-    "<iframe src='//example.org'></iframe>", "<svg onload=alert(1)><script>alert(1)</script></svg>",
-    "<math><mtext><style><img src=x onerror=alert(1)></style>", "<object data='x.swf'></object><embed src='x'>",
+    "<img src=x onerror=alert(1)>",
+    "<b onclick='alert(1)'>a</b>",
+    "<a href='javascript:alert(1)'>a</a>",
+    "<a href=' java\nscript:alert(1)'>a</a>",
+    "<a href='&#106;avascript:alert(1)'>a</a>",
+    "<script>alert(1)</script>",
+    "<scr<script>ipt>alert(1)</script>",
+    "<SCRIPT SRC=//example.org/x.js></SCRIPT>",
+    "<iframe src='//example.org'></iframe>",
+    "<svg onload=alert(1)><script>alert(1)</script></svg>",
+    "<math><mtext><style><img src=x onerror=alert(1)></style>",
+    "<object data='x.swf'></object><embed src='x'>",
     "<form action='//example.org'><button formaction='javascript:x'>",
-    "<a href='data:text/html,<script>alert(1)</script>'>a</a>", "<img src='http://example.org/a.png'>",
+    "<a href='data:text/html,<script>alert(1)</script>'>a</a>",
+    "<img src='http://example.org/a.png'>",
     "<img src='data:image/svg+xml;base64,PHN2Zz4='>",
     "<img src='//example.org/a.png' srcset='//example.org/b.png 2x'>",
-    "<div style='background: url(http://example.org/a.png)'>a</div>", "<base href='//example.org/'>",
+    "<div style='background: url(http://example.org/a.png)'>a</div>",
+    "<base href='//example.org/'>",
     "<style>@import url(http://example.org/a.css)</style>",
     "<style>b { color: red }</style ><script>alert(1)</script>",
     "<style>a {} </sty</style>le><script>alert(1)</script>",
     "<style>p { background: image-set('//example.org/a') }</style>",
-    "<meta http-equiv=refresh content='0;url=//example.org'>", "<link rel=stylesheet href='//example.org/a.css'>",
-    "<!--><script>alert(1)</script>-->", "<details open ontoggle=alert(1)>a</details>",
-    "<video src=x onerror=alert(1)>", "<p id=a class=b title=\"x' onmouseover='alert(1)\">a</p>",
+    "<meta http-equiv=refresh content='0;url=//example.org'>",
+    "<link rel=stylesheet href='//example.org/a.css'>",
+    "<!--><script>alert(1)</script>-->",
+    "<details open ontoggle=alert(1)>a</details>",
+    "<video src=x onerror=alert(1)>",
+    "<p id=a class=b title=\"x' onmouseover='alert(1)\">a</p>",
     "<noscript><p title='</noscript><img src=x onerror=y>'>",
 ]
 
@@ -55,10 +67,15 @@ def test_most_attacks_are_seen_where_nothing_is_sanitised():
 def test_tables_pictures_and_sounds_stay():
     table = pd.DataFrame({"a": [1.5]}, index=["x<y"])
     styled = table.style.format_index(escape="html").set_properties(**{"text-align": "left"}).to_html()
-    for text in (table.to_html(), styled, "<p>a <code>b</code> <sub>c</sub></p>",
-                 "<img alt='x' src='data:image/png;base64,QUJD'>", "<h2 id='a'>a</h2><a href='#a:b'>b</a>",
-                 "<audio controls><source src='data:audio/wav;base64,QUJD' type='audio/wav'></audio>",
-                 "<a href='../c.html'>d</a><a href='https://example.org/?a=b:c'>e</a>"):
+    for text in (
+        table.to_html(),
+        styled,
+        "<p>a <code>b</code> <sub>c</sub></p>",
+        "<img alt='x' src='data:image/png;base64,QUJD'>",
+        "<h2 id='a'>a</h2><a href='#a:b'>b</a>",
+        "<audio controls><source src='data:audio/wav;base64,QUJD' type='audio/wav'></audio>",
+        "<a href='../c.html'>d</a><a href='https://example.org/?a=b:c'>e</a>",
+    ):
         before, after = Page(text), Page(html.sanitised(text))
         assert [tag for tag, _ in after.tags] == [tag for tag, _ in before.tags]
         assert after.text == before.text
@@ -79,17 +96,38 @@ def page(tmp_path_factory):
     png = base64.b64encode(b"\x89PNG").decode()
     cells = [v4.new_markdown_cell("\n\n".join([*ATTACKS, *NASTY])), v4.new_raw_cell("<script>alert(1)</script>")]
     for text in NASTY:
-        outputs = [v4.new_output("stream", text=text),
-                   v4.new_output("error", ename=text, evalue=text, traceback=[text])]
-        outputs += [v4.new_output("display_data", {kind: text if kind != "image/png" else png}, metadata={
-            kind: {"width": "1 onload=alert(1)", "height": 20}}) for kind in (
-            "text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/svg+xml", "text/vnd.mermaid",
-            "application/javascript", "application/vnd.jupyter.widget-view+json")]
+        outputs = [
+            v4.new_output("stream", text=text),
+            v4.new_output("error", ename=text, evalue=text, traceback=[text]),
+        ]
+        outputs += [
+            v4.new_output(
+                "display_data",
+                {kind: text if kind != "image/png" else png},
+                metadata={kind: {"width": "1 onload=alert(1)", "height": 20}},
+            )
+            for kind in (
+                "text/plain",
+                "text/html",
+                "text/markdown",
+                "text/latex",
+                "image/png",
+                "image/svg+xml",
+                "text/vnd.mermaid",
+                "application/javascript",
+                "application/vnd.jupyter.widget-view+json",
+            )
+        ]
         cells.append(v4.new_code_cell(f"print({text!r})", outputs=outputs, metadata={"tags": [text]}))
     cells.append(v4.new_code_cell("", outputs=[v4.new_output("display_data", {"text/html": "".join(ATTACKS)})]))
-    notebook = v4.new_notebook(cells=cells, metadata={
-        "title": NASTY[1], "kernelspec": {"name": "python3", "display_name": NASTY[1]},
-        "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {"a": NASTY[1]}}}})
+    notebook = v4.new_notebook(
+        cells=cells,
+        metadata={
+            "title": NASTY[1],
+            "kernelspec": {"name": "python3", "display_name": NASTY[1]},
+            "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {"a": NASTY[1]}}},
+        },
+    )
     path = tmp_path_factory.mktemp("notebook") / "<img src=x onerror=alert(1)>.ipynb"
     nbformat.write(notebook, path)
     return html.notebook(path)

@@ -54,16 +54,21 @@ class TestNetwork:
     def test_same_seed_same_network_other_seed_another(self):
         descriptors, genres, _ = planted(60)
         X = descriptors.to_numpy()
-        one, same, other = (network.DescriptorNetwork(units=4, epochs=2, seed=s).fit(X, genres).predict_proba(X)
-                            for s in (3, 3, 4))
+        one, same, other = (
+            network.DescriptorNetwork(units=4, epochs=2, seed=s).fit(X, genres).predict_proba(X) for s in (3, 3, 4)
+        )
         np.testing.assert_array_equal(one, same)
         assert np.abs(one - other).max() > 1e-3
 
-    @pytest.mark.parametrize(("options", "message"), [
-        ({"units": 0}, r"units must be a positive int\. Got 0"),
-        ({"dropout": 1.0}, r"dropout must lie in \[0, 1\)\. Got 1"),
-        ({"n_descriptors": 0}, "n_descriptors must be a positive int"), ({"n_genres": 1}, "n_genres"),
-    ])
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"units": 0}, r"units must be a positive int\. Got 0"),
+            ({"dropout": 1.0}, r"dropout must lie in \[0, 1\)\. Got 1"),
+            ({"n_descriptors": 0}, "n_descriptors must be a positive int"),
+            ({"n_genres": 1}, "n_genres"),
+        ],
+    )
     def test_refuses_what_cannot_be_built(self, options, message):
         with pytest.raises(ValueError, match=message):
             builder.build(**{"n_descriptors": 3, "n_genres": 2, **options})
@@ -116,8 +121,9 @@ class TestMapping:
         card.write_text(mapping.card.model_dump_json())
         again = membership.Mapping.load(path)
         np.testing.assert_allclose(again.membership(["loud"]), mapping.membership(["loud"]), rtol=1e-6)
-        card.write_text(ModelCard(task="genre", model="x", outputs=GENRES, front_end=None, length=1, step=1
-                                  ).model_dump_json())
+        card.write_text(
+            ModelCard(task="genre", model="x", outputs=GENRES, front_end=None, length=1, step=1).model_dump_json()
+        )
         with pytest.raises(ValueError, match="says task='genre'"):
             membership.Mapping.load(path)
 
@@ -257,8 +263,16 @@ class TestScores:
 class TestExperiments:
     def test_grid_finds_what_can_learn(self):
         descriptors, genres, _ = planted(90)
-        table = experiments.grid(descriptors, genres, choices={"units": [1, 16]}, folds=2, workers=1, epochs=15,
-                                 learning_rate=0.02, batch_size=10)
+        table = experiments.grid(
+            descriptors,
+            genres,
+            choices={"units": [1, 16]},
+            folds=2,
+            workers=1,
+            epochs=15,
+            learning_rate=0.02,
+            batch_size=10,
+        )
         assert table["units"].tolist() == [16, 1]
         assert table.at[0, "accuracy"] > table.at[1, "accuracy"] + 0.05
         with pytest.raises(ValueError, match="n_folds must be an int from 2 to the number of clips, 90. Got 100"):
@@ -283,8 +297,9 @@ class TestExperiments:
         descriptors = pd.get_dummies(artists).astype(bool)
         accuracy = {}
         for name, groups in (("unknown", artists), ("known", pd.Series(np.arange(120)))):
-            found = experiments.out_of_fold(descriptors, genres, groups=groups, rivals=["decision tree"], folds=3,
-                                            workers=1)
+            found = experiments.out_of_fold(
+                descriptors, genres, groups=groups, rivals=["decision tree"], folds=3, workers=1
+            )
             accuracy[name] = experiments.scores(found["decision tree"], genres)["accuracy"]
         assert accuracy["unknown"] < 0.8
         assert accuracy["known"] == 1

@@ -13,15 +13,28 @@ from musictools import runs
 from musictools.models.card import ModelCard
 from musictools.spectrograms import FrontEnd
 
-FIELDS = {"task": "tags", "model": "se_cnn", "outputs": ["low", "high"], "front_end": FrontEnd(16000, 512, 256, 32),
-          "length": 32, "step": 16}
+FIELDS = {
+    "task": "tags",
+    "model": "se_cnn",
+    "outputs": ["low", "high"],
+    "front_end": FrontEnd(16000, 512, 256, 32),
+    "length": 32,
+    "step": 16,
+}
 MAPPING = {"task": "mapping", "model": "mapping", "inputs": ["low"], "outputs": ["rock", "jazz"]}
 
 
 @pytest.fixture
 def card():
-    return ModelCard(**FIELDS, width=0.1 + 0.2, thresholds={"f1": {"low": 1 / 3, "high": np.float64(0.7)}}, data="x",
-                     training_clips=pd.Index([np.int64(3), 5]), seed=np.int64(4), provenance={"scores": [np.nan, 0.5]})
+    return ModelCard(
+        **FIELDS,
+        width=0.1 + 0.2,
+        thresholds={"f1": {"low": 1 / 3, "high": np.float64(0.7)}},
+        data="x",
+        training_clips=pd.Index([np.int64(3), 5]),
+        seed=np.int64(4),
+        provenance={"scores": [np.nan, 0.5]},
+    )
 
 
 def written(card, folder):
@@ -54,22 +67,25 @@ def test_a_model_leads_to_its_card_beside_it_or_in_its_own_folder(card, tmp_path
         ModelCard.read(model)
 
 
-@pytest.mark.parametrize(("changes", "sentence"), [
-    ({"genres": ["rock"]}, "genres is an unknown field"),
-    ({"version": 2}, "version: Input should be 1, got '2'"),
-    ({"task": "moods"}, "task: Input should be 'genre', 'tags' or 'mapping', got 'moods'"),
-    ({"outputs": []}, "outputs: Tuple should have at least 1 item"),
-    ({"outputs": "low"}, "outputs: must be a list of names, got 'low'"),
-    ({"length": 0}, "length: Input should be greater than 0, got '0'"),
-    ({"length": None}, "task='tags' needs front_end .*, length and step"),
-    ({"front_end": "{}"}, "front_end: cannot be read .*missing 4 required"),
-    ({"front_end": "mel"}, "front_end: cannot be read"),
-    ({"front_end": FIELDS["front_end"].to_json().replace("512", "511")}, "front_end: .*n_fft must be even"),
-    ({"inputs": ["slow"]}, "task='tags' needs .* and no inputs"),
-    ({"thresholds": {"f1": {"low": 0.5}}}, "the thresholds of 'f1' lack high"),
-    ({"thresholds": {"f1": {"low": 0.5, "high": None}}}, "thresholds.f1.high: Input should be a valid number"),
-    ({"task": "mapping"}, "a mapping has inputs, and neither front_end nor length nor step"),
-])
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"genres": ["rock"]}, "genres is an unknown field"),
+        ({"version": 2}, "version: Input should be 1, got '2'"),
+        ({"task": "moods"}, "task: Input should be 'genre', 'tags' or 'mapping', got 'moods'"),
+        ({"outputs": []}, "outputs: Tuple should have at least 1 item"),
+        ({"outputs": "low"}, "outputs: must be a list of names, got 'low'"),
+        ({"length": 0}, "length: Input should be greater than 0, got '0'"),
+        ({"length": None}, "task='tags' needs front_end .*, length and step"),
+        ({"front_end": "{}"}, "front_end: cannot be read .*missing 4 required"),
+        ({"front_end": "mel"}, "front_end: cannot be read"),
+        ({"front_end": FIELDS["front_end"].to_json().replace("512", "511")}, "front_end: .*n_fft must be even"),
+        ({"inputs": ["slow"]}, "task='tags' needs .* and no inputs"),
+        ({"thresholds": {"f1": {"low": 0.5}}}, "the thresholds of 'f1' lack high"),
+        ({"thresholds": {"f1": {"low": 0.5, "high": None}}}, "thresholds.f1.high: Input should be a valid number"),
+        ({"task": "mapping"}, "a mapping has inputs, and neither front_end nor length nor step"),
+    ],
+)
 def test_fields_that_break_a_rule_are_named(card, tmp_path, changes, sentence):
     path = written(card, tmp_path)
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))

@@ -6,9 +6,18 @@ import pytest
 
 from musictools import models, published
 
-LAYERS = {"Input Layer": "InputLayer", "Convolutional Layer (3x3)": "Conv2D", "Convolutional Layer (2x2)": "Conv2D",
-          "Batch Normalization": "BatchNormalization", "MaxPooling2D (2x2)": "MaxPooling2D", "Flatten": "Flatten",
-          "Dense": "Dense", "Dropout (0.2)": "Dropout", "Dropout (0.5)": "Dropout", "Dense (Softmax)": "Dense"}
+LAYERS = {
+    "Input Layer": "InputLayer",
+    "Convolutional Layer (3x3)": "Conv2D",
+    "Convolutional Layer (2x2)": "Conv2D",
+    "Batch Normalization": "BatchNormalization",
+    "MaxPooling2D (2x2)": "MaxPooling2D",
+    "Flatten": "Flatten",
+    "Dense": "Dense",
+    "Dropout (0.2)": "Dropout",
+    "Dropout (0.5)": "Dropout",
+    "Dense (Softmax)": "Dense",
+}
 # Misprints of table 3.3: a pooling cannot change the number of channels; from the fourth convolution on the table
 # lists the parameters of the layer below.
 MISPRINTED_SHAPES = {"pg20": {8: (8, 8, 512)}, "ckn19": {}}

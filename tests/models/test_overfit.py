@@ -39,15 +39,19 @@ def examples(shape):
     if len(shape) == 2:
         seconds = np.arange(shape[0]) / 16000
         pitches, pulses = rng.permutation(np.geomspace(100, 6000, N_INPUTS)), rng.uniform(1, 8, N_INPUTS)
-        x = np.stack([0.4 * np.sin(2 * np.pi * f * seconds) * (np.sin(2 * np.pi * r * seconds) > 0)
-                      for f, r in zip(pitches, pulses)]) + 0.02 * rng.standard_normal((N_INPUTS, shape[0]))
+        x = np.stack(
+            [
+                0.4 * np.sin(2 * np.pi * f * seconds) * (np.sin(2 * np.pi * r * seconds) > 0)
+                for f, r in zip(pitches, pulses)
+            ]
+        ) + 0.02 * rng.standard_normal((N_INPUTS, shape[0]))
     else:
         x = 0.3 * rng.random((N_INPUTS, *shape[:2]))
         for one in x:
             for _ in range(3):
                 low, first = rng.integers(0, shape[0]), rng.integers(0, shape[1])
-                one[low: low + max(2, shape[0] // 10)] += 0.35
-                one[:, first: first + max(2, shape[1] // 10)] += 0.35
+                one[low : low + max(2, shape[0] // 10)] += 0.35
+                one[:, first : first + max(2, shape[1] // 10)] += 0.35
     return x[..., None].astype(np.float32), (rng.random((N_INPUTS, N_TAGS)) < 0.5).astype(np.float32)
 
 

@@ -9,8 +9,14 @@ from keras import ops
 from musictools import models
 from musictools.models.layers import ClassToken, HarmonicFilters
 
-SMALL = {"sample_cnn": (3**10, 1), "sample_cnn_se": (3**10, 1), "crnn": (96, 40, 1), "self_attention": (40, 90, 1),
-         "harmonic_cnn": (287 * 256, 1), "compact_convnet": (96, 1280, 1)}
+SMALL = {
+    "sample_cnn": (3**10, 1),
+    "sample_cnn_se": (3**10, 1),
+    "crnn": (96, 40, 1),
+    "self_attention": (40, 90, 1),
+    "harmonic_cnn": (287 * 256, 1),
+    "compact_convnet": (96, 1280, 1),
+}
 
 
 def small(name, **options):
@@ -37,8 +43,14 @@ def test_sizes_are_as_stated_or_recorded():
         counts[name] = model.count_params()
         if name in ("sample_cnn", "crnn"):
             assert trained(model) == pytest.approx({"sample_cnn": 1.9e6, "crnn": 0.5e6}[name], rel=0.03)
-    assert counts == {"sample_cnn": 1_875_762, "sample_cnn_se": 24_749_618, "crnn": 498_523,
-                      "self_attention": 10_531_122, "harmonic_cnn": 3_636_427, "compact_convnet": 39_602}
+    assert counts == {
+        "sample_cnn": 1_875_762,
+        "sample_cnn_se": 24_749_618,
+        "crnn": 498_523,
+        "self_attention": 10_531_122,
+        "harmonic_cnn": 3_636_427,
+        "compact_convnet": 39_602,
+    }
 
 
 @pytest.mark.parametrize(("units", "stated"), [(30, 0.1e6), (48, 0.25e6), (68, 0.5e6), (96, 1e6), (169, 3e6)])
@@ -70,8 +82,9 @@ def test_equal_seeds_give_equal_weights_and_others_others(name):
         np.testing.assert_array_equal(a, b)
     assert any(not np.array_equal(a, b) for a, b in zip(one, other))
     matrices = [a for a in one if a.ndim > 1 and a.size > 3 and np.ptp(a) > 0]
-    assert not any(a.shape == b.shape and np.array_equal(a, b)
-                   for i, a in enumerate(matrices) for b in matrices[:i])  # no seed is used twice
+    assert not any(
+        a.shape == b.shape and np.array_equal(a, b) for i, a in enumerate(matrices) for b in matrices[:i]
+    )  # no seed is used twice
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -161,14 +174,15 @@ def test_filters_and_output_agree_with_slow_loops(q):
     for clip in range(2):
         padded = np.pad(x[clip, :, 0].astype(float), 32, mode="reflect")
         for frame in range(4):
-            power = np.abs(np.fft.rfft(padded[32 * frame:32 * frame + 64] * window)) ** 2
+            power = np.abs(np.fft.rfft(padded[32 * frame : 32 * frame + 64] * window)) ** 2
             for harmonic in range(1, 4):
                 for band in range(30):
                     centre = harmonic * 440 * 2 ** ((24 - 69) / 12 + band / 24)
                     half = (0.1079 * centre + 24.7) / q / 2
                     total = sum(p * max(0, 1 - abs(k * 125 - centre) / half) for k, p in enumerate(power))
                     assert output[clip, band, frame, harmonic - 1] == pytest.approx(
-                        10 * np.log10(max(total, 1e-10)), abs=0.02)
+                        10 * np.log10(max(total, 1e-10)), abs=0.02
+                    )
 
 
 def test_the_gradient_reaches_the_bandwidth_and_has_the_sign_of_a_narrower_filter():
@@ -217,8 +231,12 @@ def published_weights(shared_data):
         pytest.skip(f"{path} is not here")
     with h5py.File(path) as file:
         groups = file["model_weights"]
-        return {f"{layer}/{name.split(':')[0]}": groups[layer][layer][name][()]
-                for layer in groups if layer in groups[layer] for name in groups[layer][layer]}
+        return {
+            f"{layer}/{name.split(':')[0]}": groups[layer][layer][name][()]
+            for layer in groups
+            if layer in groups[layer]
+            for name in groups[layer][layer]
+        }
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,56 @@ from musictools import models
 # Tables 5.2 to 5.5: parameters of the layers that have any, in order, and the outputs of the poolings.
 PARAMETERS = {
     "se_cnn": (1_100, 100, 75_100, 600, 63_070, 280, 44_170, 280, 44_170, 280, 20_160, 544_428),  # with SE blocks
-    "short_chunk": (1_280, 512, 147_584, 512, 295_168, 1_024, 590_080, 1_024, 590_080, 1_024, 590_080, 1_024,
-                    1_180_160, 2_048, 262_656, 2_048, 55_404),
+    "short_chunk": (
+        1_280,
+        512,
+        147_584,
+        512,
+        295_168,
+        1_024,
+        590_080,
+        1_024,
+        590_080,
+        1_024,
+        590_080,
+        1_024,
+        1_180_160,
+        2_048,
+        262_656,
+        2_048,
+        55_404,
+    ),
     "fcn4": (1_280, 512, 442_752, 1_536, 2_654_976, 3_072, 14_157_824, 8_192, 221_292),
-    "stacked_cnn": (160, 64, 4_640, 128, 18_496, 256, 73_856, 512, 147_584, 512, 295_168, 1_024, 590_080, 1_024,
-                    131_328, 32_896, 13_932),
+    "stacked_cnn": (
+        160,
+        64,
+        4_640,
+        128,
+        18_496,
+        256,
+        73_856,
+        512,
+        147_584,
+        512,
+        295_168,
+        1_024,
+        590_080,
+        1_024,
+        131_328,
+        32_896,
+        13_932,
+    ),
 }
 PARAMETERS["vgg_cnn"] = PARAMETERS["fcn4"]
-TOTALS = {"se_cnn": 793_738, "short_chunk": 3_721_708, "fcn4": 17_491_436, "vgg_cnn": 17_491_436,
-          "stacked_cnn": 1_311_660, "short_chunk_res": 10_224_364, "musicnn": 5_630_580}
+TOTALS = {
+    "se_cnn": 793_738,
+    "short_chunk": 3_721_708,
+    "fcn4": 17_491_436,
+    "vgg_cnn": 17_491_436,
+    "stacked_cnn": 1_311_660,
+    "short_chunk_res": 10_224_364,
+    "musicnn": 5_630_580,
+}
 NOT_TRAINABLE = {"se_cnn": 10_080, "short_chunk": 4_608, "fcn4": 6_656, "vgg_cnn": 6_656, "stacked_cnn": 1_760}
 HALVINGS = ((64, 115, 128), (32, 57, 128), (16, 28, 256), (8, 14, 256), (4, 7, 256), (2, 3, 256), (1, 1, 512))
 POOLS = {  # a misprint apart: the third row of short_chunk's convolutions has 256 channels
@@ -31,11 +72,25 @@ POOLS = {  # a misprint apart: the third row of short_chunk's convolutions has 2
     "musicnn": ((1, 188, 16), (1, 188, 32), (1, 188, 64)) * 2 + ((1, 91, 512),),
 }
 LAST_MAPS = {"fcn4": (4, 8, 2048), "vgg_cnn": (4, 2, 2048)}
-SMALL = {"se_cnn": (16, 64, 1), "short_chunk": (128, 128, 1), "short_chunk_res": (128, 140, 1), "fcn4": (24, 60, 1),
-         "vgg_cnn": (32, 50, 1), "musicnn": (24, 30, 1), "stacked_cnn": (128, 130, 1)}
+SMALL = {
+    "se_cnn": (16, 64, 1),
+    "short_chunk": (128, 128, 1),
+    "short_chunk_res": (128, 140, 1),
+    "fcn4": (24, 60, 1),
+    "vgg_cnn": (32, 50, 1),
+    "musicnn": (24, 30, 1),
+    "stacked_cnn": (128, 130, 1),
+}
 NAMES = tuple(SMALL)
-DROPOUTS = {"se_cnn": [0.6], "short_chunk": [0.5], "short_chunk_res": [0.5], "fcn4": [0.5] * 4, "vgg_cnn": [0.5] * 4,
-            "musicnn": [0.5] * 2, "stacked_cnn": [0.2, 0.2, 0.25, 0.3, 0.3, 0.3, 0.3]}
+DROPOUTS = {
+    "se_cnn": [0.6],
+    "short_chunk": [0.5],
+    "short_chunk_res": [0.5],
+    "fcn4": [0.5] * 4,
+    "vgg_cnn": [0.5] * 4,
+    "musicnn": [0.5] * 2,
+    "stacked_cnn": [0.2, 0.2, 0.25, 0.3, 0.3, 0.3, 0.3],
+}
 BLOCKS = {  # layers of the second block, in the tables' order
     "se_cnn": ["conv2", "gate2_mean", "gate2_squeeze", "gate2_excite", "gate2_reshape", "gate2", "pool2"],
     "short_chunk": ["conv2", "norm2", "relu2", "pool2"],
@@ -123,8 +178,8 @@ def test_layers_of_a_block_and_dropouts_are_those_of_the_tables(name):
     assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == DROPOUTS[name]
     names = [layer.name for layer in model.layers]
     start = names.index(BLOCKS[name][0])
-    assert names[start:start + len(BLOCKS[name])] == BLOCKS[name]
-    assert names[names.index(HEADS[name][0]):] == [*HEADS[name], "logits", "sigmoid"]
+    assert names[start : start + len(BLOCKS[name])] == BLOCKS[name]
+    assert names[names.index(HEADS[name][0]) :] == [*HEADS[name], "logits", "sigmoid"]
     for layer in model.layers:  # ReLU in the convolution unless normalisation comes between
         if isinstance(layer, keras.layers.Conv2D):
             expected = "relu" if name in ("se_cnn", "musicnn", "stacked_cnn") else "linear"
@@ -132,8 +187,10 @@ def test_layers_of_a_block_and_dropouts_are_those_of_the_tables(name):
 
 
 def test_poolings_and_strides_of_the_two_fully_convolutional_networks():
-    for name, third, fourth in (("fcn4", ((3, 8), (2, 4)), ((4, 8), (4, 8))),
-                                ("vgg_cnn", ((4, 8), (3, 4)), ((4, 2), (4, 2)))):
+    for name, third, fourth in (
+        ("fcn4", ((3, 8), (2, 4)), ((4, 8), (4, 8))),
+        ("vgg_cnn", ((4, 8), (3, 4)), ((4, 2), (4, 2))),
+    ):
         model = small(name)
         pools = [model.get_layer(f"pool{block}") for block in range(1, 5)]
         assert [(p.pool_size, p.strides) for p in pools] == [((2, 4), (2, 4))] * 2 + [third, fourth]

@@ -101,25 +101,92 @@ LOGITS, NO_BIAS = dense(N_OUTPUTS, "linear"), {"use_bias": False}
 
 NETWORKS = {  # name: (input's shape, layers)
     "dense": ((24,), [dense(16), dense(8), LOGITS]),
-    "same": ((9, 8, 1), [conv(4, [3, 3], padding="same"), pool([2, 2]), conv(6, [3, 3], padding="same"),
-                           pool([2, 2]), FLATTEN, dense(8), LOGITS]),
-    "strided": ((9, 8, 2), [conv(4, [5, 3], strides=[2, 1], padding="same"), pool([2, 2], padding="same"),
-                              conv(6, [2, 2], strides=[2, 2]), FLATTEN, LOGITS]),
-    "separate": ((11, 8, 1), [conv(4, [3, 2], activation="linear"), RELU, pool([3, 2], strides=[2, 2]),
-                              conv(5, [2, 2], dilation_rate=[2, 2], activation="linear"), RELU, FLATTEN, dense(6),
-                              {"kind": "Dropout", "rate": 0.5}, LOGITS]),
-    "tall": ((8, 10, 1), [conv(6, [8, 3]), pool([1, 4]), conv(8, [1, 2], padding="same"), FLATTEN, dense(8),
-                           LOGITS]),
-    "waveform": ((60, 1), [conv(4, 5, kind="Conv1D", strides=2, padding="same"), pool(3, kind="MaxPooling1D"),
-                           conv(6, 3, kind="Conv1D"), pool(2, kind="MaxPooling1D"), FLATTEN, dense(8), LOGITS]),
-    "no_bias": ((9, 8, 1), [conv(4, [3, 3], padding="same", **NO_BIAS), pool([2, 2]), conv(6, [3, 3], **NO_BIAS),
-                              FLATTEN, dense(8, **NO_BIAS), dense(N_OUTPUTS, "linear", **NO_BIAS)]),
-    "groups": ((9, 8, 1), [conv(4, [3, 3], strides=[2, 1]), conv(6, [2, 2], groups=2, padding="same"), FLATTEN,
-                           LOGITS]),
-    "average": ((8, 8, 1), [conv(4, [3, 3], padding="same"), pool([2, 2], kind="AveragePooling2D"),
-                              conv(6, [3, 3]), {"kind": "GlobalAveragePooling2D"}, LOGITS]),
-    "silence": ((10, 10, 1), [conv(4, [3, 3], padding="same"), pool([2, 2]), conv(6, [3, 3], padding="same"),
-                              pool([2, 2]), FLATTEN, dense(8), LOGITS]),
+    "same": (
+        (9, 8, 1),
+        [
+            conv(4, [3, 3], padding="same"),
+            pool([2, 2]),
+            conv(6, [3, 3], padding="same"),
+            pool([2, 2]),
+            FLATTEN,
+            dense(8),
+            LOGITS,
+        ],
+    ),
+    "strided": (
+        (9, 8, 2),
+        [
+            conv(4, [5, 3], strides=[2, 1], padding="same"),
+            pool([2, 2], padding="same"),
+            conv(6, [2, 2], strides=[2, 2]),
+            FLATTEN,
+            LOGITS,
+        ],
+    ),
+    "separate": (
+        (11, 8, 1),
+        [
+            conv(4, [3, 2], activation="linear"),
+            RELU,
+            pool([3, 2], strides=[2, 2]),
+            conv(5, [2, 2], dilation_rate=[2, 2], activation="linear"),
+            RELU,
+            FLATTEN,
+            dense(6),
+            {"kind": "Dropout", "rate": 0.5},
+            LOGITS,
+        ],
+    ),
+    "tall": ((8, 10, 1), [conv(6, [8, 3]), pool([1, 4]), conv(8, [1, 2], padding="same"), FLATTEN, dense(8), LOGITS]),
+    "waveform": (
+        (60, 1),
+        [
+            conv(4, 5, kind="Conv1D", strides=2, padding="same"),
+            pool(3, kind="MaxPooling1D"),
+            conv(6, 3, kind="Conv1D"),
+            pool(2, kind="MaxPooling1D"),
+            FLATTEN,
+            dense(8),
+            LOGITS,
+        ],
+    ),
+    "no_bias": (
+        (9, 8, 1),
+        [
+            conv(4, [3, 3], padding="same", **NO_BIAS),
+            pool([2, 2]),
+            conv(6, [3, 3], **NO_BIAS),
+            FLATTEN,
+            dense(8, **NO_BIAS),
+            dense(N_OUTPUTS, "linear", **NO_BIAS),
+        ],
+    ),
+    "groups": (
+        (9, 8, 1),
+        [conv(4, [3, 3], strides=[2, 1]), conv(6, [2, 2], groups=2, padding="same"), FLATTEN, LOGITS],
+    ),
+    "average": (
+        (8, 8, 1),
+        [
+            conv(4, [3, 3], padding="same"),
+            pool([2, 2], kind="AveragePooling2D"),
+            conv(6, [3, 3]),
+            {"kind": "GlobalAveragePooling2D"},
+            LOGITS,
+        ],
+    ),
+    "silence": (
+        (10, 10, 1),
+        [
+            conv(4, [3, 3], padding="same"),
+            pool([2, 2]),
+            conv(6, [3, 3], padding="same"),
+            pool([2, 2]),
+            FLATTEN,
+            dense(8),
+            LOGITS,
+        ],
+    ),
 }
 
 BROKEN = {"groups": {"w_square", "flat"}}  # TensorFlow 2.14 cannot build the graph that iNNvestigate asks for
@@ -127,8 +194,9 @@ BROKEN = {"groups": {"w_square", "flat"}}  # TensorFlow 2.14 cannot build the gr
 
 def build(shape, layers):
     """The network, without an activation at its end."""
-    steps = [getattr(tf.keras.layers, layer["kind"])(**{k: v for k, v in layer.items() if k != "kind"})
-             for layer in layers]
+    steps = [
+        getattr(tf.keras.layers, layer["kind"])(**{k: v for k, v in layer.items() if k != "kind"}) for layer in layers
+    ]
     return tf.keras.Sequential([tf.keras.layers.InputLayer(input_shape=shape), *steps])
 
 
@@ -180,10 +248,16 @@ def relevance(name, weights, x, neurons, method):
 
 def about():
     """Versions and arguments as JSON."""
-    versions = {"python": platform.python_version(), "innvestigate": "2.1.2", "tensorflow": tf.__version__,
-                "numpy": np.__version__}
-    methods = {name: [analyzer, {k: v for k, v in options.items() if k != "rule"}]
-               for name, (analyzer, options) in METHODS.items()}
+    versions = {
+        "python": platform.python_version(),
+        "innvestigate": "2.1.2",
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+    }
+    methods = {
+        name: [analyzer, {k: v for k, v in options.items() if k != "rule"}]
+        for name, (analyzer, options) in METHODS.items()
+    }
     return json.dumps({"versions": versions, "methods": methods, "dense_epsilon_of_composites": DENSE_EPSILON})
 
 
@@ -193,8 +267,12 @@ def main(path):
     arrays = {"about": np.array(about())}
     for name, (_, layers) in NETWORKS.items():
         weights, x, logits, neurons = prepare(name)
-        arrays |= {f"{name}/architecture": np.array(json.dumps(layers)), f"{name}/x": x, f"{name}/logits": logits,
-                   f"{name}/neurons": np.array(neurons)}
+        arrays |= {
+            f"{name}/architecture": np.array(json.dumps(layers)),
+            f"{name}/x": x,
+            f"{name}/logits": logits,
+            f"{name}/neurons": np.array(neurons),
+        }
         arrays |= {f"{name}/weights/{i:02d}": w for i, w in enumerate(weights)}
         for method in [m for m in METHODS if m not in BROKEN.get(name, ())]:
             arrays[f"{name}/{method}"] = relevance(name, weights, x, neurons, method)

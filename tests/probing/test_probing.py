@@ -57,8 +57,17 @@ def data(kind, n, d, rng):
     return np.where(dead, 0, np.maximum(rng.normal(size=(n, d)) - 1, 0)) + 0.33
 
 
-SHAPES = [(60, 40, 30), (350, 150, 64), (2100, 300, 20), (200, 1100, 18), (50, 30, 8), (16, 10, 3), (9, 5, 40),
-          (7, 6, 20), (400, 60, 6)]
+SHAPES = [
+    (60, 40, 30),
+    (350, 150, 64),
+    (2100, 300, 20),
+    (200, 1100, 18),
+    (50, 30, 8),
+    (16, 10, 3),
+    (9, 5, 40),
+    (7, 6, 20),
+    (400, 60, 6),
+]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -164,8 +173,17 @@ def test_measures_are_scikit_learns():
     for _ in range(20):
         y, p = rng.random(30) < 0.3, rng.random(30) < 0.4
         rows.append({"tp": (y & p).sum(), "fp": (~y & p).sum(), "fn": (y & ~p).sum(), "tn": (~y & ~p).sum()})
-        expected.append([np.mean(y == p), precision_score(y, p, zero_division=0), recall_score(y, p), f1_score(y, p),
-                         f1_score(y, np.ones(30, bool)), balanced_accuracy_score(y, p), matthews_corrcoef(y, p)])
+        expected.append(
+            [
+                np.mean(y == p),
+                precision_score(y, p, zero_division=0),
+                recall_score(y, p),
+                f1_score(y, p),
+                f1_score(y, np.ones(30, bool)),
+                balanced_accuracy_score(y, p),
+                matthews_corrcoef(y, p),
+            ]
+        )
     found = scores.measures(pd.DataFrame(rows))
     names = ["accuracy", "precision", "recall", "f1", "guess_f1", "balanced_accuracy", "mcc"]
     np.testing.assert_allclose(found[names], expected)
@@ -229,9 +247,6 @@ def test_rare_tags_are_left_out_with_a_reason():
         clips.usable(labels, min_positives=0)
 
 
-
-
-
 # --- probing ----------------------------------------------------------------------------------------------------------
 
 
@@ -278,8 +293,17 @@ def test_fisher_of_the_best_map_rarely_errs():
     n_maps, false = 20, 0
     for _ in range(200):
         y, p = rng.random(100) < 0.15, rng.random((n_maps, 100)) < 0.15
-        rows = pd.DataFrame({"layer": "conv", "map": range(n_maps), "tag": "a", "tp": (y & p).sum(1),
-                             "fp": (~y & p).sum(1), "fn": (y & ~p).sum(1), "tn": (~y & ~p).sum(1)})
+        rows = pd.DataFrame(
+            {
+                "layer": "conv",
+                "map": range(n_maps),
+                "tag": "a",
+                "tp": (y & p).sum(1),
+                "fp": (~y & p).sum(1),
+                "fn": (y & ~p).sum(1),
+                "tn": (~y & ~p).sum(1),
+            }
+        )
         false += scores.best(rows)["p"].iloc[0] < 0.05
     assert false <= 16  # 5 % of 200, and luck
 
@@ -343,10 +367,18 @@ def counted(rows):
 
 
 def test_cross_validation_table_by_hand():
-    counts = counted([["conv", 0, "knn_3", "a", 0, 2, 0, 2, 6], ["conv", 0, "knn_3", "a", 1, 4, 0, 0, 6],
-                      ["conv", 1, "knn_3", "a", 0, 0, 0, 4, 6], ["conv", 1, "knn_3", "a", 1, 0, 0, 4, 6],
-                      ["conv", 0, "knn_3", "b", 0, 1, 1, 1, 7], ["conv", 0, "knn_3", "b", 1, 0, 0, 0, 10],
-                      ["conv", 1, "knn_3", "b", 0, 1, 1, 1, 7], ["conv", 1, "knn_3", "b", 1, 0, 0, 0, 10]])
+    counts = counted(
+        [
+            ["conv", 0, "knn_3", "a", 0, 2, 0, 2, 6],
+            ["conv", 0, "knn_3", "a", 1, 4, 0, 0, 6],
+            ["conv", 1, "knn_3", "a", 0, 0, 0, 4, 6],
+            ["conv", 1, "knn_3", "a", 1, 0, 0, 4, 6],
+            ["conv", 0, "knn_3", "b", 0, 1, 1, 1, 7],
+            ["conv", 0, "knn_3", "b", 1, 0, 0, 0, 10],
+            ["conv", 1, "knn_3", "b", 0, 1, 1, 1, 7],
+            ["conv", 1, "knn_3", "b", 1, 0, 0, 0, 10],
+        ]
+    )
     found = scores.cross_validation(counts, tags=["b", "a", "c"])
     assert list(found) == ["model", "metric", "average", "b", "a", "c"]
     assert found[["model", "metric"]].to_numpy().tolist() == [["knn_3", "f1"], ["knn_3", "recall"]]

@@ -384,8 +384,16 @@ def test_mosaic_shows_every_map_with_low_frequency_at_the_bottom():
 
 
 def test_intervals_and_guess_of_every_tag():
-    table = pd.DataFrame({"tag": ["a", "b"], "label": "net", "f1": [0.5, 0.2], "f1_low": [0.4, 0.1],
-                          "f1_high": [0.6, 0.4], "guess_f1": [0.3, 0.25]})
+    table = pd.DataFrame(
+        {
+            "tag": ["a", "b"],
+            "label": "net",
+            "f1": [0.5, 0.2],
+            "f1_low": [0.4, 0.1],
+            "f1_high": [0.6, 0.4],
+            "guess_f1": [0.3, 0.25],
+        }
+    )
     ax = figures.jackknifed(table)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["always yes", "net"]
@@ -396,9 +404,10 @@ def test_importing_the_room_is_light():
     import subprocess
     import sys
 
-    code = ("import sys, musictools.probing; from musictools.probing import clips, maps, probes, scores\n"
-            "bad = {'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
-            "sys.exit(str(bad) if bad else 0)")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
-                          cwd=runs.root())
+    code = (
+        "import sys, musictools.probing; from musictools.probing import clips, maps, probes, scores\n"
+        "bad = {'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=runs.root())
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,5 @@
 """The published network of choi2018, read from its Keras 2 file, and what it says."""
 
-
 import numpy as np
 import pytest
 from support.choi2018_files import NAMES, POOLS, arrays, config, write
@@ -94,9 +93,11 @@ def test_other_files_are_refused(small, tmp_path):
         choi2018.load(tmp_path / "empty.hdf5")
     with pytest.raises(ValueError, match="tags must name the 3 outputs"):
         choi2018.load(small[0])
-    for bad, message in ((config(pools=POOLS[::-1]), "its layers are not those"),
-                         (config(power_melgram=1.0), "its spectrogram is not that"),
-                         (config(fmax=5000), "its spectrogram is not that")):
+    for bad, message in (
+        (config(pools=POOLS[::-1]), "its layers are not those"),
+        (config(power_melgram=1.0), "its spectrogram is not that"),
+        (config(fmax=5000), "its spectrogram is not that"),
+    ):
         path = write(tmp_path / "other.hdf5", bad, arrays(bad, np.random.default_rng(0)))
         with pytest.raises(ValueError, match=message):
             choi2018.load(path, tags=NAMES)
@@ -129,9 +130,14 @@ def test_the_front_end_is_the_one_stored_in_the_file(shared_data, published):
 
 @pytest.mark.real_data
 def test_the_published_network_hears_its_authors_songs(shared_data, published):
-    expected = {"bensound-thejazzpiano.mp3": {"jazz", "instrumental"}, "bensound-dubstep.mp3": {"electronic"},
-                "bensound-actionable.mp3": {"rock"}, "bensound-cute.mp3": {"folk", "instrumental"},
-                "bach.wav": {"instrumental"}, "dream.wav": {"female vocalists"}}
+    expected = {
+        "bensound-thejazzpiano.mp3": {"jazz", "instrumental"},
+        "bensound-dubstep.mp3": {"electronic"},
+        "bensound-actionable.mp3": {"rock"},
+        "bensound-cute.mp3": {"folk", "instrumental"},
+        "bach.wav": {"instrumental"},
+        "dream.wav": {"female vocalists"},
+    }
     assert (shared_data / "msd" / "tags.txt").read_text().split("\n")[:50] == list(choi2018.TAGS)
     for name, wanted in expected.items():
         y, _ = audio.load(shared_data / "choi2018" / "songs" / name, sr=published.front_end.sr)

@@ -15,9 +15,21 @@ PUBLISHED = "rotheneder2023_3_4_genre_performance"
 
 def record(folder, name, *, outputs=(), **more):
     """Write the manifest of a finished notebook."""
-    manifests.write_record(folder, name, {
-        "notebook": name, "finished": True, "seconds": 1.0, "parameters": {}, "data": {}, "upstream": {}, "said": [],
-        "outputs": dict.fromkeys(outputs, "")} | more)
+    manifests.write_record(
+        folder,
+        name,
+        {
+            "notebook": name,
+            "finished": True,
+            "seconds": 1.0,
+            "parameters": {},
+            "data": {},
+            "upstream": {},
+            "said": [],
+            "outputs": dict.fromkeys(outputs, ""),
+        }
+        | more,
+    )
 
 
 @pytest.fixture
@@ -29,8 +41,13 @@ def folder(tmp_path):
     (made / "tables" / f"{PUBLISHED}.csv").write_text("model,data,accuracy\nckn19,balanced,0.3\n")
     (made / "figures" / "a.png").touch()
     nbformat.write(nbformat.v4.new_notebook(), made / "notebooks" / "01_first.ipynb")
-    record(made, "01_first", outputs=[f"tables/{PUBLISHED}.csv", "figures/a.png", "files/page.html"],
-           said=["The **accuracy** is 0.3."], data={"composed": {}})
+    record(
+        made,
+        "01_first",
+        outputs=[f"tables/{PUBLISHED}.csv", "figures/a.png", "files/page.html"],
+        said=["The **accuracy** is 0.3."],
+        data={"composed": {}},
+    )
     return made
 
 
@@ -38,16 +55,28 @@ def test_the_report_lays_published_beside_rebuilt(folder, tmp_path):
     published = tmp_path / "published"
     published.mkdir()
     (published / f"{PUBLISHED}.csv").write_text(
-        "model,data,accuracy\nckn19,balanced,0.773\nckn19,semi_balanced,0.798\n")
+        "model,data,accuracy\nckn19,balanced,0.773\nckn19,semi_balanced,0.798\n"
+    )
     (published / "rotheneder2023_9_9_later.csv").write_text("a\n1\n")
     index = report.write(folder, published_dir=published, outcome={"01_first": ("done", ""), "02_x": ("failed", "why")})
     page = index.read_text()
-    read = check(page, shows=["its experiments use MagnaTagATune", "rotheneder2023 3.4: genre performance",
-                              "Published, not rebuilt here: rotheneder2023 9.9: later.", "accuracy is 0.3",
-                              "data: composed · 1 s · files: 3", "failed: why"])
+    read = check(
+        page,
+        shows=[
+            "its experiments use MagnaTagATune",
+            "rotheneder2023 3.4: genre performance",
+            "Published, not rebuilt here: rotheneder2023 9.9: later.",
+            "accuracy is 0.3",
+            "data: composed · 1 s · files: 3",
+            "failed: why",
+        ],
+    )
     row = page.split("<td>ckn19</td>")[1].split("</tr>")[0]
     assert [cell.split("<")[0] for cell in row.split(">") if cell[:1] in set("+-0123456789")] == [
-        "0.773", "0.3", "-0.473"]
+        "0.773",
+        "0.3",
+        "-0.473",
+    ]
     assert "<strong>accuracy</strong>" in page
     links = [link for link in read.all("a", "href") if not link.startswith("#")] + read.all("img", "src")
     assert len(links) >= 4
@@ -67,8 +96,14 @@ def test_every_text_is_shown_literally(tmp_path):
             path = folder / kind.format(name)
             path.parent.mkdir(exist_ok=True)
             path.touch()
-        record(folder, name, said=NASTY, device=name, data=dict.fromkeys(NASTY, {}), outputs=[
-            f"tables/{name}.csv", f"figures/{name}.png", f"audio/{name}.mp3", f"files/{name}.html"])
+        record(
+            folder,
+            name,
+            said=NASTY,
+            device=name,
+            data=dict.fromkeys(NASTY, {}),
+            outputs=[f"tables/{name}.csv", f"figures/{name}.png", f"audio/{name}.mp3", f"files/{name}.html"],
+        )
         (folder / "notebooks").mkdir(exist_ok=True)
         nbformat.write(nbformat.v4.new_notebook(), folder / "notebooks" / f"{name}.ipynb")
     index = report.write(folder, published_dir=tables, outcome={name: ("failed", name) for name in NASTY})
@@ -100,23 +135,37 @@ def test_pages_of_notebooks_are_sanitised(folder):
 
 
 def test_cells_of_tables(folder):
-    table = pd.DataFrame({"a": [1.0, 1234567.0, 0.123456, np.nan, np.inf, 1e-9], "b": [1, 2, 3, 4, 5, 6],
-                          "c": [True, False, None, "x", "y", "z"]})
+    table = pd.DataFrame(
+        {
+            "a": [1.0, 1234567.0, 0.123456, np.nan, np.inf, 1e-9],
+            "b": [1, 2, 3, 4, 5, 6],
+            "c": [True, False, None, "x", "y", "z"],
+        }
+    )
     assert [[text for _, text in row] for row in report._grid(table)["rows"]] == [
-        ["1", "1", "True"], ["1,234,567", "2", "False"], ["0.1235", "3", ""], ["", "4", "x"], ["inf", "5", "y"],
-        ["1e-09", "6", "z"]]
+        ["1", "1", "True"],
+        ["1,234,567", "2", "False"],
+        ["0.1235", "3", ""],
+        ["", "4", "x"],
+        ["inf", "5", "y"],
+        ["1e-09", "6", "z"],
+    ]
     assert [kind for kind, _ in report._grid(table)["rows"][0]] == ["n", "n", ""]
     long = report._grid(pd.DataFrame({"a": range(300)}))
     assert (len(long["rows"]), long["length"]) == (200, 300)
 
 
-@pytest.mark.parametrize(("name", "title"), [
-    ("rotheneder2023_5_19_affiliation", "rotheneder2023 5.19: affiliation"),
-    ("rotheneder2023_a_3_cross_validation_layer_3", "rotheneder2023 A.3: cross validation layer 3"),
-    ("choi2018_7_a_effective_kernel_sizes", "choi2018 7-A: effective kernel sizes"),
-    ("rotheneder2023_section_3_5_accuracy_callbacks", "rotheneder2023 section 3.5: accuracy callbacks"),
-    ("tagger_slides_1_mtat", "tagger_slides 1: mtat"), ("a_table", "a table"),
-])
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("rotheneder2023_5_19_affiliation", "rotheneder2023 5.19: affiliation"),
+        ("rotheneder2023_a_3_cross_validation_layer_3", "rotheneder2023 A.3: cross validation layer 3"),
+        ("choi2018_7_a_effective_kernel_sizes", "choi2018 7-A: effective kernel sizes"),
+        ("rotheneder2023_section_3_5_accuracy_callbacks", "rotheneder2023 section 3.5: accuracy callbacks"),
+        ("tagger_slides_1_mtat", "tagger_slides 1: mtat"),
+        ("a_table", "a table"),
+    ],
+)
 def test_tables_are_called_as_their_sources_call_them(name, title):
     assert report._title(name) == title
 

@@ -97,8 +97,10 @@ def test_parity_with_librosa(name, ref):
         assert (front_end.floor < S).mean() > (0.5 if signal_ is y else 0)
 
 
-@pytest.mark.parametrize(("sr", "n_fft", "n_mels"), [(16000, 1024, 128), (12000, 256, 96), (44100, 8192, 229),
-                                                     (1600, 256, 20), (2000, 64, 5)])
+@pytest.mark.parametrize(
+    ("sr", "n_fft", "n_mels"),
+    [(16000, 1024, 128), (12000, 256, 96), (44100, 8192, 229), (1600, 256, 20), (2000, 64, 5)],
+)
 @pytest.mark.filterwarnings("ignore:Empty filters detected")
 def test_mel_bands_are_librosas(sr, n_fft, n_mels):
     from musictools.spectrograms import frontends
@@ -111,9 +113,11 @@ def test_mel_bands_are_librosas(sr, n_fft, n_mels):
 
 def test_a_mel_spectrogram_needs_no_slow_imports():
     """Every worker of the store would pay for them, three seconds and more."""
-    code = "import sys, numpy; from musictools import models; " \
-           "models.describe('ckn19').front_end.compute(numpy.zeros(9000)); " \
-           "sys.exit(bool({'librosa', 'scipy.signal'} & set(sys.modules)))"
+    code = (
+        "import sys, numpy; from musictools import models; "
+        "models.describe('ckn19').front_end.compute(numpy.zeros(9000)); "
+        "sys.exit(bool({'librosa', 'scipy.signal'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -161,11 +165,25 @@ def test_frames_of_a_clip_are_those_of_the_design():
         counts[name] = model_input.count(n)
         S = np.zeros((1, n))
         assert len(segments(S, length=model_input.length, step=model_input.step)) == counts[name]
-    assert counts == {"ckn19": 13, "pg20": 13, "se_cnn": 4, "short_chunk": 14, "fcn4": 1, "vgg_cnn": 9, "musicnn": 18,
-                      "stacked_cnn": 1, "compact_convnet": 1,
-                      # not in the design's table: 3.7 s and 5 s of samples, 15 s, 29 s; a half from one to the next
-                      "short_chunk_res": 14, "sample_cnn": 14, "sample_cnn_se": 14, "harmonic_cnn": 10,
-                      "self_attention": 2, "crnn": 1, "choi_stft": 7}
+    assert counts == {
+        "ckn19": 13,
+        "pg20": 13,
+        "se_cnn": 4,
+        "short_chunk": 14,
+        "fcn4": 1,
+        "vgg_cnn": 9,
+        "musicnn": 18,
+        "stacked_cnn": 1,
+        "compact_convnet": 1,
+        # not in the design's table: 3.7 s and 5 s of samples, 15 s, 29 s; a half from one to the next
+        "short_chunk_res": 14,
+        "sample_cnn": 14,
+        "sample_cnn_se": 14,
+        "harmonic_cnn": 10,
+        "self_attention": 2,
+        "crnn": 1,
+        "choi_stft": 7,
+    }
 
 
 def test_a_waveform_is_its_own_spectrogram(tmp_path):
@@ -176,8 +194,9 @@ def test_a_waveform_is_its_own_spectrogram(tmp_path):
     assert front_end.n_frames(1000) == 1000
     assert FrontEnd.from_json(front_end.to_json()) == front_end
     soundfile.write(tmp_path / "a.wav", y, 16000, subtype="FLOAT")
-    store = SpectrogramStore.build(tmp_path / "store.zarr", {"a": tmp_path / "a.wav"}, front_end=front_end,
-                                   seconds=1000 / 16000, workers=1)
+    store = SpectrogramStore.build(
+        tmp_path / "store.zarr", {"a": tmp_path / "a.wav"}, front_end=front_end, seconds=1000 / 16000, workers=1
+    )
     x = Segments(store, ["a"], length=400, step=200)
     assert x.shape == (4, 400, 1)
     np.testing.assert_array_equal(x[1][:, 0], y[200:600])
@@ -210,8 +229,10 @@ def test_front_ends_survive_json_and_equal_ones_have_equal_keys():
     assert numpy_made == FRONT_ENDS["ckn19"]
     assert numpy_made.key == FRONT_ENDS["ckn19"].key
     assert len({f.key for f in FRONT_ENDS.values()}) == len(set(FRONT_ENDS.values()))
-    changed = [FrontEnd(16000, 1024, 512, 128, **{k: v}) for k, v in
-               {"kind": "stft", "ref": "max", "floor": -70, "ceiling": 30}.items()]
+    changed = [
+        FrontEnd(16000, 1024, 512, 128, **{k: v})
+        for k, v in {"kind": "stft", "ref": "max", "floor": -70, "ceiling": 30}.items()
+    ]
     assert len({f.key for f in (*changed, FRONT_ENDS["ckn19"])}) == 5
 
 
@@ -476,8 +497,9 @@ def test_models_see_the_same_waveform_in_training_and_afterwards(tmp_path):
     front_end = FRONT_ENDS["sample_cnn"]
     y = music(16000) * np.linspace(1e-4, 1, 48000, dtype=np.float32)
     soundfile.write(tmp_path / "a.wav", y, 16000, subtype="FLOAT")
-    store = SpectrogramStore.build(tmp_path / "a.zarr", {"a": tmp_path / "a.wav"}, front_end=front_end, seconds=3,
-                                   workers=1)
+    store = SpectrogramStore.build(
+        tmp_path / "a.zarr", {"a": tmp_path / "a.wav"}, front_end=front_end, seconds=3, workers=1
+    )
     decoded, _ = audio.load(tmp_path / "a.wav", sr=front_end.sr)
     seen = front_end.scale(segments(front_end.compute(decoded), length=20_000, step=14_000))
     np.testing.assert_array_equal(Segments(store, ["a"], length=20_000, step=14_000)[:][..., 0], seen[:, 0])
@@ -490,8 +512,10 @@ def test_checksums_of_stores_follow_audio_front_end_and_rows(store, clips, tmp_p
     few = {number: clips[number] for number in (0, 1)}
     swapped = {0: clips[1], 1: clips[0]}
     loud = FrontEnd(8000, 256, 128, 32, ref="max")
-    sums = [SpectrogramStore.build(tmp_path / f"{k}.zarr", paths, front_end=f, seconds=3, workers=1).checksum
-            for k, (paths, f) in enumerate([(few, SMALL), (swapped, SMALL), (few, loud), (few | {7: clips[7]}, SMALL)])]
+    sums = [
+        SpectrogramStore.build(tmp_path / f"{k}.zarr", paths, front_end=f, seconds=3, workers=1).checksum
+        for k, (paths, f) in enumerate([(few, SMALL), (swapped, SMALL), (few, loud), (few | {7: clips[7]}, SMALL)])
+    ]
     assert len({*sums, store.checksum}) == 5
 
 

@@ -10,16 +10,32 @@ NAMES = ["one", "two", "three"]
 
 def config(*, pools=POOLS, filters=4, n_tags=3, **melgram):
     """Layers as Keras 2 lists them, with what `load` reads of their settings."""
-    settings = {"name": "melgram", "sr": 12000, "n_dft": 512, "n_hop": 256, "n_mels": 96, "fmin": 0.0, "fmax": 6000,
-                "padding": "same", "power_spectrogram": 2.0, "power_melgram": 2.0, "return_decibel_melgram": True,
-                "return_decibel_spectrogram": False} | melgram
+    settings = {
+        "name": "melgram",
+        "sr": 12000,
+        "n_dft": 512,
+        "n_hop": 256,
+        "n_mels": 96,
+        "fmin": 0.0,
+        "fmax": 6000,
+        "padding": "same",
+        "power_spectrogram": 2.0,
+        "power_melgram": 2.0,
+        "return_decibel_melgram": True,
+        "return_decibel_spectrogram": False,
+    } | melgram
     found = [("Melspectrogram", settings), ("Normalization2D", {"name": "normal", "str_axis": "data_sample"})]
     for i, pool in enumerate(pools, start=1):
-        found += [("Conv2D", {"name": f"conv2d_{i}", "filters": filters}),
-                  ("BatchNormalization", {"name": f"batch_normalization_{i}", "epsilon": 0.001}),
-                  ("ELU", {"name": f"elu_{i}"}), ("MaxPooling2D", {"name": f"MP_{i}", "pool_size": list(pool)})]
-    found += [("GlobalMaxPooling2D", {"name": "MP"}),
-              ("Dense", {"name": "dense_1", "units": n_tags, "activation": "sigmoid"})]
+        found += [
+            ("Conv2D", {"name": f"conv2d_{i}", "filters": filters}),
+            ("BatchNormalization", {"name": f"batch_normalization_{i}", "epsilon": 0.001}),
+            ("ELU", {"name": f"elu_{i}"}),
+            ("MaxPooling2D", {"name": f"MP_{i}", "pool_size": list(pool)}),
+        ]
+    found += [
+        ("GlobalMaxPooling2D", {"name": "MP"}),
+        ("Dense", {"name": "dense_1", "units": n_tags, "activation": "sigmoid"}),
+    ]
     return [{"class_name": kind, "config": c} for kind, c in found]
 
 
@@ -33,9 +49,12 @@ def arrays(layers, rng):
             found[c["name"]] = {"kernel": rng.normal(0, 0.5, (3, 3, before, n)), "bias": rng.normal(0, 0.2, n)}
             before = n
         elif kind == "BatchNormalization":
-            found[c["name"]] = {"gamma": rng.normal(1, 0.3, before), "beta": rng.normal(0, 0.3, before),
-                                "moving_mean": rng.normal(0, 0.3, before),
-                                "moving_variance": rng.uniform(0.5, 2, before)}
+            found[c["name"]] = {
+                "gamma": rng.normal(1, 0.3, before),
+                "beta": rng.normal(0, 0.3, before),
+                "moving_mean": rng.normal(0, 0.3, before),
+                "moving_variance": rng.uniform(0.5, 2, before),
+            }
         elif kind == "Dense":
             found[c["name"]] = {"kernel": rng.normal(0, 1, (before, c["units"])), "bias": rng.normal(0, 1, c["units"])}
         else:

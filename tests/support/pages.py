@@ -4,10 +4,22 @@ import re
 from html.parser import HTMLParser
 
 NASTY = [
-    "<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "'\"><svg onload=alert(1)>",
-    "x' onmouseover='alert(1)", 'x" autofocus onfocus="alert(1)', "javascript:alert(1)",
-    "</title><iframe src='//example.org'></iframe>", "</style></section><b>", "{{ 7 * 7 }}{% raise %}",
-    "a &amp; b &lt; c", "hip hop", "hip-hop", "--><u>", "&#60;b&#62;", "../../x?y=1&z#w", "100 %41",
+    "<img src=x onerror=alert(1)>",
+    "<script>alert(1)</script>",
+    "'\"><svg onload=alert(1)>",
+    "x' onmouseover='alert(1)",
+    'x" autofocus onfocus="alert(1)',
+    "javascript:alert(1)",
+    "</title><iframe src='//example.org'></iframe>",
+    "</style></section><b>",
+    "{{ 7 * 7 }}{% raise %}",
+    "a &amp; b &lt; c",
+    "hip hop",
+    "hip-hop",
+    "--><u>",
+    "&#60;b&#62;",
+    "../../x?y=1&z#w",
+    "100 %41",
 ]
 NASTY_NAMES = [name for name in NASTY if "/" not in name]  # fit for files
 _VOID = {"meta", "img", "br", "source", "link", "input", "hr", "col"}

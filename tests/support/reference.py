@@ -12,13 +12,21 @@ import keras
 import numpy as np
 from keras import layers
 
-MOVES = (layers.Flatten, layers.Reshape, layers.Permute, layers.ZeroPadding1D, layers.ZeroPadding2D,
-         layers.Cropping1D, layers.Cropping2D, layers.Concatenate, layers.Dropout)
+MOVES = (
+    layers.Flatten,
+    layers.Reshape,
+    layers.Permute,
+    layers.ZeroPadding1D,
+    layers.ZeroPadding2D,
+    layers.Cropping1D,
+    layers.Cropping2D,
+    layers.Concatenate,
+    layers.Dropout,
+)
 SUMS = (layers.Add, layers.Average, layers.Subtract)
 ACTIVATIONS = (layers.ReLU, layers.ELU, layers.LeakyReLU, layers.Activation)
 MAXIMA = (layers.MaxPooling1D, layers.MaxPooling2D, layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D)
-MEANS = (layers.AveragePooling1D, layers.AveragePooling2D, layers.GlobalAveragePooling1D,
-         layers.GlobalAveragePooling2D)
+MEANS = (layers.AveragePooling1D, layers.AveragePooling2D, layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D)
 
 
 NO_ACCOUNT = ("pass", "move", "maximum", "gate")
@@ -89,16 +97,25 @@ def matrices(layer, *shapes):
     found = []
     for i, shape in enumerate(shapes):
         size = int(np.prod(shape))
-        units = [np.eye(size, dtype=np.float32).reshape(size, *shape) if j == i else np.zeros((size, *s), np.float32)
-                 for j, s in enumerate(shapes)]
+        units = [
+            np.eye(size, dtype=np.float32).reshape(size, *shape) if j == i else np.zeros((size, *s), np.float32)
+            for j, s in enumerate(shapes)
+        ]
         found.append((call(units) - nothing).reshape(size, -1).T)
     return found, nothing.ravel(), nothing.shape
 
 
 def normalisation(layer, shape):
     """a and b of a batch normalisation a x + b, for every value of a map of this shape."""
-    gamma, beta, mean, variance = (default if w is None else np.asarray(w, dtype=np.float64) for w, default in (
-        (layer.gamma, 1.0), (layer.beta, 0.0), (layer.moving_mean, None), (layer.moving_variance, None)))
+    gamma, beta, mean, variance = (
+        default if w is None else np.asarray(w, dtype=np.float64)
+        for w, default in (
+            (layer.gamma, 1.0),
+            (layer.beta, 0.0),
+            (layer.moving_mean, None),
+            (layer.moving_variance, None),
+        )
+    )
     a = gamma / np.sqrt(variance + layer.epsilon)
     return np.broadcast_to(a, shape).ravel(), np.broadcast_to(beta - mean * a, shape).ravel()
 
@@ -130,8 +147,9 @@ class Reference:
         for name, layer, inputs in spelled(spec):
             self.add(name, layer, inputs)
         if (end := self.nodes[name]).kind != "dense":
-            self.nodes["output"] = Node("output", "dense", (name,), end.shape, [np.eye(end.shape[0])],
-                                        np.zeros(end.shape[0]))
+            self.nodes["output"] = Node(
+                "output", "dense", (name,), end.shape, [np.eye(end.shape[0])], np.zeros(end.shape[0])
+            )
 
     def shape_of(self, name):
         return self.shape if name == "x" else self.nodes[name].shape
@@ -148,8 +166,17 @@ class Reference:
         elif isinstance(layer, layers.Multiply):
             node = Node(name, "gate", inputs, shapes[0], forward=layer)
         else:
-            kind = ("move" if isinstance(layer, MOVES) else "sum" if isinstance(layer, SUMS) else
-                    "pool" if isinstance(layer, MEANS) else "dense" if isinstance(layer, layers.Dense) else "conv")
+            kind = (
+                "move"
+                if isinstance(layer, MOVES)
+                else "sum"
+                if isinstance(layer, SUMS)
+                else "pool"
+                if isinstance(layer, MEANS)
+                else "dense"
+                if isinstance(layer, layers.Dense)
+                else "conv"
+            )
             found, bias, shape = matrices(layer, *shapes)
             node = Node(name, kind, inputs, shape, found, bias)
         moved = [np.ones(int(np.prod(self.shape))) if i == "x" else self.nodes[i].moved for i in inputs]
@@ -247,6 +274,7 @@ def epsilon(eps=1e-6):
             z = M[j] @ x + b[j]
             given += M[j] * x / (z + (eps if z >= 0 else -eps)) * R[j]
         return given
+
     return rule
 
 
@@ -267,11 +295,13 @@ def alpha_beta(alpha=2.0):
             elif below < 0:
                 given += down / below * R[j]
         return given
+
     return rule
 
 
 def gamma(strength=0.25):
     """Zennit's for inputs of either sign: contributions of the output's own sign count 1 + gamma times."""
+
     def rule(x, M, b, R):
         given = np.zeros_like(x)
         for j in range(len(R)):
@@ -281,12 +311,14 @@ def gamma(strength=0.25):
             if total != 0:
                 given += parts / total * R[j]
         return given
+
     return rule
 
 
 def z_box(low, high):
     def rule(x, M, b, R):
         return alone(lambda j: M[j] * x - np.maximum(M[j], 0) * low - np.minimum(M[j], 0) * high, x, R)
+
     return rule
 
 
@@ -315,8 +347,15 @@ def alone(parts_of, x, R):
 def chooser(method, *, low=0.0, high=1.0, rules=None, **options):
     """The rule of every node for a method of the suite, from its documentation."""
     eps, g, alpha = options.get("epsilon", 1e-6), options.get("gamma", 0.25), options.get("alpha", 2.0)
-    named = {"epsilon": epsilon(eps), "gamma": gamma(g), "alpha_beta": alpha_beta(alpha), "z_plus": z_plus,
-             "w_square": w_square, "flat": flat, "pass": passing}
+    named = {
+        "epsilon": epsilon(eps),
+        "gamma": gamma(g),
+        "alpha_beta": alpha_beta(alpha),
+        "z_plus": z_plus,
+        "w_square": w_square,
+        "flat": flat,
+        "pass": passing,
+    }
     everywhere = {"lrp_epsilon": "epsilon", "lrp_gamma": "gamma", "lrp_alpha_beta": "alpha_beta"}
 
     def name_of(node):

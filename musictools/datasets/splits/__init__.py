@@ -14,5 +14,17 @@ from musictools.datasets.splits.leaks import leakage
 from musictools.datasets.splits.limits import limit_per_class, limit_per_tag
 from musictools.datasets.splits.procedures import genre_split, tagger_split
 
-__all__ = ["choose_groups", "folds", "genre_split", "grouped", "leakage", "limit_per_class", "limit_per_tag", "random",
-           "shuffle_split", "strata", "tagger_split", "train_test"]
+__all__ = [
+    "choose_groups",
+    "folds",
+    "genre_split",
+    "grouped",
+    "leakage",
+    "limit_per_class",
+    "limit_per_tag",
+    "random",
+    "shuffle_split",
+    "strata",
+    "tagger_split",
+    "train_test",
+]

@@ -120,16 +120,19 @@ def grouped(strata: pd.Series, groups: pd.Series, *, shares: dict[str, float], s
     for group, row in zip(table.index, table.to_numpy(), strict=True):
         row = np.append(row, row.sum())
         # Each choice is judged by how far it lifts the subsets above or below what they should hold.
-        cost = [((have[k] + row - wanted[k]) ** 2 - (have[k] - wanted[k]) ** 2) @ (1 / np.maximum(wanted[k], 1))
-                for k in range(len(names))]
+        cost = [
+            ((have[k] + row - wanted[k]) ** 2 - (have[k] - wanted[k]) ** 2) @ (1 / np.maximum(wanted[k], 1))
+            for k in range(len(names))
+        ]
         best = int(np.argmin(cost))
         have[best] += row
         chosen[group] = names[best]
     return groups.map(chosen).rename("split")
 
 
-def shuffle_split(ids: Sequence, *, groups: pd.Series | None = None, test_share: float = 0.25,
-                  seed: int = 0) -> tuple[pd.Index, pd.Index]:
+def shuffle_split(
+    ids: Sequence, *, groups: pd.Series | None = None, test_share: float = 0.25, seed: int = 0
+) -> tuple[pd.Index, pd.Index]:
     """Training and test clips, drawn as scikit-learn does.
 
     Parameters
@@ -167,8 +170,9 @@ def shuffle_split(ids: Sequence, *, groups: pd.Series | None = None, test_share:
     return ids[train], ids[test]
 
 
-def train_test(ids: Sequence, *, test_share: float = 0.2, first: Collection = (), groups: Sequence | None = None,
-               seed: int = 0) -> pd.Series:
+def train_test(
+    ids: Sequence, *, test_share: float = 0.2, first: Collection = (), groups: Sequence | None = None, seed: int = 0
+) -> pd.Series:
     """Split clips into training and test.
 
     Parameters
@@ -200,8 +204,9 @@ def train_test(ids: Sequence, *, test_share: float = 0.2, first: Collection = ()
     ids = pd.Index(ids)
     n_test = round(len(ids) * test_share)
     if not 0 < test_share < 1 or not 0 < n_test < len(ids):
-        raise ValueError(f"test_share must lie in (0, 1) and leave clips on both sides. Got {test_share!r} of "
-                         f"{len(ids)} clips.")
+        raise ValueError(
+            f"test_share must lie in (0, 1) and leave clips on both sides. Got {test_share!r} of {len(ids)} clips."
+        )
     rng, split = np.random.default_rng(seed), pd.Series("train", index=ids, name="part", dtype=object)
     if groups is None:
         drawn = rng.permutation(len(ids))
@@ -210,8 +215,10 @@ def train_test(ids: Sequence, *, test_share: float = 0.2, first: Collection = ()
         return split
     names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     if len(group) != len(ids) or len(names) < 2:
-        raise ValueError(f"groups must name two groups or more, one of every clip ({len(ids)}). Got {len(group)} "
-                         f"clips in {len(names)} groups.")
+        raise ValueError(
+            f"groups must name two groups or more, one of every clip ({len(ids)}). Got {len(group)} "
+            f"clips in {len(names)} groups."
+        )
     order = rng.permutation(len(names))
     total = np.bincount(group)[order].cumsum()
     n_groups = 1 + int(np.abs(total[:-1] - n_test).argmin())
@@ -253,8 +260,9 @@ def choose_groups(groups: np.ndarray, *, share: float, seed: int) -> np.ndarray:
     return np.isin(groups, names[: min(max(1, round(share * len(names))), len(names) - 1)])
 
 
-def folds(n_clips: int, *, n_folds: int = 3, groups: np.ndarray | None = None,
-          seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+def folds(
+    n_clips: int, *, n_folds: int = 3, groups: np.ndarray | None = None, seed: int = 0
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Divide clips for cross-validation, without regard to their tags.
 
     Parameters

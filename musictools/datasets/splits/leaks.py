@@ -9,8 +9,13 @@ import pandas as pd
 __all__ = ["leakage"]
 
 
-def leakage(split: pd.Series, tracks: pd.DataFrame, *, train: str = "train",
-            columns: Sequence[str] = ("track", "album", "artist")) -> pd.DataFrame:
+def leakage(
+    split: pd.Series,
+    tracks: pd.DataFrame,
+    *,
+    train: str = "train",
+    columns: Sequence[str] = ("track", "album", "artist"),
+) -> pd.DataFrame:
     """Share of each other subset's clips whose track, album or artist also stands in training.
 
     Parameters

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["genre_split", "tagger_split"]
 
 
-def genre_split(data: Dataset, genres: pd.Series, *, hold_out: int, kind: str, test_share: float = 0.2,
-                seed: int = 0) -> pd.Series:
+def genre_split(
+    data: Dataset, genres: pd.Series, *, hold_out: int, kind: str, test_share: float = 0.2, seed: int = 0
+) -> pd.Series:
     """Divide single-genre clips into training, test and a hold-out that no genre experiment ever sees.
 
     Parameters
@@ -47,8 +48,9 @@ def genre_split(data: Dataset, genres: pd.Series, *, hold_out: int, kind: str, t
     musictools.datasets.Dataset.split : The splits of a data set.
     """
     if not 0 <= hold_out < len(genres):
-        raise ValueError(f"hold_out must lie between 0 and the number of single-genre clips, {len(genres)}. "
-                         f"Got {hold_out}.")
+        raise ValueError(
+            f"hold_out must lie between 0 and the number of single-genre clips, {len(genres)}. Got {hold_out}."
+        )
     split = pd.Series("", index=genres.index, dtype=object, name="part")
     if hold_out:
         share = hold_out / len(genres)
@@ -61,8 +63,16 @@ def genre_split(data: Dataset, genres: pd.Series, *, hold_out: int, kind: str, t
     return split[split != ""]
 
 
-def tagger_split(data: Dataset, ids: Sequence, *, hold_out: int, unseen_share: float = 0.5, test_share: float = 0.2,
-                 validation_share: float = 0.1, seed: int = 0) -> pd.DataFrame:
+def tagger_split(
+    data: Dataset,
+    ids: Sequence,
+    *,
+    hold_out: int,
+    unseen_share: float = 0.5,
+    test_share: float = 0.2,
+    validation_share: float = 0.1,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Divide clips into training, validation, test and a hold-out for scores of whole clips.
 
     Parameters
@@ -94,8 +104,10 @@ def tagger_split(data: Dataset, ids: Sequence, *, hold_out: int, unseen_share: f
     single = tags.single_genre(data).genres
     single = single[single.index.isin(ids)]
     if not 0 < hold_out < len(single) or not 0 <= unseen_share < 1:
-        raise ValueError(f"hold_out must lie between 1 and the number of single-genre clips, {len(single)}, and "
-                         f"unseen_share in [0, 1). Got {hold_out} and {unseen_share}.")
+        raise ValueError(
+            f"hold_out must lie between 1 and the number of single-genre clips, {len(single)}, and "
+            f"unseen_share in [0, 1). Got {hold_out} and {unseen_share}."
+        )
     split = pd.DataFrame({"part": "", "artist": "seen"}, index=ids)
     if unseen_share:
         share = hold_out * unseen_share / len(single)

@@ -99,8 +99,10 @@ def mask_from(relevance, *, front_end, seconds=0.1, bands=2.0, quantile=0.7, pow
     if relevance.ndim != 2 or not np.isfinite(relevance).all():
         raise ValueError(f"relevance must be a finite matrix (n_bins, n_frames). Got shape {relevance.shape}.")
     if not (seconds >= 0 and bands >= 0 and 0 < quantile <= 1 and power > 0):
-        raise ValueError("seconds and bands must be at least 0, quantile lie in (0, 1] and power be positive. "
-                         f"Got {seconds}, {bands}, {quantile} and {power}.")
+        raise ValueError(
+            "seconds and bands must be at least 0, quantile lie in (0, 1] and power be positive. "
+            f"Got {seconds}, {bands}, {quantile} and {power}."
+        )
     positive = np.maximum(relevance, 0)
     if not positive.any():
         return positive
@@ -181,8 +183,9 @@ def resynthesise(y, mask, *, front_end):
         raise ValueError("A CQT cannot be turned to sound here. Explain a model with a mel or STFT front end.")
     rows = {front_end.n_bins} | ({n_bins} if front_end.kind == "mel" else set())
     if mask.ndim != 2 or len(mask) not in rows or mask.shape[1] != n_frames:
-        raise ValueError(f"mask must have {' or '.join(map(str, sorted(rows)))} rows and {n_frames} frames. "
-                         f"Got shape {mask.shape}.")
+        raise ValueError(
+            f"mask must have {' or '.join(map(str, sorted(rows)))} rows and {n_frames} frames. Got shape {mask.shape}."
+        )
     if front_end.kind == "waveform":
         part = mask[0] * y
     else:
@@ -247,9 +250,20 @@ def feed_back(scores, y, sounds, *, thresholds):
     for tag, found in sounds.items():
         threshold, clip = float(thresholds[tag]), float(whole[tag])
         alone, rest = float(scores(found.sound)[tag]), float(scores(found.rest)[tag])
-        rows.append({"tag": tag, "threshold": threshold, "accepted": clip > threshold, "clip": clip, "evidence": alone,
-                     "rest": rest, "kept": clip > threshold and alone > threshold,
-                     "lost": clip > threshold and rest <= threshold, "area": found.area, "gap": found.gap})
+        rows.append(
+            {
+                "tag": tag,
+                "threshold": threshold,
+                "accepted": clip > threshold,
+                "clip": clip,
+                "evidence": alone,
+                "rest": rest,
+                "kept": clip > threshold and alone > threshold,
+                "lost": clip > threshold and rest <= threshold,
+                "area": found.area,
+                "gap": found.gap,
+            }
+        )
     columns = ["tag", "threshold", "accepted", "clip", "evidence", "rest", "kept", "lost", "area", "gap"]
     return pd.DataFrame(rows, columns=columns)
 

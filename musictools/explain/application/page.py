@@ -26,8 +26,14 @@ _PICTURE, _AXES = (11.0, 2.8), (0.07, 0.17, 1.0, 0.76)  # inches; left, bottom, 
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#777777")  # Tol's bright ones
 
 
-def write(folder: str | Path, explanation: SongExplanation, *, title: str, audio_format: str = "flac",
-          more: dict[str, Any] | None = None) -> Path:
+def write(
+    folder: str | Path,
+    explanation: SongExplanation,
+    *,
+    title: str,
+    audio_format: str = "flac",
+    more: dict[str, Any] | None = None,
+) -> Path:
     """Write an explanation as a page.
 
     Parameters
@@ -63,8 +69,14 @@ def write(folder: str | Path, explanation: SongExplanation, *, title: str, audio
     if audio_format not in ("flac", "wav", "mp3", "ogg"):
         raise ValueError(f"audio_format must be flac, wav, mp3 or ogg. Got {audio_format!r}.")
     names = html.anchors(explanation.heatmaps)
-    files = {tag: {"heatmap": f"heatmap-{name}.png", "evidence": f"evidence-{name}.{audio_format}",
-                   "rest": f"rest-{name}.{audio_format}"} for tag, name in names.items()}
+    files = {
+        tag: {
+            "heatmap": f"heatmap-{name}.png",
+            "evidence": f"evidence-{name}.{audio_format}",
+            "rest": f"rest-{name}.{audio_format}",
+        }
+        for tag, name in names.items()
+    }
     song, sounds = f"song.{audio_format}", {f"song.{audio_format}": explanation.y}
     for tag, own in files.items():
         sounds |= {own["evidence"]: explanation.evidence[tag].sound, own["rest"]: explanation.evidence[tag].rest}
@@ -72,16 +84,34 @@ def write(folder: str | Path, explanation: SongExplanation, *, title: str, audio
         written = pool.submit(_sounds, folder, sounds, explanation.front_end.sr)
         place = _pictures(folder, explanation, {tag: own["heatmap"] for tag, own in files.items()})
         gains = written.result()
-    manifests.write_json(folder / "explanation.json", _numbers(explanation) | {
-        "title": title, "song": song, "files": files, **more,
-        "gain": {name: gain for name, gain in gains.items() if gain < 1}})
+    manifests.write_json(
+        folder / "explanation.json",
+        _numbers(explanation)
+        | {
+            "title": title,
+            "song": song,
+            "files": files,
+            **more,
+            "gain": {name: gain for name, gain in gains.items() if gain < 1},
+        },
+    )
     chosen = [_descriptor(explanation, tag) | {"anchor": f"tag-{names[tag]}", "files": files[tag]} for tag in files]
     others = explanation.descriptors[~explanation.descriptors["tag"].isin(files)].to_dict("records")
-    return html.write(folder / "index.html", "explanation.html.jinja", title=title, song=song, place=place,
-                      end=explanation.S.shape[1] * explanation.front_end.hop_length / explanation.front_end.sr,
-                      explanation=explanation, seconds=len(explanation.y) / explanation.front_end.sr,
-                      length=more.get("length"), genres=_votes(explanation), n_sections=len(explanation.sections),
-                      chosen=chosen, others=others)
+    return html.write(
+        folder / "index.html",
+        "explanation.html.jinja",
+        title=title,
+        song=song,
+        place=place,
+        end=explanation.S.shape[1] * explanation.front_end.hop_length / explanation.front_end.sr,
+        explanation=explanation,
+        seconds=len(explanation.y) / explanation.front_end.sr,
+        length=more.get("length"),
+        genres=_votes(explanation),
+        n_sections=len(explanation.sections),
+        chosen=chosen,
+        others=others,
+    )
 
 
 def _sounds(folder, sounds, sr):
@@ -110,16 +140,26 @@ def _pictures(folder, explanation, files):
 
 def _numbers(explanation):
     """All numbers of an explanation."""
-    tables = {"votes": explanation.votes, "descriptors": explanation.descriptors, "sections": explanation.sections,
-              "evidence": explanation.loop}
+    tables = {
+        "votes": explanation.votes,
+        "descriptors": explanation.descriptors,
+        "sections": explanation.sections,
+        "evidence": explanation.loop,
+    }
     membership = explanation.membership
     return {
-        "genre": explanation.genre, "method": explanation.method, "rule": explanation.rule,
-        "duration": len(explanation.y) / explanation.front_end.sr, "heard": explanation.heard,
-        "front_end": json.loads(explanation.front_end.to_json()), "seconds": explanation.seconds,
+        "genre": explanation.genre,
+        "method": explanation.method,
+        "rule": explanation.rule,
+        "duration": len(explanation.y) / explanation.front_end.sr,
+        "heard": explanation.heard,
+        "front_end": json.loads(explanation.front_end.to_json()),
+        "seconds": explanation.seconds,
         **{name: table.to_dict("records") for name, table in tables.items()},
-        "relevance": {tag: {"sum": float(R.sum()), "positive": float(np.maximum(R, 0).sum())}
-                      for tag, R in explanation.heatmaps.items()},
+        "relevance": {
+            tag: {"sum": float(R.sum()), "positive": float(np.maximum(R, 0).sum())}
+            for tag, R in explanation.heatmaps.items()
+        },
         "membership": None if membership is None else membership.to_dict(),
         "badges": explanation.badges,
     }
@@ -131,12 +171,21 @@ def _votes(explanation):
     if explanation.genre is None:
         return []
     names = [explanation.genre, *votes["genre"].value_counts().index.drop(explanation.genre)]
-    return [{"name": name, "colour": _COLOURS[min(number, len(_COLOURS) - 1)],
-             "votes": votes[votes["genre"] == name].to_dict("records")} for number, name in enumerate(names)]
+    return [
+        {
+            "name": name,
+            "colour": _COLOURS[min(number, len(_COLOURS) - 1)],
+            "votes": votes[votes["genre"] == name].to_dict("records"),
+        }
+        for number, name in enumerate(names)
+    ]
 
 
 def _descriptor(explanation, tag):
     """Scores of a chosen descriptor, what became of its evidence, and whether there is any."""
     row = explanation.descriptors.set_index("tag").loc[tag].to_dict()
-    return row | explanation.loop.set_index("tag").loc[tag].to_dict() | {
-        "tag": tag, "badge": explanation.badges.get(tag), "empty": not np.any(explanation.heatmaps[tag])}
+    return (
+        row
+        | explanation.loop.set_index("tag").loc[tag].to_dict()
+        | {"tag": tag, "badge": explanation.badges.get(tag), "empty": not np.any(explanation.heatmaps[tag])}
+    )

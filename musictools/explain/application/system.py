@@ -113,8 +113,7 @@ class ExplanationSystem:
         self.genre_model, self.descriptor_model, self.mapping = genre_model, descriptor_model, mapping
         self._tests = {}  # method and options: what tests its heatmaps; made for the first song
 
-    def explain(self, y, *, sr, tags=None, rule="f1", method="deep_taylor", mask=None, badges=True,
-                **options):
+    def explain(self, y, *, sr, tags=None, rule="f1", method="deep_taylor", mask=None, badges=True, **options):
         """Explain a song.
 
         Parameters
@@ -154,8 +153,10 @@ class ExplanationSystem:
         listener, clock = self.descriptor_model, _Clock()
         unknown = sorted(set(tags or ()) - set(listener.tags))
         if unknown:
-            raise ValueError(f"tags must be known to the descriptor model. Got {', '.join(unknown)}; known: "
-                             f"{', '.join(listener.tags)}.")
+            raise ValueError(
+                f"tags must be known to the descriptor model. Got {', '.join(unknown)}; known: "
+                f"{', '.join(listener.tags)}."
+            )
         genre, votes = self._vote(y, sr)
         clock.lap("genre")
         y = _at(y, sr, listener)
@@ -168,23 +169,41 @@ class ExplanationSystem:
         clock.lap("descriptors")
         chosen = list(together.loc[together["predicted"], "tag"] if tags is None else dict.fromkeys(tags))
         S = listener.front_end.compute(y)
-        heatmaps = _heatmaps(listener, x, predicted[chosen], thresholds[chosen], n_frames=S.shape[1], method=method,
-                             **options)
+        heatmaps = _heatmaps(
+            listener, x, predicted[chosen], thresholds[chosen], n_frames=S.shape[1], method=method, **options
+        )
         clock.lap("relevance")
         marks = {}
         if badges and chosen:
             marks = self._badges(x, scores, thresholds[chosen], method=method, **options)
         clock.lap("badges")
-        heard = {tag: sounds.evidence(y, R, front_end=listener.front_end, **(mask or {}))
-                 for tag, R in heatmaps.items()}
+        heard = {
+            tag: sounds.evidence(y, R, front_end=listener.front_end, **(mask or {})) for tag, R in heatmaps.items()
+        }
         clock.lap("evidence")
         loop = sounds.feed_back(self._scores, y, heard, thresholds=thresholds)
         clock.lap("loop")
         membership = None if self.mapping is None else self.mapping(together.set_index("tag")["score"][listener.tags])
         sections = _times(listener, len(x)).join(pd.DataFrame(scores, columns=listener.tags))
         until = min(float(sections["end"].iloc[-1]), len(y) / listener.front_end.sr)
-        return SongExplanation(genre, votes, together, sections, heatmaps, heard, loop, membership, y, S,
-                               listener.front_end, method, rule, until, clock.seconds, marks)
+        return SongExplanation(
+            genre,
+            votes,
+            together,
+            sections,
+            heatmaps,
+            heard,
+            loop,
+            membership,
+            y,
+            S,
+            listener.front_end,
+            method,
+            rule,
+            until,
+            clock.seconds,
+            marks,
+        )
 
     def _badges(self, x, scores, thresholds, *, method, **options):
         """A line by tag."""
@@ -246,8 +265,10 @@ def merge(heatmaps, *, starts, n_frames):
     """
     heatmaps = np.asarray(heatmaps)
     if heatmaps.ndim != 3 or len(starts) != len(heatmaps):
-        raise ValueError(f"heatmaps must have shape (n_sections, n_bins, length) with one start each. Got "
-                         f"{heatmaps.shape} and {len(starts)} starts.")
+        raise ValueError(
+            f"heatmaps must have shape (n_sections, n_bins, length) with one start each. Got "
+            f"{heatmaps.shape} and {len(starts)} starts."
+        )
     if any(not 0 <= start < n_frames for start in starts):
         raise ValueError(f"starts must lie in the song, from 0 to {n_frames - 1}. Got {list(starts)}.")
     merged = np.zeros((heatmaps.shape[1], n_frames), dtype=heatmaps.dtype)

@@ -32,11 +32,21 @@ GRADIENTS = "gradient, smooth_grad, integrated_gradients, occlusion, rise and li
 _RISING = {"relu", "elu", "leaky_relu"}
 _ACTIVATIONS = {layers.ReLU: "relu", layers.ELU: "elu", layers.LeakyReLU: "leaky_relu"}
 _GATING = {"sigmoid", "hard_sigmoid", "softmax"}
-_SILENT = (layers.Dropout, layers.Identity, layers.ActivityRegularization, layers.GaussianNoise,
-           layers.SpatialDropout1D, layers.SpatialDropout2D)
+_SILENT = (
+    layers.Dropout,
+    layers.Identity,
+    layers.ActivityRegularization,
+    layers.GaussianNoise,
+    layers.SpatialDropout1D,
+    layers.SpatialDropout2D,
+)
 _MAX_POOLS = (layers.MaxPooling1D, layers.MaxPooling2D, layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D)
-_MEAN_POOLS = (layers.AveragePooling1D, layers.AveragePooling2D, layers.GlobalAveragePooling1D,
-               layers.GlobalAveragePooling2D)
+_MEAN_POOLS = (
+    layers.AveragePooling1D,
+    layers.AveragePooling2D,
+    layers.GlobalAveragePooling1D,
+    layers.GlobalAveragePooling2D,
+)
 _PADS = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.Cropping1D, layers.Cropping2D)
 _MOVES = (layers.Reshape, layers.Permute, *_PADS)
 
@@ -93,8 +103,10 @@ def plan(graph):
     made = _Planner(graph).finish()
     for step in made.on_path():
         if isinstance(step, Opaque):
-            raise ValueError(f"Layer {step.name!r} of {graph.name} {step.why}: relevance cannot be propagated through "
-                             f"it. {GRADIENTS[0].upper()}{GRADIENTS[1:]}.")
+            raise ValueError(
+                f"Layer {step.name!r} of {graph.name} {step.why}: relevance cannot be propagated through "
+                f"it. {GRADIENTS[0].upper()}{GRADIENTS[1:]}."
+            )
     return made
 
 
@@ -115,8 +127,17 @@ class _Planner:
             self.steps.remove(step)
             self.steps.append(Head(**{n: getattr(step, n) for n in step.__dataclass_fields__ if n != "forward"}))
         else:
-            self.emit(Head, "output", (self.settled(last),), kind="dense", apply=ops.matmul, layer="output",
-                      kernels=[np.eye(self.graph.n_outputs, dtype=np.float32)], positive=False, first=last.first)
+            self.emit(
+                Head,
+                "output",
+                (self.settled(last),),
+                kind="dense",
+                apply=ops.matmul,
+                layer="output",
+                kernels=[np.eye(self.graph.n_outputs, dtype=np.float32)],
+                positive=False,
+                first=last.first,
+            )
         return Plan(self.steps)
 
     def convert(self, call):
@@ -174,8 +195,16 @@ class _Planner:
         key = value.source, value.a.tobytes(), value.b.tobytes()
         if key not in self.scales:
             bias = value.b if np.any(value.b) else None
-            self.scales[key] = self.emit(Linear, "normalisation", (value.source,), kind="scale", bias=bias,
-                                         apply=ops.multiply, kernels=[value.a], layer="BatchNormalization")
+            self.scales[key] = self.emit(
+                Linear,
+                "normalisation",
+                (value.source,),
+                kind="scale",
+                bias=bias,
+                apply=ops.multiply,
+                kernels=[value.a],
+                layer="BatchNormalization",
+            )
         return self.scales[key]
 
     def bare(self, value):
@@ -184,8 +213,9 @@ class _Planner:
 
     def refuse(self, call, why):
         inputs = [self.settled(self.values[i]) for i in call.inputs if i in self.values]
-        return _Value(self.emit(Opaque, call.name, inputs, output=call.outputs[0],
-                                forward=lambda *xs: call(*xs)[0], why=why))
+        return _Value(
+            self.emit(Opaque, call.name, inputs, output=call.outputs[0], forward=lambda *xs: call(*xs)[0], why=why)
+        )
 
     # -- normalisation ----------------------------------------------------------------------------------------------
 
@@ -230,8 +260,19 @@ class _Planner:
             else:
                 kernel = kernel_scaled(call, value.a, kernel=kernel, inputs=True)
                 bias = added if bias is None else bias + added
-        number = self.emit(Linear, call.name, (source,), output=call.outputs[0], kind=kind, apply=apply,
-                           kernels=[kernel], bias=bias, positive=positive, first=value.first, layer=call.kind)
+        number = self.emit(
+            Linear,
+            call.name,
+            (source,),
+            output=call.outputs[0],
+            kind=kind,
+            apply=apply,
+            kernels=[kernel],
+            bias=bias,
+            positive=positive,
+            first=value.first,
+            layer=call.kind,
+        )
         name = "linear" if call.headless else activation_of(call.layer)
         return self.activation(call, name, _Value(number), getattr(call.layer, "activation", None))
 
@@ -244,8 +285,13 @@ class _Planner:
         if name == "linear":
             return value
         if name not in _RISING:
-            number = self.emit(Opaque, call.name, (value.source,), forward=function,
-                               why=f"has the activation {name!r}, which is none of ReLU, ELU and LeakyReLU")
+            number = self.emit(
+                Opaque,
+                call.name,
+                (value.source,),
+                forward=function,
+                why=f"has the activation {name!r}, which is none of ReLU, ELU and LeakyReLU",
+            )
             return _Value(number, positive=name in _GATING)
         number = self.emit(Activation, call.name, (value.source,), forward=function)
         slope = getattr(call.layer, "negative_slope", 0.0) or 0.0
@@ -253,9 +299,18 @@ class _Planner:
 
     def averaged(self, call, value):
         layer = call.layer
-        number = self.emit(Linear, call.name, (value.source,), output=call.outputs[0], kind="pool", kernels=[1.0],
-                           apply=lambda x, w: w * layer(x), positive=value.positive,
-                           first=value.first, layer=call.kind)
+        number = self.emit(
+            Linear,
+            call.name,
+            (value.source,),
+            output=call.outputs[0],
+            kind="pool",
+            kernels=[1.0],
+            apply=lambda x, w: w * layer(x),
+            positive=value.positive,
+            first=value.first,
+            layer=call.kind,
+        )
         return replace(value, source=number, first=False)
 
     def summed(self, call, ins):
@@ -267,8 +322,17 @@ class _Planner:
         if isinstance(call.layer, layers.Subtract):
             kernels[1] = -weight
         positive = all(v.positive and v.a is None for v in ins)
-        number = self.emit(Linear, call.name, [self.settled(v) for v in ins], output=call.outputs[0], kind="sum",
-                           apply=ops.multiply, kernels=kernels, positive=positive, layer=call.kind)
+        number = self.emit(
+            Linear,
+            call.name,
+            [self.settled(v) for v in ins],
+            output=call.outputs[0],
+            kind="sum",
+            apply=ops.multiply,
+            kernels=kernels,
+            positive=positive,
+            layer=call.kind,
+        )
         return _Value(number, positive=positive and kernels[-1] > 0)
 
     # -- poolings, moves, gates -------------------------------------------------------------------------------------
@@ -276,8 +340,15 @@ class _Planner:
     def pooled(self, call, value):
         if value.a is not None and np.any(value.a < 0):
             sign = np.where(value.a < 0, -1.0, 1.0)
-            turned = self.emit(Linear, "sign", (value.source,), kind="scale", apply=ops.multiply, kernels=[sign],
-                               layer="BatchNormalization")
+            turned = self.emit(
+                Linear,
+                "sign",
+                (value.source,),
+                kind="scale",
+                apply=ops.multiply,
+                kernels=[sign],
+                layer="BatchNormalization",
+            )
             value = replace(value, source=turned, a=np.abs(value.a), positive=False)
         number = self.emit(MaxPool, call.name, (value.source,), output=call.outputs[0], forward=call.layer)
         return replace(value, source=number, first=False)
@@ -287,8 +358,7 @@ class _Planner:
         number = self.emit(Move, call.name, (value.source,), output=call.outputs[0], forward=call.layer)
         if value.a is None:
             return replace(value, source=number)
-        return replace(value, source=number, a=np.tile(value.a, size // channels),
-                       b=np.tile(value.b, size // channels))
+        return replace(value, source=number, a=np.tile(value.a, size // channels), b=np.tile(value.b, size // channels))
 
     def moved(self, call, value, *, first):
         number = self.emit(Move, call.name, (self.settled(value),), output=call.outputs[0], forward=call.layer)
@@ -299,8 +369,14 @@ class _Planner:
         axis = call.layer.axis % (len(shapes[0]) + 1)
         if axis != len(shapes[0]) or all(v.a is None for v in ins):
             ins = [self.bare(v) for v in ins]
-        number = self.emit(Join, call.name, [v.source for v in ins], output=call.outputs[0], forward=lambda *xs:
-                           ops.concatenate(xs, axis=axis), axis=axis)
+        number = self.emit(
+            Join,
+            call.name,
+            [v.source for v in ins],
+            output=call.outputs[0],
+            forward=lambda *xs: ops.concatenate(xs, axis=axis),
+            axis=axis,
+        )
         value = _Value(number, positive=all(v.positive for v in ins), first=all(v.first for v in ins))
         if all(v.a is None for v in ins):
             return value
@@ -311,16 +387,25 @@ class _Planner:
     def gated(self, call, ins):
         signals = [i for i, number in enumerate(call.inputs) if not self.is_gate(number)]
         if len(signals) != 1:
-            return self.refuse(call, "multiplies signals none of which is a sigmoid gate" if signals else
-                               "multiplies gates only")
-        number = self.emit(Gate, call.name, [self.settled(v) for v in ins], output=call.outputs[0],
-                           forward=lambda *xs: call(*xs)[0], signal=signals[0])
+            return self.refuse(
+                call, "multiplies signals none of which is a sigmoid gate" if signals else "multiplies gates only"
+            )
+        number = self.emit(
+            Gate,
+            call.name,
+            [self.settled(v) for v in ins],
+            output=call.outputs[0],
+            forward=lambda *xs: call(*xs)[0],
+            signal=signals[0],
+        )
         return _Value(number, positive=ins[signals[0]].positive and ins[signals[0]].a is None)
 
     def is_gate(self, number):
         call = self.producer.get(number)
-        while call is not None and isinstance(call.layer, layers.Reshape | layers.Flatten | layers.Permute
-                                              | layers.RepeatVector | layers.Dropout | layers.Identity):
+        while call is not None and isinstance(
+            call.layer,
+            layers.Reshape | layers.Flatten | layers.Permute | layers.RepeatVector | layers.Dropout | layers.Identity,
+        ):
             call = self.producer.get(call.inputs[0])
         return call is not None and activation_of(call.layer) in _GATING
 

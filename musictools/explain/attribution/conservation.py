@@ -76,15 +76,19 @@ class Ledger:
         """
         worst = float(self.error().max())
         if not worst <= tolerance:
-            return (f"The accounts do not close: up to {worst:.1e} of what was explained is missing somewhere, "
-                    f"{tolerance:.0e} is tolerated.")
+            return (
+                f"The accounts do not close: up to {worst:.1e} of what was explained is missing somewhere, "
+                f"{tolerance:.0e} is tolerated."
+            )
         with np.errstate(invalid="ignore"):
             reached = self.reached()
         known = reached[np.isfinite(reached)]
         if not known.size:
             return "Nothing was to be explained: no logit lies above its reference."
-        return (f"The accounts close (to {worst:.0e}); {np.median(known):.1%} of what was explained reaches the input "
-                "(median), biases, stabilisers and layers without contributions have the rest.")
+        return (
+            f"The accounts close (to {worst:.0e}); {np.median(known):.1%} of what was explained reaches the input "
+            "(median), biases, stabilisers and layers without contributions have the rest."
+        )
 
     def __str__(self):
         return self.to_frame().to_string(index=False, float_format=lambda v: f"{v:.4g}") + "\n" + self.verdict()

@@ -62,8 +62,10 @@ def edge(x):
     from scipy.ndimage import sobel
 
     planes = np.moveaxis(x, -1, 1)  # one by one: Sobel's filter smoothes along all other axes
-    edges = [np.sqrt(sum(np.square(sobel(plane, axis=axis)) for axis in range(plane.ndim)))
-             for plane in planes.reshape(-1, *planes.shape[2:])]
+    edges = [
+        np.sqrt(sum(np.square(sobel(plane, axis=axis)) for axis in range(plane.ndim)))
+        for plane in planes.reshape(-1, *planes.shape[2:])
+    ]
     return np.moveaxis(np.reshape(edges, planes.shape), 1, -1)
 
 

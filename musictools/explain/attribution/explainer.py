@@ -22,8 +22,19 @@ METHODS = tuple(_DEFAULTS)
 _KEPT = weakref.WeakKeyDictionary()  # model -> {method and options: (fingerprint of its weights, Explainer)}
 
 
-def relevance(model, x, neuron, *, method="deep_taylor", reference=None, contrast=None, batch_size=32, seed=0,
-              ledger=True, **options):
+def relevance(
+    model,
+    x,
+    neuron,
+    *,
+    method="deep_taylor",
+    reference=None,
+    contrast=None,
+    batch_size=32,
+    seed=0,
+    ledger=True,
+    **options,
+):
     """Explain what a network says.
 
     Parameters
@@ -80,8 +91,7 @@ def relevance(model, x, neuron, *, method="deep_taylor", reference=None, contras
         return Explainer(model, method=method)(x, neuron)
     mark = _fingerprint(model)
     if key not in kept or kept[key][0] != mark:
-        kept[key] = mark, Explainer(model, method=method, batch_size=batch_size, seed=seed, ledger=ledger,
-                                    **options)
+        kept[key] = mark, Explainer(model, method=method, batch_size=batch_size, seed=seed, ledger=ledger, **options)
     explainer = kept[key][1]
     explainer.batch_size = _positive("batch_size", batch_size)
     return explainer(x, neuron, reference=reference, contrast=contrast)
@@ -135,9 +145,16 @@ class Explainer:
             entries = np.concatenate(balances)
             ledger = Ledger(self._method.steps, self._method.rules, entries.reshape(-1, *entries.shape[2:]))
         logit = np.concatenate(found)
-        return Explanation(np.concatenate(maps), self.method, neuron, logit if many else logit[:, 0],
-                           None if reference is None else reference if many else reference[:, 0],
-                           contrast, ledger, dict(self.options))
+        return Explanation(
+            np.concatenate(maps),
+            self.method,
+            neuron,
+            logit if many else logit[:, 0],
+            None if reference is None else reference if many else reference[:, 0],
+            contrast,
+            ledger,
+            dict(self.options),
+        )
 
     def _checked(self, x):
         x = np.asarray(x, dtype=np.float32)
@@ -165,8 +182,10 @@ class Explainer:
         else:
             neuron = np.asarray(neuron)
             if neuron.shape != (n,):
-                raise ValueError(f"neuron must be an int, an array of one int for each of the {n} samples, or a list "
-                                 f"of outputs. Got an array of shape {neuron.shape}.")
+                raise ValueError(
+                    f"neuron must be an int, an array of one int for each of the {n} samples, or a list "
+                    f"of outputs. Got an array of shape {neuron.shape}."
+                )
             chosen = np.array([self._output("neuron", i) for i in neuron])[:, None]
         targets = np.eye(n_outputs, dtype=np.float32)[chosen]
         return neuron, targets if contrast is None else targets - self._against(contrast, targets)
@@ -194,8 +213,10 @@ class Explainer:
         if reference is None:
             return None, np.zeros((n, k), dtype=np.float32)
         if self.graph.head == "softmax" or contrast is not None:
-            raise ValueError("reference needs a sigmoid neuron of its own: a softmax's logits and differences of "
-                             "logits have no probability. Take contrast= alone.")
+            raise ValueError(
+                "reference needs a sigmoid neuron of its own: a softmax's logits and differences of "
+                "logits have no probability. Take contrast= alone."
+            )
         reference = np.asarray(reference, dtype=np.float64)
         if reference.ndim == 1 and not many:
             reference = reference[:, None]
@@ -266,8 +287,10 @@ def _check_values(options):
     if options.get("stride") is not None:
         pairs = zip(np.broadcast_to(options["stride"], 2), np.broadcast_to(options["patch"], 2))
         if any(stride > patch for stride, patch in pairs):
-            raise ValueError(f"stride must not exceed patch, cells between would not be heard. Got {options['stride']} "
-                             f"and {options['patch']}.")
+            raise ValueError(
+                f"stride must not exceed patch, cells between would not be heard. Got {options['stride']} "
+                f"and {options['patch']}."
+            )
 
 
 def _positive(name, value):

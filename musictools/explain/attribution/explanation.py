@@ -59,9 +59,13 @@ class Explanation:
         if path.suffix != ".npz":
             raise ValueError(f"path must end in .npz. Got {path}.")
         kind = "array" if isinstance(self.neuron, np.ndarray) else "list" if isinstance(self.neuron, list) else "int"
-        head = {"method": self.method, "neuron": np.asarray(self.neuron).tolist(), "kind": kind,
-                "contrast": self.contrast, "options": {k: repr(v) if _is_object(v) else v
-                                                       for k, v in self.options.items()}}
+        head = {
+            "method": self.method,
+            "neuron": np.asarray(self.neuron).tolist(),
+            "kind": kind,
+            "contrast": self.contrast,
+            "options": {k: repr(v) if _is_object(v) else v for k, v in self.options.items()},
+        }
         arrays = {"relevance": self.relevance, "logit": self.logit}
         if self.reference is not None:
             arrays["reference"] = self.reference
@@ -86,8 +90,16 @@ class Explanation:
             head = json.loads(str(arrays["head"]))
             ledger = Ledger(head["layers"], head["rules"], arrays["entries"]) if "entries" in arrays else None
             neuron = np.array(head["neuron"]) if head["kind"] == "array" else head["neuron"]
-            return cls(arrays["relevance"], head["method"], neuron, arrays["logit"], arrays.get("reference"),
-                       head["contrast"], ledger, head["options"])
+            return cls(
+                arrays["relevance"],
+                head["method"],
+                neuron,
+                arrays["logit"],
+                arrays.get("reference"),
+                head["contrast"],
+                ledger,
+                head["options"],
+            )
         except (OSError, KeyError, ValueError) as error:
             raise ValueError(f"{path}: no saved explanation ({error}).") from error
 

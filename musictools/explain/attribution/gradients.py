@@ -129,8 +129,14 @@ def _stretched(small, sides):
     return small
 
 
-METHODS = {"gradient": _gradient, "input_x_gradient": _input_x_gradient, "smooth_grad": _smooth_grad,
-           "integrated_gradients": _integrated_gradients, "guided_backprop": _gradient, "grad_cam": _grad_cam}
+METHODS = {
+    "gradient": _gradient,
+    "input_x_gradient": _input_x_gradient,
+    "smooth_grad": _smooth_grad,
+    "integrated_gradients": _integrated_gradients,
+    "guided_backprop": _gradient,
+    "grad_cam": _grad_cam,
+}
 
 
 def _guided(graph):
@@ -169,8 +175,10 @@ def _last_map(graph, name):
     if name is not None:
         call = graph.find(name)
         if len(call.node.outputs[0].shape) < rank:
-            raise ValueError(f"layer must have feature maps over the input's axes. Got {name!r} with output "
-                             f"{call.node.outputs[0].shape}.")
+            raise ValueError(
+                f"layer must have feature maps over the input's axes. Got {name!r} with output "
+                f"{call.node.outputs[0].shape}."
+            )
         return call.outputs[0]
     for call in reversed(graph.calls):
         if hasattr(call.layer, "kernel_size") and len(call.node.outputs[0].shape) >= rank:

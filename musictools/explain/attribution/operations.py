@@ -167,8 +167,15 @@ class Linear(Step):
             groups = self.rule.groups(xs, self._forms, self._b, y, positive or self.positive)
         if not groups:
             return [relevance for _ in xs], None
-        return divide(groups, relevance, k, apply=self.apply, transposed=self._transposed, epsilon=self.rule.epsilon,
-                      accounts=accounts)
+        return divide(
+            groups,
+            relevance,
+            k,
+            apply=self.apply,
+            transposed=self._transposed,
+            epsilon=self.rule.epsilon,
+            accounts=accounts,
+        )
 
     def _transposed(self, x, w, s):
         return pull(lambda v: self.apply(v, w), x, s)
@@ -194,10 +201,19 @@ class Head(Linear):
             groups = self.rule.bounded([x[:, None, :]], forms, *([b[:, None, :]] for b in bounds))
         else:
             groups = self.rule.groups([x[:, None, :]], forms, bias, z, self.positive)
-        parts, absorbed = divide(groups, relevance, 1, apply=lambda v, w: ops.sum(v * w, axis=-1),
-                                 transposed=lambda v, w, s: s[..., None] * w, epsilon=self.rule.epsilon, keep=2)
-        return (ops.reshape(parts[0], (shape[0] * shape[1], x.shape[-1])),
-                ops.reshape(absorbed, (shape[0] * shape[1], 3)))
+        parts, absorbed = divide(
+            groups,
+            relevance,
+            1,
+            apply=lambda v, w: ops.sum(v * w, axis=-1),
+            transposed=lambda v, w, s: s[..., None] * w,
+            epsilon=self.rule.epsilon,
+            keep=2,
+        )
+        return (
+            ops.reshape(parts[0], (shape[0] * shape[1], x.shape[-1])),
+            ops.reshape(absorbed, (shape[0] * shape[1], 3)),
+        )
 
 
 def divide(groups, relevance, k, *, apply, transposed, epsilon, keep=1, accounts=True):

@@ -18,8 +18,17 @@ OPTIONS = {
     "lrp_epsilon": {"epsilon": 1e-6},
     "lrp_gamma": {"gamma": 0.25},
     "lrp_alpha_beta": {"alpha": 2.0},
-    "lrp_composite": {"dense": "epsilon", "conv": "gamma", "input": "z_box", "epsilon": 1e-6, "gamma": 0.25,
-                      "alpha": 2.0, "rules": None, "low": None, "high": None},
+    "lrp_composite": {
+        "dense": "epsilon",
+        "conv": "gamma",
+        "input": "z_box",
+        "epsilon": 1e-6,
+        "gamma": 0.25,
+        "alpha": 2.0,
+        "rules": None,
+        "low": None,
+        "high": None,
+    },
 }
 
 
@@ -92,13 +101,22 @@ class Propagation:
         key = k == 1, positive
         if key not in self._graphs:  # one for a single map a sample, one for any number of them
             shape, many = self.graph.input_shape, 1 if k == 1 else None
-            self._graphs[key] = compiled(lambda *a: self._maps(*a, positive=positive), (None, *shape),
-                                         (None, many, self.graph.n_outputs), (None, many), (), ())
+            self._graphs[key] = compiled(
+                lambda *a: self._maps(*a, positive=positive),
+                (None, *shape),
+                (None, many, self.graph.n_outputs),
+                (None, many),
+                (),
+                (),
+            )
         found = self._graphs[key](x, targets, offset, np.float32(low), np.float32(high))
         relevance, balance, logit = map(ops.convert_to_numpy, found)
         lead = (len(x), k)
-        return (relevance.reshape(*lead, *x.shape[1:]),
-                balance.reshape(*lead, len(self.steps), 5) if self.accounts else None, logit)
+        return (
+            relevance.reshape(*lead, *x.shape[1:]),
+            balance.reshape(*lead, len(self.steps), 5) if self.accounts else None,
+            logit,
+        )
 
     def _bounds(self, x):
         if not self.needs_bounds:
@@ -107,8 +125,10 @@ class Propagation:
         usual = (-1.0, 1.0) if x.ndim == 3 else (0.0, 1.0)
         low, high = usual[0] if low is None else low, usual[1] if high is None else high
         if x.min() < low or x.max() > high:
-            raise ValueError(f"x must lie in [low, high] = [{low:g}, {high:g}] for the z^B rule. Got values from "
-                             f"{x.min():.4g} to {x.max():.4g}: name the front end's bounds by low= and high=.")
+            raise ValueError(
+                f"x must lie in [low, high] = [{low:g}, {high:g}] for the z^B rule. Got values from "
+                f"{x.min():.4g} to {x.max():.4g}: name the front end's bounds by low= and high=."
+            )
         return low, high
 
     def _maps(self, x, targets, offset, low, high, *, positive):
@@ -134,8 +154,11 @@ class Propagation:
             arrived, xs, more = relevance.pop(step.output), [values[i] for i in step.inputs], {}
             if isinstance(step, Linear):
                 boxed = isinstance(step.rule, rules.ZBox)
-                more = {"bounds": [bounds[i] for i in step.inputs] if boxed else None, "accounts": self.accounts,
-                        "positive": set(step.inputs) <= inputs}
+                more = {
+                    "bounds": [bounds[i] for i in step.inputs] if boxed else None,
+                    "accounts": self.accounts,
+                    "positive": set(step.inputs) <= inputs,
+                }
             parts, absorbed = step.backward(xs, values[step.output], arrived, k, **more)
             for number, part in zip(step.carriers(), parts):
                 relevance[number] = relevance[number] + part if number in relevance else part
@@ -217,12 +240,17 @@ class _Chooser:
         if wanted not in rules.RULES:
             raise ValueError(f"rule must be one of {', '.join(rules.RULES)}, or a Rule. Got {wanted!r}.")
         rule = rules.RULES[wanted]()
-        fitting = {n: self.options[n] for n in ("epsilon", "gamma", "alpha")
-                   if n in self.options and n in rule.__dataclass_fields__ and (n != "epsilon" or wanted == "epsilon")}
+        fitting = {
+            n: self.options[n]
+            for n in ("epsilon", "gamma", "alpha")
+            if n in self.options and n in rule.__dataclass_fields__ and (n != "epsilon" or wanted == "epsilon")
+        }
         return replace(rule, **fitting)
 
     def check_all_used(self, graph):
         unused = set(self.named) - self.used
         if unused:
-            raise ValueError(f"rules names {', '.join(map(repr, sorted(unused)))}, which is no layer of {graph.name} "
-                             "that relevance passes.")
+            raise ValueError(
+                f"rules names {', '.join(map(repr, sorted(unused)))}, which is no layer of {graph.name} "
+                "that relevance passes."
+            )

@@ -192,8 +192,9 @@ class ZBox(Signed):
 
     def bounded(self, xs, ws, lows, highs):
         """The group, given the bounds of every input."""
-        return [Group([(xs, [w["w"] for w in ws]), (lows, [-w["plus"] for w in ws]),
-                       (highs, [-w["minus"] for w in ws])])]
+        return [
+            Group([(xs, [w["w"] for w in ws]), (lows, [-w["plus"] for w in ws]), (highs, [-w["minus"] for w in ws])])
+        ]
 
 
 @dataclass(frozen=True)
@@ -222,5 +223,13 @@ class Flat(Rule):
         return [Group([([ops.ones_like(x) for x in xs], [w["one"] for w in ws])])]
 
 
-RULES = {"epsilon": Epsilon, "gamma": Gamma, "alpha_beta": AlphaBeta, "z_plus": ZPlus, "z_box": ZBox,
-         "w_square": WSquare, "flat": Flat, "pass": Pass}
+RULES = {
+    "epsilon": Epsilon,
+    "gamma": Gamma,
+    "alpha_beta": AlphaBeta,
+    "z_plus": ZPlus,
+    "z_box": ZBox,
+    "w_square": WSquare,
+    "flat": Flat,
+    "pass": Pass,
+}

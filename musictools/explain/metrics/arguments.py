@@ -89,8 +89,9 @@ def samples(name: str, values: np.ndarray) -> np.ndarray:
     """
     values = np.asarray(values, dtype=np.float32)
     if values.ndim not in (3, 4) or not values.size:
-        raise ValueError(f"{name} must have shape (n, n_bins, n_frames, 1) or (n, n_samples, 1), n > 0. "
-                         f"Got {values.shape}.")
+        raise ValueError(
+            f"{name} must have shape (n, n_bins, n_frames, 1) or (n, n_samples, 1), n > 0. Got {values.shape}."
+        )
     finite(name, values, axes=tuple(range(1, values.ndim)))
     return values
 
@@ -115,10 +116,15 @@ def neurons(neuron: int | np.ndarray, n: int) -> np.ndarray:
         If `neuron` is neither.
     """
     array = np.asarray(neuron)
-    if isinstance(neuron, list | tuple) or array.dtype.kind not in "iu" or array.shape not in ((), (n,)) or (
-            array.min() < 0):
-        raise ValueError(f"neuron must be an int of at least 0 or an array of one int for each of the {n} samples. "
-                         f"Got {neuron!r}.")
+    if (
+        isinstance(neuron, list | tuple)
+        or array.dtype.kind not in "iu"
+        or array.shape not in ((), (n,))
+        or (array.min() < 0)
+    ):
+        raise ValueError(
+            f"neuron must be an int of at least 0 or an array of one int for each of the {n} samples. Got {neuron!r}."
+        )
     return np.broadcast_to(array, (n,))
 
 

@@ -40,12 +40,26 @@ from musictools.explain.metrics import randomisation, sanity
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["CLASS_SENSITIVITY", "CONSERVATION", "ENERGY_CORRELATION", "LIMITS", "RANDOMISATION", "STABILITY", "Badge",
-           "badge", "badges"]
+__all__ = [
+    "CLASS_SENSITIVITY",
+    "CONSERVATION",
+    "ENERGY_CORRELATION",
+    "LIMITS",
+    "RANDOMISATION",
+    "STABILITY",
+    "Badge",
+    "badge",
+    "badges",
+]
 
 RANDOMISATION, CLASS_SENSITIVITY, ENERGY_CORRELATION, STABILITY, CONSERVATION = 0.5, 0.5, 0.7, 1.0, 1e-4
-LIMITS = {"randomisation": RANDOMISATION, "class sensitivity": CLASS_SENSITIVITY,
-          "energy correlation": ENERGY_CORRELATION, "stability": STABILITY, "conservation": CONSERVATION}
+LIMITS = {
+    "randomisation": RANDOMISATION,
+    "class sensitivity": CLASS_SENSITIVITY,
+    "energy correlation": ENERGY_CORRELATION,
+    "stability": STABILITY,
+    "conservation": CONSERVATION,
+}
 _OTHERS, _DRAWS = 2, 1  # other neurons and noisy inputs a map
 
 
@@ -108,9 +122,18 @@ class Badge:
         return f"{self.method} {'passes' if self.passed else 'fails'}: {self.text}"
 
 
-def badges(model: keras.Model, x: np.ndarray, neuron: int | np.ndarray, *, method: str = "deep_taylor",
-           reference: float | np.ndarray | None = None, limits: dict | None = None, batch_size: int = 32, seed: int = 0,
-           **options) -> list[Badge]:
+def badges(
+    model: keras.Model,
+    x: np.ndarray,
+    neuron: int | np.ndarray,
+    *,
+    method: str = "deep_taylor",
+    reference: float | np.ndarray | None = None,
+    limits: dict | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    **options,
+) -> list[Badge]:
     """Badges of single maps.
 
     Parameters
@@ -163,8 +186,10 @@ def badges(model: keras.Model, x: np.ndarray, neuron: int | np.ndarray, *, metho
         alike = sanity.random_logit(explainer, x, neuron, others=others, seed=seed)
         scores["class sensitivity"] = alike.groupby("sample")["spearman"].mean().to_numpy()
     empty = ~explanation.relevance.reshape(len(x), -1).any(axis=1)
-    return [Badge(method, {name: float(values[i]) for name, values in scores.items()}, limits, bool(empty[i]))
-            for i in range(len(x))]
+    return [
+        Badge(method, {name: float(values[i]) for name, values in scores.items()}, limits, bool(empty[i]))
+        for i in range(len(x))
+    ]
 
 
 def _randomisation(model, explainer, x, neuron, settings):
@@ -210,6 +235,8 @@ def badge(model: keras.Model, x: np.ndarray, neuron: int | np.ndarray, **options
     single = badges(model, x, neuron, **options)
     some = [one for one in single if not one.empty] or single
     scores = {name: [one.scores[name] for one in some if not np.isnan(one.scores[name])] for name in LIMITS}
-    joined = {name: float((np.max if name == "conservation" else np.mean)(values)) if values else np.nan
-              for name, values in scores.items()}
+    joined = {
+        name: float((np.max if name == "conservation" else np.mean)(values)) if values else np.nan
+        for name, values in scores.items()
+    }
     return Badge(single[0].method, joined, single[0].limits, all(one.empty for one in single))

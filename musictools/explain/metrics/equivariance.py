@@ -27,9 +27,19 @@ if TYPE_CHECKING:
 __all__ = ["clip_map", "correlation_after_move", "equivariance", "moved"]
 
 
-def equivariance(model: keras.Model | Explainer, y: Sequence[np.ndarray], neuron: int | np.ndarray, *,
-                 model_input: ModelInput, kind: str = "pitch_shift", amount: float = 2.0, blur: float = 1.0,
-                 method: str = "deep_taylor", seed: int = 0, **options) -> pd.DataFrame:
+def equivariance(
+    model: keras.Model | Explainer,
+    y: Sequence[np.ndarray],
+    neuron: int | np.ndarray,
+    *,
+    model_input: ModelInput,
+    kind: str = "pitch_shift",
+    amount: float = 2.0,
+    blur: float = 1.0,
+    method: str = "deep_taylor",
+    seed: int = 0,
+    **options,
+) -> pd.DataFrame:
     """Correlation of the evidence in deformed clips with the evidence of the clips, moved and not moved.
 
     Parameters
@@ -72,8 +82,15 @@ def equivariance(model: keras.Model | Explainer, y: Sequence[np.ndarray], neuron
     return pd.DataFrame(rows)
 
 
-def correlation_after_move(relevance: np.ndarray, deformed: np.ndarray, *, front_end: FrontEnd,
-                           kind: str = "pitch_shift", amount: float = 2.0, blur: float = 1.0) -> dict:
+def correlation_after_move(
+    relevance: np.ndarray,
+    deformed: np.ndarray,
+    *,
+    front_end: FrontEnd,
+    kind: str = "pitch_shift",
+    amount: float = 2.0,
+    blur: float = 1.0,
+) -> dict:
     """Rank correlation of a deformed clip's map with the clip's map, moved and not moved.
 
     Parameters
@@ -123,12 +140,18 @@ def correlation_after_move(relevance: np.ndarray, deformed: np.ndarray, *, front
     if np.count_nonzero(cells) < 2:
         raise ValueError(f"amount must leave something of the map to compare. Got {amount!r}.")
     correlation, control = (sanity.rank_correlation(other[cells], one[cells]) for one in (there, own))
-    return {"kind": kind, "amount": amount, "correlation": correlation, "control": control,
-            "gain": correlation - control}
+    return {
+        "kind": kind,
+        "amount": amount,
+        "correlation": correlation,
+        "control": control,
+        "gain": correlation - control,
+    }
 
 
-def moved(values: np.ndarray, *, front_end: FrontEnd, kind: str, amount: float,
-          n_frames: int | None = None) -> np.ndarray:
+def moved(
+    values: np.ndarray, *, front_end: FrontEnd, kind: str, amount: float, n_frames: int | None = None
+) -> np.ndarray:
     """Move a map as a deformation moves the sound.
 
     Parameters

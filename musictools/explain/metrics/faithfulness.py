@@ -31,8 +31,19 @@ if TYPE_CHECKING:
 
     from musictools.explain import Explainer
 
-__all__ = ["BASELINES", "Curves", "average_drop", "average_gain", "average_increase", "curves", "evidence_mask",
-           "fidelity", "masked", "measures", "replacement"]
+__all__ = [
+    "BASELINES",
+    "Curves",
+    "average_drop",
+    "average_gain",
+    "average_increase",
+    "curves",
+    "evidence_mask",
+    "fidelity",
+    "masked",
+    "measures",
+    "replacement",
+]
 
 BASELINES = ("floor", "mean", "blurred")
 
@@ -90,9 +101,20 @@ class Curves:
         return -better if self.kind == "deletion" else better
 
 
-def curves(model: keras.Model | Explainer | Callable, x: np.ndarray, neuron: int | np.ndarray, relevance: np.ndarray, *,
-           baseline: str = "mean", kind: str = "deletion", steps: int = 20, cell: int | tuple | None = None,
-           head: str = "sigmoid", batch_size: int = 256, seed: int = 0) -> Curves:
+def curves(
+    model: keras.Model | Explainer | Callable,
+    x: np.ndarray,
+    neuron: int | np.ndarray,
+    relevance: np.ndarray,
+    *,
+    baseline: str = "mean",
+    kind: str = "deletion",
+    steps: int = 20,
+    cell: int | tuple | None = None,
+    head: str = "sigmoid",
+    batch_size: int = 256,
+    seed: int = 0,
+) -> Curves:
     """Deletion or insertion curves beside those of a random order.
 
     Region perturbation of Samek et al. (2017), which orders blocks; deletion and insertion games of Petsiuk et al.
@@ -154,9 +176,19 @@ def curves(model: keras.Model | Explainer | Callable, x: np.ndarray, neuron: int
     return Curves(kind, baseline, counts / n_blocks, *own, *control)
 
 
-def masked(model: keras.Model | Explainer | Callable, x: np.ndarray, neuron: int | np.ndarray, relevance: np.ndarray, *,
-           baseline: str = "mean", keep: float | None = 0.2, cell: int | tuple | None = None, head: str = "sigmoid",
-           batch_size: int = 256, seed: int = 0) -> pd.DataFrame:
+def masked(
+    model: keras.Model | Explainer | Callable,
+    x: np.ndarray,
+    neuron: int | np.ndarray,
+    relevance: np.ndarray,
+    *,
+    baseline: str = "mean",
+    keep: float | None = 0.2,
+    cell: int | tuple | None = None,
+    head: str = "sigmoid",
+    batch_size: int = 256,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Probabilities of whole inputs, of their evidence alone, and of the rest without it.
 
     Parameters
@@ -208,8 +240,9 @@ def masked(model: keras.Model | Explainer | Callable, x: np.ndarray, neuron: int
     return pd.DataFrame(probability.reshape(3, -1).T, columns=["before", "inside", "outside"])
 
 
-def evidence_mask(relevance: np.ndarray, *, keep: float | None = 0.2, cell: int | tuple | None = None,
-                  seed: int = 0) -> np.ndarray:
+def evidence_mask(
+    relevance: np.ndarray, *, keep: float | None = 0.2, cell: int | tuple | None = None, seed: int = 0
+) -> np.ndarray:
     """Turn relevance into the mask that says how much of every cell is evidence.
 
     By default the mask holds the most relevant blocks, the same share for every map, so that methods with sharp and
@@ -355,8 +388,9 @@ def average_gain(before: np.ndarray, inside: np.ndarray) -> float:
     return float(np.mean(np.maximum(0, o - p) / np.where(p < 1, 1 - p, 1)))
 
 
-def fidelity(before: np.ndarray, inside: np.ndarray, outside: np.ndarray, *,
-             threshold: float | np.ndarray = 0.5) -> dict:
+def fidelity(
+    before: np.ndarray, inside: np.ndarray, outside: np.ndarray, *, threshold: float | np.ndarray = 0.5
+) -> dict:
     """How many accepted tags the evidence keeps, and how many are lost without it.
 
     Fidelity to the input of Paissan et al. (2024), Listenable Maps for Audio Classifiers, for taggers: instead of "the

@@ -32,8 +32,20 @@ from musictools.explain.metrics import arguments
 if TYPE_CHECKING:
     from musictools.spectrograms import FrontEnd, ModelInput
 
-__all__ = ["MEASURES", "auc", "cut", "localise", "mass_accuracy", "pointing_game", "rank_accuracy", "stem_shares",
-           "table", "target_mask", "target_share", "top_k_intersection"]
+__all__ = [
+    "MEASURES",
+    "auc",
+    "cut",
+    "localise",
+    "mass_accuracy",
+    "pointing_game",
+    "rank_accuracy",
+    "stem_shares",
+    "table",
+    "target_mask",
+    "target_share",
+    "top_k_intersection",
+]
 
 _LOWEST = -300.0  # dB: as good as no floor, and well inside float32
 
@@ -290,8 +302,9 @@ MEASURES = {"mass_accuracy": mass_accuracy, "rank_accuracy": rank_accuracy, "poi
             "top_k_intersection": top_k_intersection, "auc": auc}  # fmt: skip
 
 
-def localise(relevance: np.ndarray, mask: np.ndarray, *, energy: np.ndarray, k: int | float = 0.05,
-             **labels) -> pd.DataFrame:
+def localise(
+    relevance: np.ndarray, mask: np.ndarray, *, energy: np.ndarray, k: int | float = 0.05, **labels
+) -> pd.DataFrame:
     """All measures of some maps, beside chance and an energy map.
 
     Parameters
@@ -426,8 +439,10 @@ def _fitted(name, values, shape):
             return np.broadcast_to(values, shape)
         except ValueError:
             pass
-    raise ValueError(f"{name} must have the last two axes of relevance, {shape}, and fit the others. Got "
-                     f"{values.shape}. For spectrogram inputs with a channel take relevance[..., 0].")
+    raise ValueError(
+        f"{name} must have the last two axes of relevance, {shape}, and fit the others. Got "
+        f"{values.shape}. For spectrogram inputs with a channel take relevance[..., 0]."
+    )
 
 
 def _shaped(values, shape):

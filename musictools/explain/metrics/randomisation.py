@@ -30,8 +30,9 @@ __all__ = ["ORDERS", "label_swapped", "layer_groups", "randomised", "scrambled"]
 ORDERS = ("top_down", "bottom_up", "independent")
 
 
-def randomised(model: keras.Model, *, order: str = "top_down", seed: int = 0,
-               x: np.ndarray | None = None) -> Iterator[tuple[str, keras.Model]]:
+def randomised(
+    model: keras.Model, *, order: str = "top_down", seed: int = 0, x: np.ndarray | None = None
+) -> Iterator[tuple[str, keras.Model]]:
     """Copies of a model with more and more layers randomised, or with one alone (Adebayo et al. 2018).
 
     Parameters
@@ -157,8 +158,9 @@ def label_swapped(model: keras.Model, first: int, second: int) -> keras.Model:
             raise ValueError(f"{name} must be an int from 0 to {graph.n_outputs - 1}. Got {value!r}.")
     head = next(call.layer for call in graph.calls if graph.output in call.outputs)
     if not isinstance(head, layers.Dense):
-        raise ValueError(f"The logits of {model.name} must come from a Dense layer. Got {head.name!r} "
-                         f"({type(head).__name__}).")
+        raise ValueError(
+            f"The logits of {model.name} must come from a Dense layer. Got {head.name!r} ({type(head).__name__})."
+        )
     order = np.arange(graph.n_outputs)
     order[[first, second]] = second, first
     head.set_weights([values[..., order] for values in head.get_weights()])

@@ -31,8 +31,18 @@ if TYPE_CHECKING:
 
     from musictools.explain import Explainer
 
-__all__ = ["batch_consistency", "complexity", "energy_correlation", "explained", "label_swap_error", "random_logit",
-           "randomisation_curve", "rank_correlation", "similarity", "stability"]
+__all__ = [
+    "batch_consistency",
+    "complexity",
+    "energy_correlation",
+    "explained",
+    "label_swap_error",
+    "random_logit",
+    "randomisation_curve",
+    "rank_correlation",
+    "similarity",
+    "stability",
+]
 
 _WINDOW = 7  # cells of SSIM, as in Wang et al. (2004) without the Gaussian
 _BINS = 100  # of the histogram whose entropy is the complexity
@@ -110,8 +120,10 @@ def similarity(relevance: np.ndarray, other: np.ndarray) -> pd.DataFrame:
     """
     if np.shape(relevance) != np.shape(other) or np.ndim(relevance) < 2:
         raise ValueError(f"Maps must have the same shape (n, ...). Got {np.shape(relevance)} and {np.shape(other)}.")
-    rows = [(rank_correlation(a, b), rank_correlation(np.abs(a), np.abs(b)), _ssim(a, b))
-            for a, b in zip(relevance, other, strict=True)]
+    rows = [
+        (rank_correlation(a, b), rank_correlation(np.abs(a), np.abs(b)), _ssim(a, b))
+        for a, b in zip(relevance, other, strict=True)
+    ]
     return pd.DataFrame(rows, columns=["spearman", "absolute", "ssim"], dtype=float)
 
 
@@ -134,6 +146,7 @@ def complexity(relevance: np.ndarray) -> np.ndarray:
     >>> complexity(np.array([[1.0, 1.0], [0.0, 1.0]])).round(2)
     array([-0.  ,  0.69])
     """
+
     def entropy(values):
         share = np.histogram(values, bins=_BINS)[0] / values.size
         return float(-(share[share > 0] * np.log(share[share > 0])).sum())
@@ -171,9 +184,19 @@ def energy_correlation(relevance: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.array([rank_correlation(a, b) for a, b in zip(relevance, controls.energy(x), strict=True)])
 
 
-def randomisation_curve(model: keras.Model, x: np.ndarray, neuron: int | np.ndarray, *, method: str = "deep_taylor",
-                        order: str = "top_down", seed: int = 0, n_noisy: int = 0, noise: float = 0.1,
-                        batch_size: int = 32, **options) -> pd.DataFrame:
+def randomisation_curve(
+    model: keras.Model,
+    x: np.ndarray,
+    neuron: int | np.ndarray,
+    *,
+    method: str = "deep_taylor",
+    order: str = "top_down",
+    seed: int = 0,
+    n_noisy: int = 0,
+    noise: float = 0.1,
+    batch_size: int = 32,
+    **options,
+) -> pd.DataFrame:
     """Similarity of the maps to those of a model with more and more layers randomised.
 
     Model parameter randomisation test (MPRT) of Adebayo et al. (2018). Layers are randomised by
@@ -226,8 +249,9 @@ def randomisation_curve(model: keras.Model, x: np.ndarray, neuron: int | np.ndar
 
     own = maps(model)
     rows = [_curve_row("none", own, own)]
-    rows += [_curve_row(name, own, maps(copy))
-             for name, copy in randomisation.randomised(model, order=order, seed=seed, x=x)]
+    rows += [
+        _curve_row(name, own, maps(copy)) for name, copy in randomisation.randomised(model, order=order, seed=seed, x=x)
+    ]
     curve = pd.DataFrame(rows)
     start = curve["complexity"].iloc[0]
     curve["complexity_rise"] = (curve["complexity"] - start) / start if start else np.nan
@@ -236,12 +260,25 @@ def randomisation_curve(model: keras.Model, x: np.ndarray, neuron: int | np.ndar
 
 def _curve_row(layer, own, other):
     alike = similarity(own, other)
-    return {"layer": layer, **alike.mean().to_dict(), "spread": alike["spearman"].std(ddof=0),
-            "complexity": complexity(other).mean(), "maps": int(alike["spearman"].notna().sum())}
+    return {
+        "layer": layer,
+        **alike.mean().to_dict(),
+        "spread": alike["spearman"].std(ddof=0),
+        "complexity": complexity(other).mean(),
+        "maps": int(alike["spearman"].notna().sum()),
+    }
 
 
-def random_logit(model: keras.Model | Explainer, x: np.ndarray, neuron: int | np.ndarray, *, others: int | list = 4,
-                 method: str = "deep_taylor", seed: int = 0, **options) -> pd.DataFrame:
+def random_logit(
+    model: keras.Model | Explainer,
+    x: np.ndarray,
+    neuron: int | np.ndarray,
+    *,
+    others: int | list = 4,
+    method: str = "deep_taylor",
+    seed: int = 0,
+    **options,
+) -> pd.DataFrame:
     """Similarity of a neuron's map to the maps of other neurons for the same input (Sixt et al. 2020).
 
     A map that stays the same whatever tag is asked for explains no tag. Some similarity is right, since tags that share
@@ -292,8 +329,9 @@ def random_logit(model: keras.Model | Explainer, x: np.ndarray, neuron: int | np
     return pd.concat(tables, ignore_index=True)
 
 
-def label_swap_error(model: keras.Model, x: np.ndarray, neuron: int, *, other: int, method: str = "deep_taylor",
-                     seed: int = 0, **options) -> pd.DataFrame:
+def label_swap_error(
+    model: keras.Model, x: np.ndarray, neuron: int, *, other: int, method: str = "deep_taylor", seed: int = 0, **options
+) -> pd.DataFrame:
     """How far the maps of two neurons are from being exchanged when their weights are.
 
     Parameters
@@ -317,14 +355,23 @@ def label_swap_error(model: keras.Model, x: np.ndarray, neuron: int, *, other: i
         means that the maps are not those of the neurons that were asked for. A method that ignores the neuron has 0
         too.
     """
-    explainers = [explain.Explainer(m, method=method, seed=seed, **options)
-                  for m in (model, randomisation.label_swapped(model, neuron, other))]
+    explainers = [
+        explain.Explainer(m, method=method, seed=seed, **options)
+        for m in (model, randomisation.label_swapped(model, neuron, other))
+    ]
     pairs = [neuron, other], [other, neuron]
     return _errors(*(explained(e, x, pair) for e, pair in zip(explainers, pairs, strict=True)))
 
 
-def batch_consistency(model: keras.Model | Explainer, x: np.ndarray, neuron: int | np.ndarray, *,
-                      method: str = "deep_taylor", seed: int = 0, **options) -> pd.DataFrame:
+def batch_consistency(
+    model: keras.Model | Explainer,
+    x: np.ndarray,
+    neuron: int | np.ndarray,
+    *,
+    method: str = "deep_taylor",
+    seed: int = 0,
+    **options,
+) -> pd.DataFrame:
     """How far the maps of samples explained one by one are from those of samples explained together.
 
     Parameters
@@ -361,9 +408,18 @@ def batch_consistency(model: keras.Model | Explainer, x: np.ndarray, neuron: int
     return _errors(explained(explainer, x, outputs), np.concatenate(single))
 
 
-def stability(model: keras.Model | Explainer, x: np.ndarray, neuron: int | np.ndarray, *, method: str = "deep_taylor",
-              noise: float = 0.01, n_draws: int = 4, tolerance: float = 0.25, seed: int = 0,
-              **options) -> pd.DataFrame:
+def stability(
+    model: keras.Model | Explainer,
+    x: np.ndarray,
+    neuron: int | np.ndarray,
+    *,
+    method: str = "deep_taylor",
+    noise: float = 0.01,
+    n_draws: int = 4,
+    tolerance: float = 0.25,
+    seed: int = 0,
+    **options,
+) -> pd.DataFrame:
     """Change of the maps under noise that hardly changes the model's output.
 
     Max-sensitivity of Yeh et al. (2019), over draws that leave the decision unchanged.
@@ -423,8 +479,9 @@ def stability(model: keras.Model | Explainer, x: np.ndarray, neuron: int | np.nd
             if kept[draw, i] and np.ptp(own[i]):
                 ranks[draw, i] = rank_correlation(own[i], other)
                 change[draw, i] = np.std(other - own[i]) / np.std(own[i])
-    return pd.DataFrame({"change": np.fmax.reduce(change), "spearman": np.fmin.reduce(ranks),
-                         "kept": kept.mean(axis=0)})
+    return pd.DataFrame(
+        {"change": np.fmax.reduce(change), "spearman": np.fmin.reduce(ranks), "kept": kept.mean(axis=0)}
+    )
 
 
 def _logit(explainer, x, neuron):

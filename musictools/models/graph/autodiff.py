@@ -157,5 +157,6 @@ def _same(a, b):
 
 def _check_backend():
     if keras.backend.backend() != "tensorflow":
-        raise NotImplementedError(f"Derivatives are written for Keras's TensorFlow backend. Got "
-                                  f"{keras.backend.backend()!r}.")
+        raise NotImplementedError(
+            f"Derivatives are written for Keras's TensorFlow backend. Got {keras.backend.backend()!r}."
+        )

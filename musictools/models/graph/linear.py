@@ -40,11 +40,17 @@ def make_linear(call):
     if isinstance(layer, layers.Dense):
         return ops.matmul, kernel, bias, "dense"
     if layer.data_format != "channels_last" or layer.padding not in ("same", "valid"):
-        raise ValueError(f"Layer {layer.name!r} must have its channels last and padding 'same' or 'valid'. "
-                         f"Got {layer.data_format} and {layer.padding!r}.")
+        raise ValueError(
+            f"Layer {layer.name!r} must have its channels last and padding 'same' or 'valid'. "
+            f"Got {layer.data_format} and {layer.padding!r}."
+        )
     convolve = ops.depthwise_conv if isinstance(layer, _DEPTHWISE) else ops.conv
-    options = {"strides": _plain(layer.strides), "padding": layer.padding, "dilation_rate": _plain(layer.dilation_rate),
-               "data_format": "channels_last"}
+    options = {
+        "strides": _plain(layer.strides),
+        "padding": layer.padding,
+        "dilation_rate": _plain(layer.dilation_rate),
+        "data_format": "channels_last",
+    }
     return (lambda x, w: convolve(x, w, **options)), kernel, bias, "conv"
 
 

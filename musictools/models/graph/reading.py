@@ -152,8 +152,10 @@ def read(model):
     except (AttributeError, ValueError):
         inputs = outputs = None
     if not inputs or not outputs:
-        raise ValueError(f"{model.name} has no graph of layers: only Functional and Sequential models that are built "
-                         "can be read. Subclassed models must be rebuilt as one of them.")
+        raise ValueError(
+            f"{model.name} has no graph of layers: only Functional and Sequential models that are built "
+            "can be read. Subclassed models must be rebuilt as one of them."
+        )
     if len(inputs) != 1 or len(outputs) != 1:
         raise ValueError(f"{model.name} must have one input and one output. Got {len(inputs)} and {len(outputs)}.")
     if len(outputs[0].shape) != 2 or outputs[0].shape[1] is None:
@@ -195,8 +197,9 @@ class _Reader:
 
     def _add(self, operation, node, scope):
         if not node.input_tensors:
-            raise ValueError(f"Layer {operation.name!r} ({type(operation).__name__}) has no input that comes from the "
-                             "model's input.")
+            raise ValueError(
+                f"Layer {operation.name!r} ({type(operation).__name__}) has no input that comes from the model's input."
+            )
         inputs = tuple(self.value(t, scope) for t in node.input_tensors)
         outputs = tuple(range(self.count, self.count + len(node.outputs)))
         self.count += len(outputs)
@@ -218,18 +221,24 @@ def _without_head(calls, output):
     while behind is not None and isinstance(behind.layer, layers.Reshape | layers.Flatten):
         behind = next((c for c in calls if behind.inputs[0] in c.outputs), None)
     if behind not in (None, last) and activation_of(behind.layer) in HEADS:
-        raise ValueError(f"The {activation_of(behind.layer)} of layer {behind.name!r} cannot be stripped: "
-                         f"{last.name!r} stands behind it. Put it at the end of the model.")
+        raise ValueError(
+            f"The {activation_of(behind.layer)} of layer {behind.name!r} cannot be stripped: "
+            f"{last.name!r} stands behind it. Put it at the end of the model."
+        )
     if name in ("linear", "relu", "leaky_relu", "elu"):
         return calls, output, None
     if name not in HEADS:
-        raise ValueError(f"The model ends in layer {last.name!r} with activation {name!r}: only sigmoid and softmax "
-                         "heads can be stripped to the logit. End the model in a linear layer.")
+        raise ValueError(
+            f"The model ends in layer {last.name!r} with activation {name!r}: only sigmoid and softmax "
+            "heads can be stripped to the logit. End the model in a linear layer."
+        )
     if isinstance(last.layer, layers.Activation | layers.Softmax) or not isinstance(last.layer, keras.Layer):
         return calls, last.inputs[0], name
     if not isinstance(last.layer, layers.Dense):
-        raise ValueError(f"The {name} of the last layer {last.name!r} ({last.kind}) cannot be stripped. Put it into an "
-                         "Activation layer of its own.")
+        raise ValueError(
+            f"The {name} of the last layer {last.name!r} ({last.kind}) cannot be stripped. Put it into an "
+            "Activation layer of its own."
+        )
     headless = Call(last.layer, last.node, last.inputs, last.outputs, headless=True)
     return [headless if c is last else c for c in calls], output, name
 

@@ -37,6 +37,10 @@ def _compact_convnet(x, *, wide, seeds, momentum):
 
 MODELS = {
     "compact_convnet": Description(
-        source="choi2018", body=_compact_convnet, input=ModelInput(FrontEnd(12000, 512, 256, 96), 1360, 1360),
-        smallest=(96, 1280, 1), place=10),
+        source="choi2018",
+        body=_compact_convnet,
+        input=ModelInput(FrontEnd(12000, 512, 256, 96), 1360, 1360),
+        smallest=(96, 1280, 1),
+        place=10,
+    )
 }

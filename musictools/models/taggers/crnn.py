@@ -42,12 +42,21 @@ def _crnn(x, *, wide, seeds, momentum):
 
 
 def _gru(x, name, units, seeds, **options):
-    return layers.GRU(units, name=name, kernel_initializer=seeds.glorot(),
-                      recurrent_initializer=keras.initializers.Orthogonal(seed=seeds.next()), **options)(x)
+    return layers.GRU(
+        units,
+        name=name,
+        kernel_initializer=seeds.glorot(),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=seeds.next()),
+        **options,
+    )(x)
 
 
 MODELS = {
     "crnn": Description(
-        source="choi2018", body=_crnn, input=ModelInput(FrontEnd(12000, 512, 256, 96), 1366, 1366),
-        smallest=(96, 96 - 2 * EMPTY_FRAMES, 1), place=7),
+        source="choi2018",
+        body=_crnn,
+        input=ModelInput(FrontEnd(12000, 512, 256, 96), 1366, 1366),
+        smallest=(96, 96 - 2 * EMPTY_FRAMES, 1),
+        place=7,
+    )
 }

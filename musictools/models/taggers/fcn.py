@@ -26,8 +26,9 @@ _VGG_CNN_POOLS = (((2, 4), (2, 4)), ((2, 4), (2, 4)), ((4, 8), (3, 4)), ((4, 2),
 
 def _body(x, *, pools, wide, seeds, momentum):
     for block, (filters, stride, (size, step)) in enumerate(zip(_FILTERS, _STRIDES, pools), start=1):
-        x = layers.Conv2D(wide(filters), 3, strides=stride, padding="same", name=f"conv{block}",
-                          kernel_initializer=seeds.glorot())(x)
+        x = layers.Conv2D(
+            wide(filters), 3, strides=stride, padding="same", name=f"conv{block}", kernel_initializer=seeds.glorot()
+        )(x)
         x = layers.BatchNormalization(momentum=momentum, name=f"norm{block}")(x)
         x = layers.ReLU(name=f"relu{block}")(x)
         x = layers.MaxPooling2D(size, strides=step, padding="same", name=f"pool{block}")(x)
@@ -37,9 +38,20 @@ def _body(x, *, pools, wide, seeds, momentum):
 
 MODELS = {
     "fcn4": Description(
-        source="rotheneder2023", body=partial(_body, pools=_FCN4_POOLS), smallest=(1, 1, 1),
-        input=ModelInput(FrontEnd(12000, 256, 256, 96), 1366, 1366), batch_size=64, place=3),
+        source="rotheneder2023",
+        body=partial(_body, pools=_FCN4_POOLS),
+        smallest=(1, 1, 1),
+        input=ModelInput(FrontEnd(12000, 256, 256, 96), 1366, 1366),
+        batch_size=64,
+        place=3,
+    ),
     "vgg_cnn": Description(
-        source="rotheneder2023", body=partial(_body, pools=_VGG_CNN_POOLS), smallest=(1, 1, 1),
-        input=ModelInput(FrontEnd(16000, 512, 256, 128), 342, 171), learning_rate=1e-3, batch_size=128, place=3),
+        source="rotheneder2023",
+        body=partial(_body, pools=_VGG_CNN_POOLS),
+        smallest=(1, 1, 1),
+        input=ModelInput(FrontEnd(16000, 512, 256, 128), 342, 171),
+        learning_rate=1e-3,
+        batch_size=128,
+        place=3,
+    ),
 }

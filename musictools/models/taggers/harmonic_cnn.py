@@ -32,8 +32,9 @@ def _harmonic_cnn(x, *, wide, seeds, momentum):
 
     x = HarmonicFilters(name="harmonics")(x)
     mean, variance = keras.initializers.Constant(-30.0), keras.initializers.Constant(40.0**2)
-    x = layers.BatchNormalization(momentum=momentum, name="norm0", moving_mean_initializer=mean,
-                                  moving_variance_initializer=variance)(x)
+    x = layers.BatchNormalization(
+        momentum=momentum, name="norm0", moving_mean_initializer=mean, moving_variance_initializer=variance
+    )(x)
     for block, (filters, pool) in enumerate(BLOCKS, start=1):
         y = _conv_norm(x, f"{block}" if block in PLAIN else f"{block}a", wide(filters), seeds, momentum)
         if block not in PLAIN:
@@ -55,6 +56,10 @@ def _conv_norm(x, suffix, filters, seeds, momentum):
 
 MODELS = {
     "harmonic_cnn": Description(
-        source="tagger_slides", body=_harmonic_cnn, smallest=(287 * 256, 1), place=9,
-        input=ModelInput(FrontEnd(16000, 2, 1, 1, kind="waveform"), length=80000, step=40000)),  # 5 s
+        source="tagger_slides",
+        body=_harmonic_cnn,
+        smallest=(287 * 256, 1),
+        place=9,
+        input=ModelInput(FrontEnd(16000, 2, 1, 1, kind="waveform"), length=80000, step=40000),
+    )  # 5 s
 }

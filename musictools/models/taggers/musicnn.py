@@ -30,13 +30,15 @@ _TEMPORAL = ((165, 16), (128, 32), (64, 64), (32, 128))
 
 def _body(x, *, wide, seeds, momentum):
     x = layers.Concatenate(name="front_end")(
-        [*_timbral(x, wide, seeds, momentum), *_temporal(x, wide, seeds, momentum)])
+        [*_timbral(x, wide, seeds, momentum), *_temporal(x, wide, seeds, momentum)]
+    )
     x = _convolved(x, wide(512), (1, 7), "1", seeds, momentum, padding="valid")
     x = layers.Add(name="add2")([x, _convolved(x, wide(512), (1, 7), "2", seeds, momentum)])
     x = layers.MaxPooling2D((1, 2), name="pool2")(x)
     x = layers.Add(name="add3")([x, _convolved(x, wide(512), (1, 7), "3", seeds, momentum)])
     x = layers.Concatenate(name="global_pools")(
-        [layers.GlobalMaxPooling2D(name="global_max")(x), layers.GlobalAveragePooling2D(name="global_mean")(x)])
+        [layers.GlobalMaxPooling2D(name="global_max")(x), layers.GlobalAveragePooling2D(name="global_mean")(x)]
+    )
     x = layers.Dropout(0.5, name="dropout1", seed=seeds.next())(x)
     x = layers.Dense(wide(200), activation="relu", name="dense", kernel_initializer=seeds.glorot())(x)
     x = layers.BatchNormalization(momentum=momentum, name="norm")(x)
@@ -46,8 +48,10 @@ def _body(x, *, wide, seeds, momentum):
 def _timbral(x, wide, seeds, momentum):
     n_mels = x.shape[1]
     # Padded in time only: a filter that hangs over the edge of the mel bands would hear zeros as timbre.
-    padded = {frames: layers.ZeroPadding2D((0, frames // 2), name=f"pad_timbral_{frames}")(x) if frames > 1 else x
-              for frames, _ in _TIMBRAL}
+    padded = {
+        frames: layers.ZeroPadding2D((0, frames // 2), name=f"pad_timbral_{frames}")(x) if frames > 1 else x
+        for frames, _ in _TIMBRAL
+    }
     for percent in _TIMBRAL_PERCENTS:
         height = n_mels * percent // 100
         for frames, filters in _TIMBRAL:
@@ -63,13 +67,20 @@ def _temporal(x, wide, seeds, momentum):
 
 
 def _convolved(x, filters, kernel, name, seeds, momentum, *, padding="same"):
-    x = layers.Conv2D(filters, kernel, padding=padding, activation="relu", name=f"conv{name}",
-                      kernel_initializer=seeds.glorot())(x)
+    x = layers.Conv2D(
+        filters, kernel, padding=padding, activation="relu", name=f"conv{name}", kernel_initializer=seeds.glorot()
+    )(x)
     return layers.BatchNormalization(momentum=momentum, name=f"norm{name}")(x)
 
 
 MODELS = {
     "musicnn": Description(
-        source="rotheneder2023", body=_body, input=ModelInput(FrontEnd(16000, 512, 256, 128), 188, 94),
-        smallest=(3, 8, 1), learning_rate=1e-3, batch_size=64, place=4),
+        source="rotheneder2023",
+        body=_body,
+        input=ModelInput(FrontEnd(16000, 512, 256, 128), 188, 94),
+        smallest=(3, 8, 1),
+        learning_rate=1e-3,
+        batch_size=64,
+        place=4,
+    )
 }

@@ -68,16 +68,17 @@ def _gate(x, block, seeds):
     """Every channel times a number in (0, 1) that depends on the means of all (squeeze and excitation)."""
     channels = x.shape[-1]
     gate = layers.GlobalAveragePooling1D(keepdims=True, name=f"squeeze{block}")(x)
-    gate = layers.Dense(channels * AMPLIFICATION, activation="relu", name=f"excite{block}",
-                        kernel_initializer=seeds.glorot())(gate)
+    gate = layers.Dense(
+        channels * AMPLIFICATION, activation="relu", name=f"excite{block}", kernel_initializer=seeds.glorot()
+    )(gate)
     gate = layers.Dense(channels, activation="sigmoid", name=f"gate{block}", kernel_initializer=seeds.glorot())(gate)
     return layers.Multiply(name=f"gated{block}")([x, gate])
 
 
 _INPUT = ModelInput(FrontEnd(16000, 2, 1, 1, kind="waveform"), length=3**10, step=29524)  # 3.7 s
 MODELS = {
-    "sample_cnn": Description(
-        source="tagger_slides", body=_sample_cnn, input=_INPUT, smallest=(3**10, 1), place=6),
+    "sample_cnn": Description(source="tagger_slides", body=_sample_cnn, input=_INPUT, smallest=(3**10, 1), place=6),
     "sample_cnn_se": Description(
-        source="tagger_slides", body=_sample_cnn_se, input=_INPUT, smallest=(3**10, 1), place=6),
+        source="tagger_slides", body=_sample_cnn_se, input=_INPUT, smallest=(3**10, 1), place=6
+    ),
 }

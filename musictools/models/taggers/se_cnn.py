@@ -27,8 +27,14 @@ _BLOCKS = (  # filters, kernel, pooling
 
 def _body(x, *, wide, seeds, momentum):
     for block, (filters, kernel, pool) in enumerate(_BLOCKS, start=1):
-        x = layers.Conv2D(wide(filters), kernel, padding="same", activation="relu", name=f"conv{block}",
-                          kernel_initializer=seeds.glorot())(x)
+        x = layers.Conv2D(
+            wide(filters),
+            kernel,
+            padding="same",
+            activation="relu",
+            name=f"conv{block}",
+            kernel_initializer=seeds.glorot(),
+        )(x)
         x = _gated(x, block, seeds)
         if pool is not None:
             x = layers.MaxPooling2D(pool, name=f"pool{block}")(x)
@@ -40,16 +46,27 @@ def _body(x, *, wide, seeds, momentum):
 def _gated(x, block, seeds):
     filters = x.shape[-1]
     gate = layers.GlobalAveragePooling2D(name=f"gate{block}_mean")(x)
-    gate = layers.Dense(max(1, filters // _SQUEEZE_RATIO), activation="relu", use_bias=False,
-                        name=f"gate{block}_squeeze", kernel_initializer=seeds.glorot())(gate)
-    gate = layers.Dense(filters, activation="sigmoid", use_bias=False, name=f"gate{block}_excite",
-                        kernel_initializer=seeds.glorot())(gate)
+    gate = layers.Dense(
+        max(1, filters // _SQUEEZE_RATIO),
+        activation="relu",
+        use_bias=False,
+        name=f"gate{block}_squeeze",
+        kernel_initializer=seeds.glorot(),
+    )(gate)
+    gate = layers.Dense(
+        filters, activation="sigmoid", use_bias=False, name=f"gate{block}_excite", kernel_initializer=seeds.glorot()
+    )(gate)
     gate = layers.Reshape((1, 1, filters), name=f"gate{block}_reshape")(gate)
     return layers.Multiply(name=f"gate{block}")([x, gate])
 
 
 MODELS = {
     "se_cnn": Description(
-        source="rotheneder2023", body=_body, input=ModelInput(FrontEnd(16000, 512, 512, 128), 628, 90),
-        smallest=(16, 64, 1), batch_size=32, place=1),
+        source="rotheneder2023",
+        body=_body,
+        input=ModelInput(FrontEnd(16000, 512, 512, 128), 628, 90),
+        smallest=(16, 64, 1),
+        batch_size=32,
+        place=1,
+    )
 }

@@ -44,8 +44,9 @@ def _self_attention(x, *, wide, seeds, momentum):
 
 def _residual(x, block, filters, strides, seeds, momentum):
     def conv_norm(y, suffix, strides=1):
-        y = layers.Conv2D(filters, 3, strides=strides, padding="same", name=f"conv{block}{suffix}",
-                          kernel_initializer=seeds.glorot())(y)
+        y = layers.Conv2D(
+            filters, 3, strides=strides, padding="same", name=f"conv{block}{suffix}", kernel_initializer=seeds.glorot()
+        )(y)
         return layers.BatchNormalization(momentum=momentum, name=f"norm{block}{suffix}")(y)
 
     y = layers.ReLU(name=f"relu{block}a")(conv_norm(x, "a", strides))
@@ -54,8 +55,14 @@ def _residual(x, block, filters, strides, seeds, momentum):
 
 
 def _encoder(x, number, units, hidden, seeds):
-    attention = layers.MultiHeadAttention(HEADS, units // HEADS, dropout=0.5, name=f"attention{number}",
-                                          kernel_initializer=seeds.glorot(), seed=seeds.next())
+    attention = layers.MultiHeadAttention(
+        HEADS,
+        units // HEADS,
+        dropout=0.5,
+        name=f"attention{number}",
+        kernel_initializer=seeds.glorot(),
+        seed=seeds.next(),
+    )
     y = attention(x, x)
     # Keras gives queries, keys and values equal weights when the initialiser has a seed.
     for dense in (attention.key_dense, attention.value_dense, attention.output_dense):
@@ -74,6 +81,10 @@ def _add_norm(x, y, suffix, seeds):
 
 MODELS = {
     "self_attention": Description(
-        source="tagger_slides", body=_self_attention, input=ModelInput(FrontEnd(16000, 512, 256, 128), 938, 469),
-        smallest=(8, 8, 1), place=8),
+        source="tagger_slides",
+        body=_self_attention,
+        input=ModelInput(FrontEnd(16000, 512, 256, 128), 938, 469),
+        smallest=(8, 8, 1),
+        place=8,
+    )
 }

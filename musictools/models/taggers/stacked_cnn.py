@@ -18,8 +18,9 @@ _BLOCKS = ((16, 0.2), (32, 0.2), (64, 0.25), (128, 0.3), (128, 0.3), (256, 0.3),
 
 def _body(x, *, wide, seeds, momentum):
     for block, (filters, rate) in enumerate(_BLOCKS, start=1):
-        x = layers.Conv2D(wide(filters), 3, padding="same", activation="relu", name=f"conv{block}",
-                          kernel_initializer=seeds.glorot())(x)
+        x = layers.Conv2D(
+            wide(filters), 3, padding="same", activation="relu", name=f"conv{block}", kernel_initializer=seeds.glorot()
+        )(x)
         x = layers.BatchNormalization(momentum=momentum, name=f"norm{block}")(x)
         x = layers.Dropout(rate, name=f"dropout{block}", seed=seeds.next())(x)
         x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
@@ -31,6 +32,12 @@ def _body(x, *, wide, seeds, momentum):
 
 MODELS = {
     "stacked_cnn": Description(
-        source="rotheneder2023", body=_body, input=ModelInput(FrontEnd(22050, 8192, 2048, 128), 314, 314),
-        smallest=(128, 128, 1), learning_rate=1e-3, stages=2, place=5),
+        source="rotheneder2023",
+        body=_body,
+        input=ModelInput(FrontEnd(22050, 8192, 2048, 128), 314, 314),
+        smallest=(128, 128, 1),
+        learning_rate=1e-3,
+        stages=2,
+        place=5,
+    )
 }

@@ -14,8 +14,10 @@ SR = 16000
 FRONT_ENDS = {name: models.describe(name).front_end for name in models.names()} | {"sharma2022": SHARMA2022}
 MEL = FRONT_ENDS["short_chunk"]
 WAVE = FRONT_ENDS["sample_cnn"]
-SPECTRAL = {name: f for name, f in FRONT_ENDS.items() if f.kind == "mel"} | {"stft": FrontEnd(SR, 1024, 512, 1, "stft"),
-                                                                            "odd": FrontEnd(SR, 510, 200, 40)}
+SPECTRAL = {name: f for name, f in FRONT_ENDS.items() if f.kind == "mel"} | {
+    "stft": FrontEnd(SR, 1024, 512, 1, "stft"),
+    "odd": FrontEnd(SR, 510, 200, 40),
+}
 
 
 def noise(seconds, *, seed=0, sr=SR):
@@ -68,12 +70,15 @@ def test_fft_bins_are_their_own():
     np.testing.assert_array_equal(evidence.spread(mask, front_end=SPECTRAL["stft"]), mask)
 
 
-@pytest.mark.parametrize(("shape", "front_end", "message"), [
-    ((84, 3), FrontEnd(22050, 512, 512, 84, "cqt"), "Only spectrograms of kind 'mel' and 'stft'"),
-    ((1, 3), WAVE, "Only spectrograms of kind 'mel' and 'stft'"),
-    ((127, 3), MEL, r"mask must have shape \(128, n_frames\). Got \(127, 3\)"),
-    ((128,), MEL, "mask must have shape"),
-])
+@pytest.mark.parametrize(
+    ("shape", "front_end", "message"),
+    [
+        ((84, 3), FrontEnd(22050, 512, 512, 84, "cqt"), "Only spectrograms of kind 'mel' and 'stft'"),
+        ((1, 3), WAVE, "Only spectrograms of kind 'mel' and 'stft'"),
+        ((127, 3), MEL, r"mask must have shape \(128, n_frames\). Got \(127, 3\)"),
+        ((128,), MEL, "mask must have shape"),
+    ],
+)
 def test_masks_that_cannot_be_spread(shape, front_end, message):
     with pytest.raises(ValueError, match=message):
         evidence.spread(np.ones(shape), front_end=front_end)
@@ -115,13 +120,16 @@ def test_masks_are_smoothed_in_seconds(front_end):
     assert np.sqrt((line * time**2).sum() / line.sum()) == pytest.approx(0.05, rel=0.03)
 
 
-@pytest.mark.parametrize(("relevance", "options", "message"), [
-    (np.ones(5), {}, "relevance must be a finite matrix"),
-    (np.full((2, 2), np.nan), {}, "relevance must be a finite matrix"),
-    (np.ones((2, 2)), {"quantile": 0}, r"quantile lie in \(0, 1\]"),
-    (np.ones((2, 2)), {"power": 0}, "power be positive"),
-    (np.ones((2, 2)), {"seconds": -1}, "seconds and bands must be at least 0"),
-])
+@pytest.mark.parametrize(
+    ("relevance", "options", "message"),
+    [
+        (np.ones(5), {}, "relevance must be a finite matrix"),
+        (np.full((2, 2), np.nan), {}, "relevance must be a finite matrix"),
+        (np.ones((2, 2)), {"quantile": 0}, r"quantile lie in \(0, 1\]"),
+        (np.ones((2, 2)), {"power": 0}, "power be positive"),
+        (np.ones((2, 2)), {"seconds": -1}, "seconds and bands must be at least 0"),
+    ],
+)
 def test_relevance_that_makes_no_mask(relevance, options, message):
     with pytest.raises(ValueError, match=message):
         evidence.mask_from(relevance, front_end=MEL, **options)
@@ -209,17 +217,20 @@ def test_silence_and_waveforms():
     assert found.gap == 0
 
 
-@pytest.mark.parametrize(("y", "mask", "front_end", "message"), [
-    (np.ones((2, 9)), np.ones((128, 1)), MEL, "y must be a finite mono waveform"),
-    (np.array([]), np.ones((128, 1)), MEL, "y must be a finite mono waveform"),
-    (np.array([np.nan]), np.ones((128, 1)), MEL, "y must be a finite mono waveform"),
-    (np.ones(300), np.full((128, 2), 1.1), MEL, r"mask must hold numbers in \[0, 1\]"),
-    (np.ones(300), np.full((128, 2), np.nan), MEL, r"mask must hold numbers in \[0, 1\]"),
-    (np.ones(300), np.ones((128, 3)), MEL, "mask must have 128 or 257 rows and 2 frames"),
-    (np.ones(300), np.ones((99, 2)), MEL, "mask must have 128 or 257 rows and 2 frames"),
-    (np.ones(300), np.ones((2, 300)), WAVE, "mask must have 1 rows and 300 frames"),
-    (np.ones(3000), np.ones((84, 6)), FrontEnd(22050, 512, 512, 84, "cqt"), "CQT cannot be turned to sound"),
-])
+@pytest.mark.parametrize(
+    ("y", "mask", "front_end", "message"),
+    [
+        (np.ones((2, 9)), np.ones((128, 1)), MEL, "y must be a finite mono waveform"),
+        (np.array([]), np.ones((128, 1)), MEL, "y must be a finite mono waveform"),
+        (np.array([np.nan]), np.ones((128, 1)), MEL, "y must be a finite mono waveform"),
+        (np.ones(300), np.full((128, 2), 1.1), MEL, r"mask must hold numbers in \[0, 1\]"),
+        (np.ones(300), np.full((128, 2), np.nan), MEL, r"mask must hold numbers in \[0, 1\]"),
+        (np.ones(300), np.ones((128, 3)), MEL, "mask must have 128 or 257 rows and 2 frames"),
+        (np.ones(300), np.ones((99, 2)), MEL, "mask must have 128 or 257 rows and 2 frames"),
+        (np.ones(300), np.ones((2, 300)), WAVE, "mask must have 1 rows and 300 frames"),
+        (np.ones(3000), np.ones((84, 6)), FrontEnd(22050, 512, 512, 84, "cqt"), "CQT cannot be turned to sound"),
+    ],
+)
 def test_what_cannot_be_made_audible(y, mask, front_end, message):
     with pytest.raises(ValueError, match=message):
         evidence.resynthesise(y, mask, front_end=front_end)
@@ -248,8 +259,10 @@ def test_the_gap_is_small_where_a_sound_can_follow_the_mask_and_large_where_none
 def test_a_gap_does_not_depend_on_the_reference_of_the_decibels():
     y = noise(1)
     mask = np.random.default_rng(0).random((128, 63))
-    gaps = [evidence.gap(y, evidence.resynthesise(y, mask, front_end=f)[0], mask, front_end=f)
-            for f in (MEL, FrontEnd(SR, 512, 256, 128, ref="max"))]
+    gaps = [
+        evidence.gap(y, evidence.resynthesise(y, mask, front_end=f)[0], mask, front_end=f)
+        for f in (MEL, FrontEnd(SR, 512, 256, 128, ref="max"))
+    ]
     assert gaps[0] == gaps[1]
 
 
@@ -362,11 +375,14 @@ def test_relevance_of_a_waveform(ax):
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (s)", "amplitude")
 
 
-@pytest.mark.parametrize(("relevance", "S", "message"), [
-    (np.ones(5), None, r"relevance must be a finite matrix \(n_bins, n_frames\). Got shape \(5,\)"),
-    (np.full((2, 2), np.inf), None, "relevance must be a finite matrix"),
-    (np.ones((2, 2)), np.ones((2, 3)), r"S must have the shape of relevance, \(2, 2\). Got \(2, 3\)"),
-])
+@pytest.mark.parametrize(
+    ("relevance", "S", "message"),
+    [
+        (np.ones(5), None, r"relevance must be a finite matrix \(n_bins, n_frames\). Got shape \(5,\)"),
+        (np.full((2, 2), np.inf), None, "relevance must be a finite matrix"),
+        (np.ones((2, 2)), np.ones((2, 3)), r"S must have the shape of relevance, \(2, 2\). Got \(2, 3\)"),
+    ],
+)
 def test_what_is_no_heatmap(relevance, S, message):
     with pytest.raises(ValueError, match=message):
         plots.heatmap(relevance, S=S)

@@ -25,20 +25,53 @@ def explanation(tags=("low", "high", "never"), *, genres=("bass & co", "birds"),
     S = MEL.compute(y)
     heatmaps = {tag: np.zeros(S.shape) for tag in tags}
     for tag, (start, end) in zip(tags, EDGES.values(), strict=False):
-        heatmaps[tag][5:9, round(start * SR / 256):round(end * SR / 256)] = 1
+        heatmaps[tag][5:9, round(start * SR / 256) : round(end * SR / 256)] = 1
     starts = np.arange(11) * 0.5
     scores = pd.DataFrame({tag: np.linspace(0, 1, len(starts)) for tag in tags})
-    descriptors = pd.DataFrame({"tag": [*tags, "unasked"], "score": 0.75, "threshold": 0.5, "predicted": True,
-                                "sections": 4})
-    loop = pd.DataFrame({"tag": tags, "threshold": 0.5, "accepted": [tag != tags[-1] for tag in tags], "clip": 0.75,
-                         "evidence": 0.625, "rest": np.nan, "kept": True, "lost": False, "area": 0.25, "gap": 1.5})
-    votes = pd.DataFrame({"start": starts, "end": starts + 0.5, "genre": [genres[k % 2] for k in range(len(starts))],
-                          "score": 0.9, **dict.fromkeys(genres, 0.5)})
+    descriptors = pd.DataFrame(
+        {"tag": [*tags, "unasked"], "score": 0.75, "threshold": 0.5, "predicted": True, "sections": 4}
+    )
+    loop = pd.DataFrame(
+        {
+            "tag": tags,
+            "threshold": 0.5,
+            "accepted": [tag != tags[-1] for tag in tags],
+            "clip": 0.75,
+            "evidence": 0.625,
+            "rest": np.nan,
+            "kept": True,
+            "lost": False,
+            "area": 0.25,
+            "gap": 1.5,
+        }
+    )
+    votes = pd.DataFrame(
+        {
+            "start": starts,
+            "end": starts + 0.5,
+            "genre": [genres[k % 2] for k in range(len(starts))],
+            "score": 0.9,
+            **dict.fromkeys(genres, 0.5),
+        }
+    )
     return SongExplanation(
-        genre=genres[0], votes=votes, descriptors=descriptors, heatmaps=heatmaps, loop=loop, y=y, S=S, front_end=MEL,
-        sections=pd.DataFrame({"start": starts, "end": starts + 0.5}).join(scores), method="deep_taylor", rule="f1",
-        evidence={tag: Evidence(heatmaps[tag], 0.25 * y, 0.75 * y, 1.5) for tag in tags}, heard=5.5,
-        membership=pd.Series({genres[1]: 0.75, genres[0]: 0.25}), seconds={"genre": 0.5}, badges={tags[0]: badge})
+        genre=genres[0],
+        votes=votes,
+        descriptors=descriptors,
+        heatmaps=heatmaps,
+        loop=loop,
+        y=y,
+        S=S,
+        front_end=MEL,
+        sections=pd.DataFrame({"start": starts, "end": starts + 0.5}).join(scores),
+        method="deep_taylor",
+        rule="f1",
+        evidence={tag: Evidence(heatmaps[tag], 0.25 * y, 0.75 * y, 1.5) for tag in tags},
+        heard=5.5,
+        membership=pd.Series({genres[1]: 0.75, genres[0]: 0.25}),
+        seconds={"genre": 0.5},
+        badges={tags[0]: badge},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +91,26 @@ def numbers(folder):
 
 def test_the_page_holds_everything(written):
     folder, explained, text = written
-    read = check(text, scripts=1, shows=[
-        "Song", "Genre: bass & co", "6 of 11 sections say bass & co", "birds0.75", "0 s1 s2 s3 s4 s5 s",
-        "The first 6.0 s of 9.5 s at 16,000 Hz; relevance by deep_taylor; thresholds by rule f1.",
-        "The descriptors are those of the first 5.5 s.", "passes 3 of 4 tests", "low0.750.50 4 of 11",
-        "No section of the song predicts it: there is no evidence.", "kept by the evidence alone, not lost without it",
-        "not predicted of the song: nothing to keep or lose",
-        "score 0.75 of the song, 0.62 of the evidence, – of the rest",
-        "The evidence holds 25% of the cells; its own spectrogram is 1.5 dB from the masked one.",
-    ])
+    read = check(
+        text,
+        scripts=1,
+        shows=[
+            "Song",
+            "Genre: bass & co",
+            "6 of 11 sections say bass & co",
+            "birds0.75",
+            "0 s1 s2 s3 s4 s5 s",
+            "The first 6.0 s of 9.5 s at 16,000 Hz; relevance by deep_taylor; thresholds by rule f1.",
+            "The descriptors are those of the first 5.5 s.",
+            "passes 3 of 4 tests",
+            "low0.750.50 4 of 11",
+            "No section of the song predicts it: there is no evidence.",
+            "kept by the evidence alone, not lost without it",
+            "not predicted of the song: nothing to keep or lose",
+            "score 0.75 of the song, 0.62 of the evidence, – of the rest",
+            "The evidence holds 25% of the cells; its own spectrogram is 1.5 dB from the masked one.",
+        ],
+    )
     assert [tag for tag, _ in read.tags].count("b") == len(explained.votes)  # one bar a vote
     assert len(read.all("audio", "controls")) == 1 + 3 * 3
     assert all(read.all("audio", "aria-label"))
@@ -105,8 +149,9 @@ def test_every_text_is_shown_literally_and_every_descriptor_has_its_anchor(tmp_p
         explained.badges = dict(zip(NASTY, reversed(NASTY), strict=True))
         explained.plot = lambda tag, *, ax, title: ax
         index = page.write(tmp_path, explained, title=nasty, audio_format="wav", more={"file": nasty})
-        read = check(index.read_text(encoding="utf-8"), shows=[*NASTY, f"Genre: {nasty}", f"relevance by {nasty}"],
-                     scripts=1)
+        read = check(
+            index.read_text(encoding="utf-8"), shows=[*NASTY, f"Genre: {nasty}", f"relevance by {nasty}"], scripts=1
+        )
         anchors = read.all("section", "id")
         assert len(set(anchors)) == len(NASTY)
         assert [link[1:] for link in read.all("a", "href") if link.startswith("#")] == anchors
@@ -142,8 +187,12 @@ def test_the_numbers_are_all_there_and_strict_json(written):
     kept = numbers(folder)
     assert (kept["genre"], kept["file"], kept["duration"], kept["heard"]) == ("bass & co", "a.mp3", 6, 5.5)
     assert FrontEnd(**kept["front_end"]) == MEL
-    for name, table in (("votes", explained.votes), ("descriptors", explained.descriptors),
-                        ("sections", explained.sections), ("evidence", explained.loop)):
+    for name, table in (
+        ("votes", explained.votes),
+        ("descriptors", explained.descriptors),
+        ("sections", explained.sections),
+        ("evidence", explained.loop),
+    ):
         pd.testing.assert_frame_equal(pd.DataFrame(kept[name]).astype(table.dtypes), table)
     assert kept["evidence"][0]["rest"] is None  # NaN
     assert kept["relevance"]["high"]["positive"] == pytest.approx(explained.heatmaps["high"].sum())

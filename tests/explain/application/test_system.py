@@ -37,14 +37,27 @@ def levels(front_end, length, tones, *, head, steep=60.0, bias=-30.0):
 
 
 def tagger(**card):
-    card = {"task": "tags", "model": "levels", "outputs": [ODD, "high", "never"], "front_end": MEL, "length": 32,
-            "step": 16, "thresholds": {"f1": {"high": 0.1, ODD: 0.2, "never": 0.5}}} | card
+    card = {
+        "task": "tags",
+        "model": "levels",
+        "outputs": [ODD, "high", "never"],
+        "front_end": MEL,
+        "length": 32,
+        "step": 16,
+        "thresholds": {"f1": {"high": 0.1, ODD: 0.2, "never": 0.5}},
+    } | card
     return Tagger(levels(MEL, 32, (440, 3000, 6500), head="sigmoid"), ModelCard(**card))
 
 
 def genre_model(**card):
-    card = {"task": "genre", "model": "levels", "outputs": ["bass & co", "birds"], "front_end": COARSE, "length": 16,
-            "step": 400} | card
+    card = {
+        "task": "genre",
+        "model": "levels",
+        "outputs": ["bass & co", "birds"],
+        "front_end": COARSE,
+        "length": 16,
+        "step": 400,
+    } | card
     return GenreClassifier(levels(COARSE, 16, (440, 3000), head="softmax"), ModelCard(**card))
 
 
@@ -87,12 +100,15 @@ def test_nothing_to_merge_and_short_songs():
     np.testing.assert_array_equal(system.merge(np.ones((1, 2, 9)), starts=[0], n_frames=4), np.ones((2, 4)))
 
 
-@pytest.mark.parametrize(("shape", "starts", "message"), [
-    ((2, 3), [0, 1], "heatmaps must have shape"),
-    ((2, 3, 4), [0], "with one start each. Got .* and 1 starts"),
-    ((2, 3, 4), [0, 9], r"starts must lie in the song, from 0 to 8. Got \[0, 9\]"),
-    ((1, 3, 4), [-1], "starts must lie in the song"),
-])
+@pytest.mark.parametrize(
+    ("shape", "starts", "message"),
+    [
+        ((2, 3), [0, 1], "heatmaps must have shape"),
+        ((2, 3, 4), [0], "with one start each. Got .* and 1 starts"),
+        ((2, 3, 4), [0, 9], r"starts must lie in the song, from 0 to 8. Got \[0, 9\]"),
+        ((1, 3, 4), [-1], "starts must lie in the song"),
+    ],
+)
 def test_heatmaps_that_cannot_be_merged(shape, starts, message):
     with pytest.raises(ValueError, match=message):
         system.merge(np.zeros(shape), starts=starts, n_frames=9)
@@ -178,8 +194,11 @@ def test_evidence_holds_the_tone_and_the_loop_closes(found):
 def test_relevance_is_asked_once_and_only_of_sections_that_predict(models, monkeypatch):
     asked = []
     plain = explain.relevance
-    monkeypatch.setattr(explain, "relevance", lambda model, x, neuron, **o: asked.append((len(x), neuron, o))
-                        or plain(model, x, neuron, **o))
+    monkeypatch.setattr(
+        explain,
+        "relevance",
+        lambda model, x, neuron, **o: asked.append((len(x), neuron, o)) or plain(model, x, neuron, **o),
+    )
     found = system.ExplanationSystem(*models).explain(song(), sr=SR, method="lrp_epsilon", epsilon=1e-3)
     threshold = found.descriptors.set_index("tag")["threshold"]
     hit = (found.sections[[ODD, "high"]] > threshold[[ODD, "high"]]).any(axis=1).sum()
@@ -236,12 +255,25 @@ def test_silence_has_no_descriptors(models):
 def test_a_model_that_hears_waveforms():
     """Score: the mean magnitude, compared with 0.1."""
     layers = keras.layers
-    model = keras.Sequential([layers.Input((4000, 1)), layers.Conv1D(2, 1, activation="relu", use_bias=False),
-                              layers.GlobalAveragePooling1D(), layers.Dense(1, activation="sigmoid")])
+    model = keras.Sequential(
+        [
+            layers.Input((4000, 1)),
+            layers.Conv1D(2, 1, activation="relu", use_bias=False),
+            layers.GlobalAveragePooling1D(),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
     model.layers[0].set_weights([np.array([[[1, -1]]], np.float32)])
     model.layers[2].set_weights([np.array([[200], [200]], np.float32), np.array([-20], np.float32)])
-    card = ModelCard(task="tags", model="loud", outputs=["loud"], front_end=WAVE, length=4000, step=2000,
-                     thresholds={"f1": {"loud": 0.1}})
+    card = ModelCard(
+        task="tags",
+        model="loud",
+        outputs=["loud"],
+        front_end=WAVE,
+        length=4000,
+        step=2000,
+        thresholds={"f1": {"loud": 0.1}},
+    )
     y = song()
     found = system.ExplanationSystem(None, Tagger(model, card)).explain(y, sr=SR)
     relevance = found.heatmaps["loud"]
@@ -254,16 +286,19 @@ def test_a_model_that_hears_waveforms():
     assert found.loop.loc[0, ["accepted", "kept", "lost"]].all()
 
 
-@pytest.mark.parametrize(("y", "options", "message"), [
-    (np.zeros((2, 9)), {}, r"y must be a finite mono waveform of shape \(n,\), n > 0. Got shape \(2, 9\)"),
-    (np.zeros(0), {}, "y must be a finite mono waveform"),
-    (np.array([np.nan, 0]), {}, "y must be a finite mono waveform"),
-    (np.zeros(9), {"sr": 0}, "sr must be a positive int. Got 0"),
-    (np.zeros(9), {"tags": ["hihg"]}, "tags must be known to the descriptor model. Got hihg; known: "),
-    (np.zeros(9), {"rule": "best"}, "rule must be 'half', 'f1'. Got 'best'"),
-    (song(), {"method": "deep_tailor"}, "method must be one of .* Got 'deep_tailor'"),
-    (song(), {"mask": {"power": 0}}, "power be positive"),
-])
+@pytest.mark.parametrize(
+    ("y", "options", "message"),
+    [
+        (np.zeros((2, 9)), {}, r"y must be a finite mono waveform of shape \(n,\), n > 0. Got shape \(2, 9\)"),
+        (np.zeros(0), {}, "y must be a finite mono waveform"),
+        (np.array([np.nan, 0]), {}, "y must be a finite mono waveform"),
+        (np.zeros(9), {"sr": 0}, "sr must be a positive int. Got 0"),
+        (np.zeros(9), {"tags": ["hihg"]}, "tags must be known to the descriptor model. Got hihg; known: "),
+        (np.zeros(9), {"rule": "best"}, "rule must be 'half', 'f1'. Got 'best'"),
+        (song(), {"method": "deep_tailor"}, "method must be one of .* Got 'deep_tailor'"),
+        (song(), {"mask": {"power": 0}}, "power be positive"),
+    ],
+)
 def test_what_cannot_be_explained(models, y, options, message):
     with pytest.raises(ValueError, match=message):
         system.ExplanationSystem(*models).explain(y, **{"sr": SR, **options})
@@ -349,10 +384,14 @@ def test_what_the_command_cannot_explain(place, capsys):
     for arguments, message in (
         (["/none.mp3"], "/none.mp3: no such file"),
         ([str(place / "empty.wav")], "empty.wav: the file is empty (0 bytes)"),
-        ([hum, "--tagger", "other"], "other.keras: no such model. Make one with: musictools rebuild --profile demo "
-                                     "--only 03"),
-        ([hum, "--genre", "other"], "other.keras: no such model. Make one with: musictools rebuild --profile demo "
-                                    "--only 02"),
+        (
+            [hum, "--tagger", "other"],
+            "other.keras: no such model. Make one with: musictools rebuild --profile demo --only 03",
+        ),
+        (
+            [hum, "--genre", "other"],
+            "other.keras: no such model. Make one with: musictools rebuild --profile demo --only 02",
+        ),
         ([hum, "--genre", "tagger"], "is no genre classifier: its card says task='tags'"),
         ([hum, "--method", "deep_tailor"], "Got 'deep_tailor'"),
         ([hum, "--tags", "hihg"], "tags must be known to the descriptor model. Got hihg"),

@@ -101,9 +101,15 @@ def test_deep_taylor(networks, name, method):
     check(networks, name, method, method=method, **bounds)
 
 
-@pytest.mark.parametrize(("name", "entry"), [
-    (name, entry) for name in NETWORKS for entry in ("epsilon_default", "epsilon_large", "z")
-    if (name, entry) != ("average", "epsilon_large")])
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        (name, entry)
+        for name in NETWORKS
+        for entry in ("epsilon_default", "epsilon_large", "z")
+        if (name, entry) != ("average", "epsilon_large")
+    ],
+)
 def test_epsilon(networks, name, entry):
     _, options = ABOUT["methods"][entry]
     check(networks, name, entry, method="lrp_epsilon", epsilon=options.get("epsilon", 0.0))
@@ -126,8 +132,10 @@ class AsTheyDo(AlphaBeta):
 
 
 @pytest.mark.parametrize("name", NO_AVERAGES)
-@pytest.mark.parametrize(("entry", "alpha", "biased"), [
-    ("alpha_1_beta_0", 1.0, True), ("alpha_2_beta_1", 2.0, True), ("alpha_2_beta_1_no_bias", 2.0, False)])
+@pytest.mark.parametrize(
+    ("entry", "alpha", "biased"),
+    [("alpha_1_beta_0", 1.0, True), ("alpha_2_beta_1", 2.0, True), ("alpha_2_beta_1_no_bias", 2.0, False)],
+)
 def test_alpha_beta_differs_by_what_the_head_of_this_file_says_only(networks, uncompiled, name, entry, alpha, biased):
     rule = AsTheyDo(alpha=alpha, biased=biased)
     check(networks, name, entry, **composite(dense=rule, conv=rule, input=rule))

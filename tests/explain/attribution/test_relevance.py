@@ -9,13 +9,25 @@ from support.networks import built, eagerly, inputs, near, shaken
 from musictools import explain, models
 
 SMALL = {  # input shapes
-    "se_cnn": (16, 64, 1), "short_chunk": (128, 128, 1), "short_chunk_res": (128, 128, 1), "fcn4": (48, 96, 1),
-    "vgg_cnn": (48, 64, 1), "musicnn": (24, 40, 1), "stacked_cnn": (128, 128, 1), "sample_cnn": (3**10, 1),
-    "sample_cnn_se": (3**10, 1), "compact_convnet": (96, 1280, 1), "ckn19": (64, 64, 1), "pg20": (64, 64, 1),
+    "se_cnn": (16, 64, 1),
+    "short_chunk": (128, 128, 1),
+    "short_chunk_res": (128, 128, 1),
+    "fcn4": (48, 96, 1),
+    "vgg_cnn": (48, 64, 1),
+    "musicnn": (24, 40, 1),
+    "stacked_cnn": (128, 128, 1),
+    "sample_cnn": (3**10, 1),
+    "sample_cnn_se": (3**10, 1),
+    "compact_convnet": (96, 1280, 1),
+    "ckn19": (64, 64, 1),
+    "pg20": (64, 64, 1),
     "choi_stft": (64, 64, 1),
 }
-REFUSED = {"crnn": ("gru1", (96, 320, 1)), "self_attention": ("class_token", (128, 64, 1)),
-           "harmonic_cnn": ("harmonics", (80000, 1))}
+REFUSED = {
+    "crnn": ("gru1", (96, 320, 1)),
+    "self_attention": ("class_token", (128, 64, 1)),
+    "harmonic_cnn": ("harmonics", (80000, 1)),
+}
 RELEVANCE = ("deep_taylor", "deep_taylor_bounded", "lrp_epsilon", "lrp_gamma", "lrp_alpha_beta", "lrp_composite")
 
 
@@ -63,8 +75,9 @@ class TestSuite:
         # What reaches the input is what was to be explained, less all that the accounts say was taken.
         left = start - ledger.entries[..., 2:].sum(axis=(1, 2))
         assert np.abs(summed(found.relevance, 2).ravel() - left).max() <= 1e-4 * size.max()
-        np.testing.assert_allclose(ledger.reached()[start != 0], (left / np.where(start == 0, 1, start))[start != 0],
-                                   rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            ledger.reached()[start != 0], (left / np.where(start == 0, 1, start))[start != 0], rtol=1e-4, atol=1e-4
+        )
         if method in ("deep_taylor", "deep_taylor_bounded"):
             assert found.relevance.min() >= -1e-6 * found.relevance.max()
             assert not np.abs(ledger.entries[..., 2:4]).any()  # neither bias nor stabiliser takes part
@@ -85,8 +98,11 @@ class TestSuite:
         layer, shape = REFUSED[name]
         model, x = network(name, shape), inputs(shape, n=1)
         for method in RELEVANCE:
-            with pytest.raises(ValueError, match=rf"Layer '{layer}' of {name} .*relevance cannot be propagated "
-                               "through it. Gradient, smooth_grad, integrated_gradients"):
+            with pytest.raises(
+                ValueError,
+                match=rf"Layer '{layer}' of {name} .*relevance cannot be propagated "
+                "through it. Gradient, smooth_grad, integrated_gradients",
+            ):
                 explain.Explainer(model, method=method)
         options = {"smooth_grad": {"n_samples": 2}, "integrated_gradients": {"steps": 2}}
         for method in ("gradient", "input_x_gradient", "smooth_grad", "integrated_gradients", "grad_cam"):
@@ -99,8 +115,10 @@ class TestSuite:
 
 RELUS_ONLY = ("means", "depthwise", "moves", "gate", "wave")  # a ReLU that fires has something that makes it fire
 WITHOUT_BIAS = [(n, "deep_taylor", {}) for n in RELUS_ONLY] + [
-    (n, m, o) for n in ("dense", "conv1d", "conv2d", "maxima", "means", "residual", "branches", "wave")
-    for m, o in (("lrp_epsilon", {"epsilon": 1e-9}), ("lrp_alpha_beta", {}), ("lrp_alpha_beta", {"alpha": 1.0}))]
+    (n, m, o)
+    for n in ("dense", "conv1d", "conv2d", "maxima", "means", "residual", "branches", "wave")
+    for m, o in (("lrp_epsilon", {"epsilon": 1e-9}), ("lrp_alpha_beta", {}), ("lrp_alpha_beta", {"alpha": 1.0}))
+]
 
 
 @pytest.mark.parametrize(("name", "method", "options"), WITHOUT_BIAS, ids=str)
@@ -133,27 +151,38 @@ def headed(kind):
         model = keras.Model(source, end(x))
         end.set_weights(body[-1].get_weights())
         return model, linear
-    ends = {"activation": [layers.Activation("sigmoid")], "softmax": [layers.Softmax()],
-            "softmax activation": [layers.Activation("softmax")], "operation": [keras.ops.sigmoid],
-            "dropout": [layers.Activation("sigmoid"), layers.Dropout(0.1), layers.Identity()],
-            "nested": [keras.Sequential([layers.Input((3,)), keras.Sequential([layers.Input((3,)),
-                                                                              layers.Activation("sigmoid")])])]}
+    ends = {
+        "activation": [layers.Activation("sigmoid")],
+        "softmax": [layers.Softmax()],
+        "softmax activation": [layers.Activation("softmax")],
+        "operation": [keras.ops.sigmoid],
+        "dropout": [layers.Activation("sigmoid"), layers.Dropout(0.1), layers.Identity()],
+        "nested": [
+            keras.Sequential([layers.Input((3,)), keras.Sequential([layers.Input((3,)), layers.Activation("sigmoid")])])
+        ],
+    }
     x = body[-1](x)
     for end in ends[kind]:
         x = end(x)
     return keras.Model(source, x), linear
 
 
-@pytest.mark.parametrize("kind", ["in dense", "activation", "softmax", "softmax activation", "operation", "dropout",
-                                  "nested"])
+@pytest.mark.parametrize(
+    "kind", ["in dense", "activation", "softmax", "softmax activation", "operation", "dropout", "nested"]
+)
 def test_heads_are_stripped(kind, monkeypatch):
     eagerly(monkeypatch)
     model, linear = headed(kind)
     x = inputs((6, 5, 1))
     assert np.abs(model(x) - linear(x)).max() > 0.05  # the head does something
     near(explain.logits(model)(x), linear(x), "logits")
-    few = {"smooth_grad": {"n_samples": 2}, "integrated_gradients": {"steps": 2}, "occlusion": {"patch": 2},
-           "rise": {"n_masks": 8}, "lime": {"n_samples": 8}}
+    few = {
+        "smooth_grad": {"n_samples": 2},
+        "integrated_gradients": {"steps": 2},
+        "occlusion": {"patch": 2},
+        "rise": {"n_masks": 8},
+        "lime": {"n_samples": 8},
+    }
     for method in explain.METHODS:
         options = few.get(method, {})
         found = [explain.Explainer(m, method=method, **options)(x, [0, 1, 2]) for m in (model, linear)]
@@ -209,15 +238,28 @@ class TestReference:
         assert many.reference.shape == (4, 3)
         near(many.relevance[:, 1], explain.relevance(model, x[:4], 1, reference=0.2).relevance, "one a neuron")
         table = np.linspace(0.1, 0.4, 12).reshape(4, 3)
-        near(explain.relevance(model, x[:4], [0, 1, 2], reference=table).relevance[2, 1],
-             explain.relevance(model, x[2:3], 1, reference=table[2, 1]).relevance[0], "of either")
+        near(
+            explain.relevance(model, x[:4], [0, 1, 2], reference=table).relevance[2, 1],
+            explain.relevance(model, x[2:3], 1, reference=table[2, 1]).relevance[0],
+            "of either",
+        )
 
 
 class TestExplanation:
     @pytest.mark.parametrize("neuron", [1, [2, 0], np.array([0, 2])], ids=["int", "list", "array"])
-    @pytest.mark.parametrize("more", [{}, {"reference": 0.1}, {"contrast": np.int64(1)},
-                                      {"contrast": "others"}, {"contrast": [np.int64(1), 2]}, {"method": "gradient"},
-                                      {"method": "lrp_composite", "rules": {"one": "flat"}}], ids=str)
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {},
+            {"reference": 0.1},
+            {"contrast": np.int64(1)},
+            {"contrast": "others"},
+            {"contrast": [np.int64(1), 2]},
+            {"method": "gradient"},
+            {"method": "lrp_composite", "rules": {"one": "flat"}},
+        ],
+        ids=str,
+    )
     def test_save_and_load(self, tmp_path, neuron, more, monkeypatch):
         eagerly(monkeypatch)
         model, _, shape = built("conv2d")

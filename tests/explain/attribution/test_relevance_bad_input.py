@@ -31,8 +31,11 @@ CASES = {
     "name": ({"neuron": "guitar"}, "neuron must be an int from 0 to 2. Got 'guitar'."),
     "empty list": ({"neuron": []}, "neuron must name at least one output. Got an empty list."),
     "empty array": ({"neuron": np.array([], int)}, "an array of one int for each of the 2 samples"),
-    "three neurons for two": ({"neuron": np.arange(3)}, "neuron must be an int, an array of one int for each of the 2 "
-                              "samples, or a list of outputs. Got an array of shape (3,)."),
+    "three neurons for two": (
+        {"neuron": np.arange(3)},
+        "neuron must be an int, an array of one int for each of the 2 "
+        "samples, or a list of outputs. Got an array of shape (3,).",
+    ),
     "contrast": ({"contrast": 3}, "contrast must be an int from 0 to 2. Got 3."),
     "contrast by name": ({"contrast": "voice"}, "contrast must be an int, a list of ints, or 'others' of several."),
     "contrast of none": ({"contrast": []}, "contrast must name at least one output. Got an empty list."),
@@ -40,8 +43,10 @@ CASES = {
     "method": ({"method": "deeplift"}, "method must be one of deep_taylor, deep_taylor_bounded, lrp_epsilon"),
     "option": ({"method": "lrp_gamma", "epsilon": 0.1}, "lrp_gamma has no option 'epsilon'. It has: gamma."),
     "no options": ({"low": 0}, "deep_taylor has no option 'low'. It has: none."),
-    "beyond the bounds": ({"method": "deep_taylor_bounded", "x": 2 * X}, "x must lie in [low, high] = [0, 1] for the "
-                          "z^B rule. Got values from"),
+    "beyond the bounds": (
+        {"method": "deep_taylor_bounded", "x": 2 * X},
+        "x must lie in [low, high] = [0, 1] for the z^B rule. Got values from",
+    ),
     "below the bounds": ({"method": "lrp_composite", "low": 0.5}, "x must lie in [low, high] = [0.5, 1]"),
     "alpha": ({"method": "lrp_alpha_beta", "alpha": 0.5}, "alpha must be at least 1. Got 0.5."),
     "gamma": ({"method": "lrp_gamma", "gamma": -0.1}, "gamma must be a number of at least 0. Got -0.1."),
@@ -104,20 +109,32 @@ MODELS = {
     "no model": (lambda: "se_cnn", "model must be a Keras model. Got str."),
     "a function": (lambda: np.tanh, "model must be a Keras model. Got ufunc."),
     "a layer": (lambda: L.Dense(2), "model must be a Keras model. Got Dense."),
-    "subclassed": (lambda: called(Own(), np.zeros((1, 6, 4))), "own has no graph of layers: only Functional and "
-                   "Sequential models that are built can be read."),
+    "subclassed": (
+        lambda: called(Own(), np.zeros((1, 6, 4))),
+        "own has no graph of layers: only Functional and Sequential models that are built can be read.",
+    ),
     "not built": (lambda: keras.Sequential([L.Dense(2)], name="raw"), "raw has no graph of layers"),
     "two inputs": (lambda: two("inputs"), "two must have one input and one output. Got 2 and 1."),
     "two outputs": (lambda: two("outputs"), "two must have one input and one output. Got 1 and 2."),
-    "output of maps": (lambda: keras.Sequential([L.Input((6, 4)), L.Dense(2)], name="maps"),
-                       "The output of maps must have shape (batch, n_outputs). Got (None, 6, 2)."),
-    "tanh at the end": (lambda: functional(L.Flatten(), end="tanh"), "The model ends in layer 'end' with activation "
-                        "'tanh': only sigmoid and softmax heads can be stripped to the logit."),
-    "sigmoid of a convolution": (lambda: keras.Sequential([
-        L.Input((6, 4)), L.Conv1D(2, 6, activation="sigmoid"), L.Flatten()]), "cannot be stripped: 'flatten"),
-    "sigmoid behind a reshape": (lambda: keras.Sequential([
-        L.Input((6,)), L.Dense(2, activation="sigmoid", name="p"), L.Reshape((2,), name="shape")]),
-        "The sigmoid of layer 'p' cannot be stripped: 'shape' stands behind it."),
+    "output of maps": (
+        lambda: keras.Sequential([L.Input((6, 4)), L.Dense(2)], name="maps"),
+        "The output of maps must have shape (batch, n_outputs). Got (None, 6, 2).",
+    ),
+    "tanh at the end": (
+        lambda: functional(L.Flatten(), end="tanh"),
+        "The model ends in layer 'end' with activation "
+        "'tanh': only sigmoid and softmax heads can be stripped to the logit.",
+    ),
+    "sigmoid of a convolution": (
+        lambda: keras.Sequential([L.Input((6, 4)), L.Conv1D(2, 6, activation="sigmoid"), L.Flatten()]),
+        "cannot be stripped: 'flatten",
+    ),
+    "sigmoid behind a reshape": (
+        lambda: keras.Sequential(
+            [L.Input((6,)), L.Dense(2, activation="sigmoid", name="p"), L.Reshape((2,), name="shape")]
+        ),
+        "The sigmoid of layer 'p' cannot be stripped: 'shape' stands behind it.",
+    ),
 }
 
 
@@ -185,8 +202,10 @@ def test_layers_without_a_rule_are_named_and_gradients_work(case):
 
 def test_causal_padding_is_refused():
     model = functional(lambda x: L.Flatten()(L.Conv1D(2, 3, padding="causal", name="past")(x)))
-    with pytest.raises(ValueError, match="Layer 'past' must have its channels last and padding 'same' or 'valid'. Got "
-                                         "channels_last and 'causal'"):
+    with pytest.raises(
+        ValueError,
+        match="Layer 'past' must have its channels last and padding 'same' or 'valid'. Got channels_last and 'causal'",
+    ):
         explain.relevance(model, inputs((6, 4)), 0)
     assert explain.relevance(model, inputs((6, 4)), 0, method="gradient").relevance.any()
 
@@ -210,15 +229,30 @@ def test_a_bad_layer_beside_the_way_of_relevance_does_no_harm():
 @pytest.mark.parametrize("name", ["conv2d", "norm_across_pool", "gate", "wave"])
 def test_zero_input_has_finite_maps(name):
     model, _, shape = built(name)
-    few = {"occlusion": {"patch": 3}, "rise": {"n_masks": 20}, "lime": {"n_samples": 20},
-           "smooth_grad": {"n_samples": 2}}
+    few = {
+        "occlusion": {"patch": 3},
+        "rise": {"n_masks": 20},
+        "lime": {"n_samples": 20},
+        "smooth_grad": {"n_samples": 2},
+    }
     for method in explain.METHODS:
-        found = explain.relevance(model, np.zeros((1, *shape), np.float32), [0, 1, 2], method=method,
-                                  **few.get(method, {}))
+        found = explain.relevance(
+            model, np.zeros((1, *shape), np.float32), [0, 1, 2], method=method, **few.get(method, {})
+        )
         assert np.isfinite(found.relevance).all()
         assert np.isfinite(found.logit).all()
-        if method in ("deep_taylor", "lrp_epsilon", "lrp_gamma", "lrp_alpha_beta", "input_x_gradient", "energy", "edge",
-                      "integrated_gradients", "occlusion", "lime"):
+        if method in (
+            "deep_taylor",
+            "lrp_epsilon",
+            "lrp_gamma",
+            "lrp_alpha_beta",
+            "input_x_gradient",
+            "energy",
+            "edge",
+            "integrated_gradients",
+            "occlusion",
+            "lime",
+        ):
             assert np.abs(found.relevance).max() < 1e-6
         if found.ledger is not None:
             assert found.ledger.error().max() <= 1e-4
@@ -234,21 +268,24 @@ def test_a_constant_network_explains_nothing():
         assert found.ledger.error().max() <= 1e-4
 
 
-@pytest.mark.parametrize(("method", "options", "message"), [
-    ("lrp_epsilon", {"epsilon": float("nan")}, "epsilon must be a number of at least 0"),
-    ("lrp_epsilon", {"epsilon": -1}, "epsilon must be a number of at least 0"),
-    ("lrp_gamma", {"gamma": -0.1}, "gamma must be a number of at least 0"),
-    ("smooth_grad", {"n_samples": 0}, "n_samples must be a positive int"),
-    ("smooth_grad", {"noise": -1}, "noise must be a number of at least 0"),
-    ("integrated_gradients", {"steps": 2.5}, "steps must be a positive int"),
-    ("occlusion", {"patch": 0}, "patch must be a positive int"),
-    ("occlusion", {"patch": 4, "stride": 5}, "stride must not exceed patch"),
-    ("rise", {"n_masks": 0}, "n_masks must be a positive int"),
-    ("rise", {"keep": 1.0}, r"keep must lie in \(0, 1\)"),
-    ("lime", {"ridge": -1}, "ridge must be a number of at least 0"),
-    ("lime", {"grid": (4, 0)}, "grid must be a positive int"),
-    ("deep_taylor_bounded", {"low": np.zeros(3)}, "low must be a finite number or None"),
-])
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("lrp_epsilon", {"epsilon": float("nan")}, "epsilon must be a number of at least 0"),
+        ("lrp_epsilon", {"epsilon": -1}, "epsilon must be a number of at least 0"),
+        ("lrp_gamma", {"gamma": -0.1}, "gamma must be a number of at least 0"),
+        ("smooth_grad", {"n_samples": 0}, "n_samples must be a positive int"),
+        ("smooth_grad", {"noise": -1}, "noise must be a number of at least 0"),
+        ("integrated_gradients", {"steps": 2.5}, "steps must be a positive int"),
+        ("occlusion", {"patch": 0}, "patch must be a positive int"),
+        ("occlusion", {"patch": 4, "stride": 5}, "stride must not exceed patch"),
+        ("rise", {"n_masks": 0}, "n_masks must be a positive int"),
+        ("rise", {"keep": 1.0}, r"keep must lie in \(0, 1\)"),
+        ("lime", {"ridge": -1}, "ridge must be a number of at least 0"),
+        ("lime", {"grid": (4, 0)}, "grid must be a positive int"),
+        ("deep_taylor_bounded", {"low": np.zeros(3)}, "low must be a finite number or None"),
+    ],
+)
 def test_numbers_out_of_range_are_named(method, options, message):
 
     model = keras.Sequential([L.Input((8, 8, 1)), L.Flatten(), L.Dense(2)])

@@ -12,8 +12,13 @@ from musictools.explain.attribution import controls as baselines
 from musictools.explain.attribution import perturbation
 
 GRADIENTS = ("gradient", "input_x_gradient", "smooth_grad", "integrated_gradients", "guided_backprop", "grad_cam")
-FEW = {"smooth_grad": {"n_samples": 3}, "integrated_gradients": {"steps": 3}, "occlusion": {"patch": 3},
-       "rise": {"n_masks": 70, "grid": (3, 3)}, "lime": {"n_samples": 70, "grid": (3, 3)}}
+FEW = {
+    "smooth_grad": {"n_samples": 3},
+    "integrated_gradients": {"steps": 3},
+    "occlusion": {"patch": 3},
+    "rise": {"n_masks": 70, "grid": (3, 3)},
+    "lime": {"n_samples": 70, "grid": (3, 3)},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +41,11 @@ class TestLinearNetwork:
     @pytest.mark.parametrize("method", ["gradient", "smooth_grad", "guided_backprop"])
     def test_slopes_are_the_weights(self, linear, method):
         model, x, w = linear
-        near(explained(model, x, [0, 2], method), np.broadcast_to(np.moveaxis(w[..., [0, 2]], -1, 0), (3, 2, 5, 4, 1)),
-             method)
+        near(
+            explained(model, x, [0, 2], method),
+            np.broadcast_to(np.moveaxis(w[..., [0, 2]], -1, 0), (3, 2, 5, 4, 1)),
+            method,
+        )
 
     def test_input_times_slope(self, linear):
         model, x, w = linear
@@ -142,15 +150,25 @@ def test_slopes_are_those_of_finite_differences(name):
         if name == "gate":  # Keras computes its gate in float32
             way *= 30
         difference = reference.forward(x[0] + way)[last] - reference.forward(x[0] - way)[last]
-        np.testing.assert_allclose((found * way).reshape(3, -1).sum(axis=1), difference / 2,
-                                   atol=2e-2 * np.abs(difference).max())
+        np.testing.assert_allclose(
+            (found * way).reshape(3, -1).sum(axis=1), difference / 2, atol=2e-2 * np.abs(difference).max()
+        )
 
 
 @pytest.mark.parametrize(("activation", "tolerance"), [("elu", 1e-3), ("relu", 3e-2)])  # slopes that jump take steps
 def test_integrated_gradients_are_complete(activation, tolerance):
-    model = shaken(keras.Sequential([
-        layers.Input((5, 6, 1)), layers.Conv2D(3, 3, activation=activation), layers.BatchNormalization(),
-        layers.Flatten(), layers.Dense(4, activation=activation), layers.Dense(3, activation="sigmoid")]))
+    model = shaken(
+        keras.Sequential(
+            [
+                layers.Input((5, 6, 1)),
+                layers.Conv2D(3, 3, activation=activation),
+                layers.BatchNormalization(),
+                layers.Flatten(),
+                layers.Dense(4, activation=activation),
+                layers.Dense(3, activation="sigmoid"),
+            ]
+        )
+    )
     x, logits = inputs((5, 6, 1), signed=True, n=3), explain.logits(model)
     for baseline in (0.0, inputs((5, 6, 1), n=1, seed=5)[0]):
         found = explained(model, x, [0, 1, 2], "integrated_gradients", steps=64, baseline=baseline)
@@ -171,8 +189,18 @@ def test_smooth_grad_is_the_mean_slope_around():
 
 
 def test_guided_backpropagation_by_hand():
-    model = shaken(keras.Sequential([layers.Input((5,)), layers.Dense(6, activation="relu"), layers.Dense(4),
-                                     layers.ReLU(), layers.Dense(3, activation="sigmoid")]), seed=4)
+    model = shaken(
+        keras.Sequential(
+            [
+                layers.Input((5,)),
+                layers.Dense(6, activation="relu"),
+                layers.Dense(4),
+                layers.ReLU(),
+                layers.Dense(3, activation="sigmoid"),
+            ]
+        ),
+        seed=4,
+    )
     (w1, b1, w2, b2, w3, _), x = model.get_weights(), inputs((5,), signed=True, n=8)
     first = np.maximum(x @ w1 + b1, 0)
     second = np.maximum(first @ w2 + b2, 0)
@@ -184,9 +212,17 @@ def test_guided_backpropagation_by_hand():
 
 class TestGradCam:
     def test_by_hand(self):
-        model = shaken(keras.Sequential([
-            layers.Input((6, 8, 2)), layers.Conv2D(3, 3, padding="same", activation="relu", name="conv"),
-            layers.GlobalAveragePooling2D(), layers.Dense(4)]), seed=4)
+        model = shaken(
+            keras.Sequential(
+                [
+                    layers.Input((6, 8, 2)),
+                    layers.Conv2D(3, 3, padding="same", activation="relu", name="conv"),
+                    layers.GlobalAveragePooling2D(),
+                    layers.Dense(4),
+                ]
+            ),
+            seed=4,
+        )
         x = inputs((6, 8, 2), n=3)
         A, w = np.asarray(model.layers[0](x)), model.layers[-1].get_weights()[0]
         for name in (None, "conv"):
@@ -196,8 +232,14 @@ class TestGradCam:
                 near(found[:, place], np.repeat(cam, 2, axis=-1), "cam")
 
     def test_the_last_maps_are_stretched_linearly(self):
-        model = keras.Sequential([layers.Input((4, 8, 1)), layers.Conv2D(1, (4, 2), strides=(4, 4), use_bias=False),
-                                  layers.Flatten(), layers.Dense(1, use_bias=False)])
+        model = keras.Sequential(
+            [
+                layers.Input((4, 8, 1)),
+                layers.Conv2D(1, (4, 2), strides=(4, 4), use_bias=False),
+                layers.Flatten(),
+                layers.Dense(1, use_bias=False),
+            ]
+        )
         model.set_weights([np.ones((4, 2, 1, 1)) / 8, np.ones((2, 1))])
         x = np.zeros((1, 4, 8, 1), np.float32)
         x[:, :, :4], x[:, :, 4:] = 1, 2
@@ -205,9 +247,16 @@ class TestGradCam:
         np.testing.assert_allclose(found, np.tile([1, 1, 1.125, 1.375, 1.625, 1.875, 2, 2], (4, 1)), rtol=1e-6)
 
     def test_maps_without_the_inputs_axes(self):
-        model = keras.Sequential([layers.Input((4, 6, 1)), layers.Conv2D(2, (4, 1), name="conv"),
-                                  layers.Reshape((6, 2)), layers.Conv1D(2, 3, name="line"), layers.Flatten(),
-                                  layers.Dense(2)])
+        model = keras.Sequential(
+            [
+                layers.Input((4, 6, 1)),
+                layers.Conv2D(2, (4, 1), name="conv"),
+                layers.Reshape((6, 2)),
+                layers.Conv1D(2, 3, name="line"),
+                layers.Flatten(),
+                layers.Dense(2),
+            ]
+        )
         x = inputs((4, 6, 1))
         near(explained(model, x, 0, "grad_cam"), explained(model, x, 0, "grad_cam", layer="conv"), "last with axes")
         with pytest.raises(ValueError, match="layer must have feature maps over the input's axes. Got 'line'"):
@@ -223,8 +272,16 @@ class TestAllMethods:
     @pytest.mark.parametrize("shape", [(9, 12, 1), (30, 1)], ids=["spectrogram", "waveform"])
     def test_shapes_batches_and_seeds(self, shape):
         conv = layers.Conv2D if len(shape) == 3 else layers.Conv1D
-        model = shaken(keras.Sequential([layers.Input(shape), conv(2, 3, activation="relu"), layers.Flatten(),
-                                         layers.Dense(3, activation="sigmoid")]))
+        model = shaken(
+            keras.Sequential(
+                [
+                    layers.Input(shape),
+                    conv(2, 3, activation="relu"),
+                    layers.Flatten(),
+                    layers.Dense(3, activation="sigmoid"),
+                ]
+            )
+        )
         x = inputs(shape, n=3)
         for method in explain.METHODS:
             options = FEW.get(method, {})
@@ -248,8 +305,9 @@ class TestAllMethods:
         x, one = inputs((40, 40, 1)), np.zeros((40, 40, 1), np.float32)
         other = one.copy()
         other[20, 20] = 0.5  # which NumPy does not print
-        found = [explain.relevance(wide, x, 0, method="integrated_gradients", steps=2, baseline=b)
-                 for b in (one, other)]
+        found = [
+            explain.relevance(wide, x, 0, method="integrated_gradients", steps=2, baseline=b) for b in (one, other)
+        ]
         assert np.argwhere(found[0].relevance != found[1].relevance)[:, 1:].tolist() == [[20, 20, 0]] * 2
 
 

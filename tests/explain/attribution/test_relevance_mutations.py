@@ -22,9 +22,11 @@ MISTAKES = {}
 
 def seen_by(network, method, **options):
     """Register a mistake under its function's name, with the check that sees it."""
+
     def register(function):
         MISTAKES[function.__name__] = function, (network, method), options
         return function
+
     return register
 
 
@@ -39,46 +41,65 @@ def eager(monkeypatch):
 @seen_by("conv2d", "deep_taylor", probability=0.02)
 def z_plus_takes_all_weights(patch):
     patch.setattr(rules.ZPlus, "needs_minus", True)
-    patch.setattr(rules.ZPlus, "groups", lambda self, xs, ws, bias, z, positive: [
-        rules.Group([(xs, [w["plus"] + w["minus"] for w in ws])])])
+    patch.setattr(
+        rules.ZPlus,
+        "groups",
+        lambda self, xs, ws, bias, z, positive: [rules.Group([(xs, [w["plus"] + w["minus"] for w in ws])])],
+    )
 
 
 @seen_by("conv2d", "lrp_alpha_beta")
 def plus_and_minus_are_swapped(patch):
     signed = rules.Signed.prepare
-    patch.setattr(rules.Signed, "prepare",
-                  lambda self, w: dict(zip(("minus", "plus"), (signed(self, w)["plus"], signed(self, w)["minus"]))))
+    patch.setattr(
+        rules.Signed,
+        "prepare",
+        lambda self, w: dict(zip(("minus", "plus"), (signed(self, w)["plus"], signed(self, w)["minus"]))),
+    )
 
 
 @seen_by("dense", "deep_taylor", signed=True, probability=0.02)
 def negative_inputs_count_as_none(patch):
-    patch.setattr(rules.Signed, "excitation", staticmethod(
-        lambda xs, ws, positive: [([ops.maximum(x, 0.0) for x in xs], [w["plus"] for w in ws])]))
+    patch.setattr(
+        rules.Signed,
+        "excitation",
+        staticmethod(lambda xs, ws, positive: [([ops.maximum(x, 0.0) for x in xs], [w["plus"] for w in ws])]),
+    )
 
 
 @seen_by("maxima", "lrp_alpha_beta", signed=True)
 def inhibition_by_negative_inputs_is_forgotten(patch):
-    patch.setattr(rules.Signed, "inhibition", staticmethod(
-        lambda xs, ws, positive: [([ops.maximum(x, 0.0) for x in xs], [w["minus"] for w in ws])]))
+    patch.setattr(
+        rules.Signed,
+        "inhibition",
+        staticmethod(lambda xs, ws, positive: [([ops.maximum(x, 0.0) for x in xs], [w["minus"] for w in ws])]),
+    )
 
 
 @seen_by("conv2d", "deep_taylor", probability=0.02)
 def z_plus_divides_by_the_bias_too(patch):
-    patch.setattr(rules.ZPlus, "groups", lambda self, xs, ws, bias, z, positive: [
-        rules.Group(self.excitation(xs, ws, positive), bias)])
+    patch.setattr(
+        rules.ZPlus,
+        "groups",
+        lambda self, xs, ws, bias, z, positive: [rules.Group(self.excitation(xs, ws, positive), bias)],
+    )
 
 
 @seen_by("conv2d", "lrp_gamma")
 def gamma_favours_the_wrong_weights(patch):
-    patch.setattr(rules.Gamma, "prepare", lambda self, w: {
-        "plus": w + self.gamma * ops.minimum(w, 0.0), "minus": w + self.gamma * ops.maximum(w, 0.0)})
+    patch.setattr(
+        rules.Gamma,
+        "prepare",
+        lambda self, w: {"plus": w + self.gamma * ops.minimum(w, 0.0), "minus": w + self.gamma * ops.maximum(w, 0.0)},
+    )
 
 
 @seen_by("linear", "lrp_gamma")
 def gamma_treats_negative_outputs_as_positive_ones(patch):
     groups = rules.Gamma.groups
-    patch.setattr(rules.Gamma, "groups", lambda self, xs, ws, bias, z, positive: groups(
-        self, xs, ws, bias, ops.abs(z), positive))
+    patch.setattr(
+        rules.Gamma, "groups", lambda self, xs, ws, bias, z, positive: groups(self, xs, ws, bias, ops.abs(z), positive)
+    )
 
 
 @seen_by("conv1d", "lrp_epsilon", epsilon=0.05)
@@ -89,8 +110,9 @@ def epsilon_has_the_wrong_sign(patch):
 
 @seen_by("conv1d", "lrp_epsilon", epsilon=0.05)
 def epsilon_forgets_the_bias(patch):
-    patch.setattr(rules.Epsilon, "groups", lambda self, xs, ws, bias, z, positive: [
-        rules.Group([(xs, [w["w"] for w in ws])])])
+    patch.setattr(
+        rules.Epsilon, "groups", lambda self, xs, ws, bias, z, positive: [rules.Group([(xs, [w["w"] for w in ws])])]
+    )
 
 
 @seen_by("maxima", "lrp_alpha_beta")
@@ -102,8 +124,11 @@ def neurons_with_one_sign_only_lose_the_other_share(patch):
 @seen_by("conv2d", "lrp_alpha_beta")
 def beta_is_alpha(patch):
     groups = rules.AlphaBeta.groups
-    patch.setattr(rules.AlphaBeta, "groups", lambda self, *a: [
-        g if g.share > 0 else replace(g, share=-self.alpha) for g in groups(self, *a)])
+    patch.setattr(
+        rules.AlphaBeta,
+        "groups",
+        lambda self, *a: [g if g.share > 0 else replace(g, share=-self.alpha) for g in groups(self, *a)],
+    )
 
 
 @seen_by("conv2d", "deep_taylor_bounded", probability=0.02)
@@ -114,8 +139,7 @@ def bounds_are_swapped(patch):
 
 @seen_by("moves", "deep_taylor_bounded", probability=0.02)
 def padding_has_the_inputs_bounds(patch):
-    patch.setattr(engine, "_bound", lambda step, bound, x: (
-        ops.zeros_like(step.forward(*bound)) + bound[0][0, 0, 0, 0]))
+    patch.setattr(engine, "_bound", lambda step, bound, x: ops.zeros_like(step.forward(*bound)) + bound[0][0, 0, 0, 0])
 
 
 @seen_by("conv2d", "lrp_composite", input="w_square")
@@ -125,8 +149,9 @@ def w_square_is_not_squared(patch):
 
 @seen_by("conv2d", "lrp_composite", input="flat")
 def flat_looks_at_the_input(patch):
-    patch.setattr(rules.Flat, "groups", lambda self, xs, ws, bias, z, positive: [
-        rules.Group([(xs, [w["one"] for w in ws])])])
+    patch.setattr(
+        rules.Flat, "groups", lambda self, xs, ws, bias, z, positive: [rules.Group([(xs, [w["one"] for w in ws])])]
+    )
 
 
 # -- steps ----------------------------------------------------------------------------------------------------------
@@ -140,22 +165,34 @@ def pooling_shares_alike(patch):
             return [pull(lambda v: ops.mean(v, axis=(1,)), x, relevance)], None
         options = {"strides": layer.strides, "padding": layer.padding}
         return [pull(lambda v: ops.average_pool(v, layer.pool_size, **options), x, relevance)], None
+
     patch.setattr(steps.MaxPool, "backward", backward)
 
 
 @seen_by("means", "deep_taylor", probability=0.02)
 def mean_pooling_does_not_look_at_sizes(patch):
     backward = steps.Linear.backward
-    patch.setattr(steps.Linear, "backward", lambda self, xs, y, relevance, k, **more: (
-        ([self._transposed(repeat(xs[0], k), self._w[0], relevance)], None) if self.kind == "pool" else
-        backward(self, xs, y, relevance, k, **more)))
+    patch.setattr(
+        steps.Linear,
+        "backward",
+        lambda self, xs, y, relevance, k, **more: (
+            ([self._transposed(repeat(xs[0], k), self._w[0], relevance)], None)
+            if self.kind == "pool"
+            else backward(self, xs, y, relevance, k, **more)
+        ),
+    )
 
 
 @seen_by("norm_after", "lrp_gamma")
 def height_and_width_are_swapped_on_the_way_back(patch):
     transposed = steps.Linear._transposed
-    patch.setattr(steps.Linear, "_transposed", lambda self, x, w, s: transposed(
-        self, x, ops.swapaxes(w, 0, 1) if len(w.shape) == 4 and w.shape[0] == w.shape[1] else w, s))
+    patch.setattr(
+        steps.Linear,
+        "_transposed",
+        lambda self, x, w, s: transposed(
+            self, x, ops.swapaxes(w, 0, 1) if len(w.shape) == 4 and w.shape[0] == w.shape[1] else w, s
+        ),
+    )
 
 
 @seen_by("dense", "lrp_epsilon")
@@ -167,14 +204,20 @@ def inputs_are_not_multiplied(patch):
 @seen_by("residual", "lrp_epsilon")
 def a_sum_gives_all_to_everyone(patch):
     backward = steps.Linear.backward
-    patch.setattr(steps.Linear, "backward", lambda self, xs, y, relevance, k, **more: (
-        ([relevance for _ in xs], None) if self.kind == "sum" else backward(self, xs, y, relevance, k, **more)))
+    patch.setattr(
+        steps.Linear,
+        "backward",
+        lambda self, xs, y, relevance, k, **more: (
+            ([relevance for _ in xs], None) if self.kind == "sum" else backward(self, xs, y, relevance, k, **more)
+        ),
+    )
 
 
 @seen_by("gate", "lrp_epsilon")
 def a_gate_takes_relevance(patch):
-    patch.setattr(steps.Gate, "backward", lambda self, xs, y, relevance, k: (
-        [relevance * repeat(xs[1 - self.signal], k)], None))
+    patch.setattr(
+        steps.Gate, "backward", lambda self, xs, y, relevance, k: ([relevance * repeat(xs[1 - self.signal], k)], None)
+    )
 
 
 @seen_by("branches", "lrp_epsilon")
@@ -185,14 +228,22 @@ def branches_get_each_others_relevance(patch):
         if self.axis == len(xs[0].shape) - 1:
             return [ops.flip(part, axis=-1) for part in backward(self, xs, y, relevance, k)[0]], None
         return backward(self, xs, y, relevance, k)
+
     patch.setattr(steps.Join, "backward", swapped)
 
 
 @seen_by("moves", "deep_taylor", probability=0.02)
 def moves_are_not_undone(patch):
-    patch.setattr(steps.Move, "backward", lambda self, xs, y, relevance, k: (
-        [ops.reshape(relevance, (-1, *xs[0].shape[1:]))] if "turn" in self.name else
-        [pull(self.forward, repeat(xs[0], k), relevance)], None))
+    patch.setattr(
+        steps.Move,
+        "backward",
+        lambda self, xs, y, relevance, k: (
+            [ops.reshape(relevance, (-1, *xs[0].shape[1:]))]
+            if "turn" in self.name
+            else [pull(self.forward, repeat(xs[0], k), relevance)],
+            None,
+        ),
+    )
 
 
 @seen_by("dense", "lrp_epsilon")
@@ -203,8 +254,9 @@ def maps_of_neurons_are_mixed_up(patch):
 @seen_by("conv1d", "lrp_gamma")
 def probability_is_explained_and_not_the_logit(patch):
     backward = steps.Head.backward_from
-    patch.setattr(steps.Head, "backward_from", lambda self, x, relevance, *a: backward(
-        self, x, ops.sigmoid(relevance), *a))
+    patch.setattr(
+        steps.Head, "backward_from", lambda self, x, relevance, *a: backward(self, x, ops.sigmoid(relevance), *a)
+    )
 
 
 @seen_by("dense", "lrp_epsilon", probability=0.2)
@@ -226,6 +278,7 @@ def what_speaks_against_the_tag_is_explained_too(patch):
     def mistaken(self, *a, **more):
         init(self, *a, **more)
         self.positive_start = False
+
     patch.setattr(engine.Propagation, "__init__", mistaken)
 
 
@@ -239,6 +292,7 @@ def borders_have_the_bias_of_the_middle(patch):
     def everywhere(call, apply, kernel, b):
         added = bias_map(call, apply, kernel, b)
         return added if added.ndim < 4 else added[0, added.shape[1] // 2, added.shape[2] // 2]
+
     patch.setattr(folding, "conv_bias_map", everywhere)
 
 
@@ -247,14 +301,20 @@ def a_negative_gamma_before_a_maximum_is_ignored(patch):
     def pooled(self, call, value):
         number = self.emit(steps.MaxPool, call.name, (value.source,), output=call.outputs[0], forward=call.layer)
         return replace(value, source=number, first=False)
+
     patch.setattr(folding._Planner, "pooled", pooled)
 
 
 @seen_by("norm_groups", "deep_taylor", probability=0.02)
 def channels_of_groups_are_mixed_up(patch):
     scaled = folding.kernel_scaled
-    patch.setattr(folding, "kernel_scaled", lambda thing, a, *, kernel=None, inputs=False: scaled(
-        thing, a[::-1] if inputs else a, kernel=kernel, inputs=inputs))
+    patch.setattr(
+        folding,
+        "kernel_scaled",
+        lambda thing, a, *, kernel=None, inputs=False: scaled(
+            thing, a[::-1] if inputs else a, kernel=kernel, inputs=inputs
+        ),
+    )
 
 
 @seen_by("norm_after", "deep_taylor", probability=0.02)
@@ -264,15 +324,22 @@ def a_normalisation_after_a_layer_is_ignored(patch):
 
 @seen_by("norm_stays", "lrp_epsilon")
 def the_shift_of_a_normalisation_is_ignored(patch):
-    patch.setattr(steps.Linear, "_forward", lambda self, *xs: sum(self.apply(x, w) for x, w in zip(xs, self._w)) + (
-        0.0 if self._b is None or self.kind == "scale" else self._b))
+    patch.setattr(
+        steps.Linear,
+        "_forward",
+        lambda self, *xs: (
+            sum(self.apply(x, w) for x, w in zip(xs, self._w))
+            + (0.0 if self._b is None or self.kind == "scale" else self._b)
+        ),
+    )
 
 
 @seen_by("norm_stays", "lrp_epsilon")
 def the_share_of_a_shift_goes_on(patch):
     rule = engine._Chooser.__call__
-    patch.setattr(engine._Chooser, "__call__", lambda self, step: (
-        rules.Pass() if step.kind == "scale" else rule(self, step)))
+    patch.setattr(
+        engine._Chooser, "__call__", lambda self, step: rules.Pass() if step.kind == "scale" else rule(self, step)
+    )
 
 
 @seen_by("norm_branches", "lrp_epsilon")
@@ -282,6 +349,7 @@ def normalised_branches_swap_their_scales(patch):
     def swapped(self, call, ins):
         value = joined(self, call, ins)
         return value if value.a is None else replace(value, a=value.a[::-1].copy())
+
     patch.setattr(folding._Planner, "joined", swapped)
 
 

@@ -54,7 +54,12 @@ def test_rules_by_name_and_by_class():
     rules = {"Conv2D": "flat", "logits": explain.RULES["gamma"]()}
     found = explain.Explainer(network, method="lrp_composite", rules=rules)
     assert dict(zip(found(x, 0).ledger.layers, found(x, 0).ledger.rules)) == {
-        "logits": "Gamma", "mean": "Epsilon", "two": "Flat", "one": "Flat", "input": ""}
+        "logits": "Gamma",
+        "mean": "Epsilon",
+        "two": "Flat",
+        "one": "Flat",
+        "input": "",
+    }
     over_class = explain.Explainer(network, method="lrp_composite", rules={"Conv2D": "flat", "one": "w_square"})
     assert over_class(x, 0).ledger.rules[-3:] == ["Flat", "WSquare", ""]
 
@@ -110,8 +115,16 @@ def test_one_signed_sample_in_a_batch_changes_no_other():
 
 def test_nested_and_sequential_are_the_flat_network():
     layers = keras.layers
-    body = keras.Sequential([layers.Input((6, 5, 1)), layers.Conv2D(3, 3, padding="same"), layers.BatchNormalization(),
-                             layers.ReLU(), layers.MaxPooling2D(2)], name="body")
+    body = keras.Sequential(
+        [
+            layers.Input((6, 5, 1)),
+            layers.Conv2D(3, 3, padding="same"),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.MaxPooling2D(2),
+        ],
+        name="body",
+    )
     source = layers.Input((3, 2, 3))
     end = keras.Model(source, layers.Dense(3, activation="softmax")(layers.Flatten()(source)), name="end")
     outer = layers.Input((6, 5, 1))
@@ -137,5 +150,8 @@ def test_a_model_used_twice_is_read_twice():
     first, again = conv(source), conv(conv(source))
     flat = keras.Model(source, dense(layers.Flatten()(layers.Concatenate()([first, again]))))
     x = inputs((4, 2))
-    near(explain.relevance(twice, x, 0, method="lrp_gamma").relevance,
-         explain.relevance(flat, x, 0, method="lrp_gamma").relevance, "twice")
+    near(
+        explain.relevance(twice, x, 0, method="lrp_gamma").relevance,
+        explain.relevance(flat, x, 0, method="lrp_gamma").relevance,
+        "twice",
+    )

@@ -85,8 +85,10 @@ def test_ties_are_worth_what_random_orders_give_on_average(k):
 def test_share_of_the_cells_as_k():
     relevance, mask = np.random.default_rng(4).random((5, 20, 10)), some_masks(5, (20, 10))
     for share, k in ((0.1, 20), (0.001, 1)):
-        np.testing.assert_array_equal(localisation.top_k_intersection(relevance, mask, k=share),
-                                      localisation.top_k_intersection(relevance, mask, k=k))
+        np.testing.assert_array_equal(
+            localisation.top_k_intersection(relevance, mask, k=share),
+            localisation.top_k_intersection(relevance, mask, k=k),
+        )
 
 
 def test_degenerate_maps_and_masks_have_defined_values():
@@ -314,8 +316,11 @@ def test_masks_are_cut_as_their_inputs():
 
 
 def test_a_composed_clips_own_shares_find_its_instruments():
-    plan = next(p for p in composed.plan(60) if len(composed.tag_stems(p, "guitar")) == 1 and p.start == 30
-                and len(composed.truth(p)["instruments"]) >= 3)
+    plan = next(
+        p
+        for p in composed.plan(60)
+        if len(composed.tag_stems(p, "guitar")) == 1 and p.start == 30 and len(composed.truth(p)["instruments"]) >= 3
+    )
     stems = composed.stems(plan)
     shares = localisation.stem_shares(stems, FRONT_END)
     names = composed.tag_stems(plan, "guitar")

@@ -53,13 +53,20 @@ def trained():
     y = np.arange(N_TRAIN) % 2
     x = inputs([clip(rng, wanted) for wanted in y])
     sparse = keras.regularizers.L1(0.004)
-    model = keras.Sequential([
-        layers.Input(x.shape[1:]),
-        layers.Conv2D(8, 3, padding="same", activation="relu", use_bias=False),  # without a bias silence is no evidence
-        layers.MaxPooling2D(2),
-        layers.Conv2D(8, (64, 3), use_bias=False, kernel_regularizer=sparse), layers.BatchNormalization(momentum=0.8),
-        layers.ReLU(), layers.GlobalMaxPooling2D(), layers.Dense(1, activation="sigmoid"),
-    ])
+    model = keras.Sequential(
+        [
+            layers.Input(x.shape[1:]),
+            layers.Conv2D(
+                8, 3, padding="same", activation="relu", use_bias=False
+            ),  # without a bias silence is no evidence
+            layers.MaxPooling2D(2),
+            layers.Conv2D(8, (64, 3), use_bias=False, kernel_regularizer=sparse),
+            layers.BatchNormalization(momentum=0.8),
+            layers.ReLU(),
+            layers.GlobalMaxPooling2D(),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
     random = keras.models.clone_model(model)
     model.compile(keras.optimizers.Adam(0.005), "binary_crossentropy")
     model.fit(x, y, epochs=40, batch_size=16, verbose=0)

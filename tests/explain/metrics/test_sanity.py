@@ -27,8 +27,14 @@ def network(head="sigmoid", *, norm=False, seed=0):
     x = layers.Dense(6, name="logits")(layers.Flatten()(x))
     model = keras.Model(inputs, layers.Activation(head, name=head)(x) if head else x)
     rng = np.random.default_rng(seed)
-    model.set_weights([np.abs(rng.normal(1, 0.3, w.shape)) if "variance" in v.path or "gamma" in v.path else
-                       rng.normal(0, 0.3, w.shape) for v, w in zip(model.weights, model.get_weights())])
+    model.set_weights(
+        [
+            np.abs(rng.normal(1, 0.3, w.shape))
+            if "variance" in v.path or "gamma" in v.path
+            else rng.normal(0, 0.3, w.shape)
+            for v, w in zip(model.weights, model.get_weights())
+        ]
+    )
     return model
 
 
@@ -61,8 +67,9 @@ class Spoilt(explain.Explainer):
 # --- copies of a model ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["se_cnn", "short_chunk", "fcn4", "musicnn", "sample_cnn_se", "compact_convnet",
-                                  "ckn19"])
+@pytest.mark.parametrize(
+    "name", ["se_cnn", "short_chunk", "fcn4", "musicnn", "sample_cnn_se", "compact_convnet", "ckn19"]
+)
 def test_models_of_the_suite_are_copied_and_scrambled(name):
     built = models.build(name, n_outputs=4, width=0.05, seed=0)
     before = [w.copy() for w in built.get_weights()]
@@ -82,19 +89,27 @@ def test_models_of_the_suite_are_copied_and_scrambled(name):
 
 @pytest.mark.parametrize("order", ["top_down", "bottom_up", "independent"])
 def test_cascades_change_what_they_say(model, order):
-    expected = {"top_down": ["logits", "conv1", "conv0"], "bottom_up": ["conv0", "conv1", "logits"],
-                "independent": ["logits", "conv1", "conv0"]}[order]
+    expected = {
+        "top_down": ["logits", "conv1", "conv0"],
+        "bottom_up": ["conv0", "conv1", "logits"],
+        "independent": ["logits", "conv1", "conv0"],
+    }[order]
     found = list(sanity.randomised(model, order=order, seed=3))
     assert [name for name, _ in found] == expected
     for number, (name, copy) in enumerate(found):
-        changed = [new.name for new in copy.layers if new.weights
-                   and not np.array_equal(new.get_weights()[0], model.get_layer(new.name).get_weights()[0])]
+        changed = [
+            new.name
+            for new in copy.layers
+            if new.weights and not np.array_equal(new.get_weights()[0], model.get_layer(new.name).get_weights()[0])
+        ]
         assert set(changed) == ({name} if order == "independent" else set(expected[: number + 1]))
 
 
 def test_cascades_end_alike_and_depend_on_the_seed(model):
-    ends = [list(sanity.randomised(model, order=order, seed=seed))[-1][1].get_weights()
-            for order, seed in (("top_down", 0), ("bottom_up", 0), ("top_down", 1))]
+    ends = [
+        list(sanity.randomised(model, order=order, seed=seed))[-1][1].get_weights()
+        for order, seed in (("top_down", 0), ("bottom_up", 0), ("top_down", 1))
+    ]
     assert all(np.array_equal(a, b) for a, b in zip(ends[0], ends[1]))
     assert not any(np.array_equal(a, b) for a, b in zip(ends[0], ends[2]))
 
@@ -110,8 +125,9 @@ def test_norms_behind_changed_layers_are_estimated_anew():
     np.testing.assert_allclose(norm.moving_variance, below.var(axis=(0, 1, 2)), rtol=1e-4, atol=1e-6)
     for name, kept in (("norm0", copy), ("norm1", alone[True]["conv1"])):
         for statistic in ("moving_mean", "moving_variance"):
-            np.testing.assert_array_equal(getattr(kept.get_layer(name), statistic),
-                                          getattr(built.get_layer(name), statistic))
+            np.testing.assert_array_equal(
+                getattr(kept.get_layer(name), statistic), getattr(built.get_layer(name), statistic)
+            )
 
 
 def test_frozen_layers_are_randomised_too(model):
@@ -209,7 +225,8 @@ def test_random_logit_finds_maps_of_other_tags_alike_or_not():
     assert list(sanity.random_logit(halves(), x, 0, others=[0, 2], method="gradient")["other"]) == [2, 2]
     np.testing.assert_allclose(sanity.random_logit(halves(), x, 0, others=2, method="energy")["spearman"], 1)
     assert sanity.random_logit(halves(), x, 0, others=1, seed=1).equals(
-        sanity.random_logit(halves(), x, 0, others=1, seed=1))
+        sanity.random_logit(halves(), x, 0, others=1, seed=1)
+    )
 
 
 @pytest.mark.parametrize("method", ["deep_taylor", "lrp_epsilon", "gradient", "grad_cam"])
@@ -254,8 +271,9 @@ def test_stability_counts_draws_that_leave_the_decision_only(model):
     loud = sanity.stability(model, x, 0, method="gradient", noise=0.5, tolerance=1e-6)
     np.testing.assert_array_equal(loud["kept"], 0)
     assert loud[["change", "spearman"]].isna().all(axis=None)
-    small, large = (sanity.stability(model, x, 0, method="input_x_gradient", noise=noise)["change"]
-                    for noise in (0.001, 0.02))
+    small, large = (
+        sanity.stability(model, x, 0, method="input_x_gradient", noise=noise)["change"] for noise in (0.001, 0.02)
+    )
     assert (small < large).all()
 
 
@@ -284,8 +302,9 @@ def hears_tones(y):
     return np.maximum(FRONT_END.compute(y) - 10.0, 0.0)
 
 
-@pytest.mark.parametrize(("kind", "amount"), [("pitch_shift", 4), ("pitch_shift", -4), ("time_stretch", 1.25),
-                                              ("time_stretch", 0.8)])
+@pytest.mark.parametrize(
+    ("kind", "amount"), [("pitch_shift", 4), ("pitch_shift", -4), ("time_stretch", 1.25), ("time_stretch", 0.8)]
+)
 def test_evidence_that_follows_the_sound_is_equivariant(kind, amount):
     found = sanity.equivariance(hears_tones, bursts(), sr=SR, front_end=FRONT_END, kind=kind, amount=amount)
     assert found["correlation"] > 0.85
@@ -411,11 +430,17 @@ def test_wrong_arguments_are_named(model):
     for words, call in [
         ("order must be one of top_down", lambda: list(sanity.randomised(model, order="sideways"))),
         ("names must be a list of conv0, conv1", lambda: copies.scrambled(model, ["conv7"])),
-        ("has no trainable weights", lambda: list(sanity.randomised(keras.Sequential(
-            [layers.Input((4, 4, 1)), layers.Flatten()])))),
+        (
+            "has no trainable weights",
+            lambda: list(sanity.randomised(keras.Sequential([layers.Input((4, 4, 1)), layers.Flatten()]))),
+        ),
         ("second must be an int from 0 to 5", lambda: sanity.label_swapped(model, 0, 6)),
-        ("must come from a Dense layer", lambda: sanity.label_swapped(keras.Sequential(
-            [layers.Input(SHAPE), layers.Conv2D(2, 3), layers.GlobalAveragePooling2D()]), 0, 1)),
+        (
+            "must come from a Dense layer",
+            lambda: sanity.label_swapped(
+                keras.Sequential([layers.Input(SHAPE), layers.Conv2D(2, 3), layers.GlobalAveragePooling2D()]), 0, 1
+            ),
+        ),
         ("others must be an int from 1 to 5", lambda: sanity.random_logit(model, x, 0, others=6)),
         ("others must name another", lambda: sanity.random_logit(model, x, 0, others=[0])),
         ("neuron must be an int or an array", lambda: sanity.stability(model, x, [0, 1])),
@@ -427,10 +452,16 @@ def test_wrong_arguments_are_named(model):
         ("limits must be among", lambda: badges.ModelBadge(model, x, 0, limits={"beauty": 1})),
         ("kind must be 'pitch_shift'", lambda: sanity.equivariance(hears_tones, bursts(), kind="noise", **same)),
         ("sr must be the front end's", lambda: sanity.equivariance(hears_tones, bursts(), **{**same, "sr": 8000})),
-        ("for a waveform", lambda: sanity.moved(x[0, ..., 0], front_end=models.describe("sample_cnn").front_end,
-                                                kind="pitch_shift", amount=1)),
-        ("must have the front end's 64 bins", lambda: sanity.moved(x[0, ..., 0], front_end=FRONT_END,
-                                                                   kind="pitch_shift", amount=1)),
+        (
+            "for a waveform",
+            lambda: sanity.moved(
+                x[0, ..., 0], front_end=models.describe("sample_cnn").front_end, kind="pitch_shift", amount=1
+            ),
+        ),
+        (
+            "must have the front end's 64 bins",
+            lambda: sanity.moved(x[0, ..., 0], front_end=FRONT_END, kind="pitch_shift", amount=1),
+        ),
         ("blur must be", lambda: sanity.equivariance(hears_tones, bursts(), blur=-1, **same)),
     ]:
         with pytest.raises(ValueError, match=words):
