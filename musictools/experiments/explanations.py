@@ -20,7 +20,7 @@ __all__ = [
     "consistent",
     "explainers",
     "faithful",
-    "ledgers",
+    "conservation_reports",
     "localised",
     "loops",
     "some_of_each",
@@ -315,8 +315,8 @@ def loops(listener, data, ids, *, method, mask=None, rule="f1", control=True):
     return pd.concat(tables, ignore_index=True)
 
 
-def ledgers(models, x_of, *, methods, neuron_of):
-    """Do the accounts close, and how much reaches the input?
+def conservation_reports(models, x_of, *, methods, neuron_of):
+    """Is relevance conserved, and how much of it reaches the input?
 
     Parameters
     ----------
@@ -339,7 +339,7 @@ def ledgers(models, x_of, *, methods, neuron_of):
         for method in methods:
             row = {"model": name, "method": method, "error": np.nan, "reached": np.nan}
             try:
-                found = Explainer(model, method=method)(x_of[name], neuron_of[name]).ledger
+                found = Explainer(model, method=method)(x_of[name], neuron_of[name]).conservation
             except ValueError as refusal:
                 rows.append(row | {"verdict": str(refusal)})
                 continue
@@ -375,7 +375,7 @@ def consistent(listener, data, x, table, *, methods, clips=2):
     neuron, rows = table["neuron"].to_numpy(), []
     swapped = [int(neuron[0]), int((neuron[0] + 1) % len(listener.tags))]
     for method in methods:
-        prepared = Explainer(listener.model, method=method, ledger=False)
+        prepared = Explainer(listener.model, method=method, conservation=False)
         row = {
             "method": method,
             "batch": sanity.batch_consistency(prepared, x, neuron) if len(x) > 1 else np.nan,

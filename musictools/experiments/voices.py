@@ -292,7 +292,7 @@ class Probe:
         """Maps (k, n_mels, length), the mean over the inputs x."""
         if (name, kind) not in self._explainers:
             options = {"n_samples": 4} if name == "smooth_grad" else {}
-            self._explainers[name, kind] = Explainer(self._networks[kind], method=name, ledger=False, **options)
+            self._explainers[name, kind] = Explainer(self._networks[kind], method=name, conservation=False, **options)
         reference = _NEVER_BLANK if name.startswith("deep_taylor") else None
         found = self._explainers[name, kind](self._filled(x), list(outputs), reference=reference).relevance
         return found[..., 0].mean(axis=0)

@@ -13,7 +13,7 @@ _NAMES = {
     "logits": "attribution.explainer",
     "relevance": "attribution.explainer",
     "Explanation": "attribution.explanation",
-    "Ledger": "attribution.conservation",
+    "ConservationReport": "attribution.conservation",
     "RULES": "attribution.rules",
 }
 _MODULES = {

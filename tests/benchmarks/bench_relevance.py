@@ -7,8 +7,8 @@ The peers live in environments of their own, named by their Pythons: innvestigat
 `tests/oracles/innvestigate_oracle.py`), and PyTorch with torchvision and zennit==1.0.0. A peer without a Python is left
 out. All get the same weights (a temporary file), the same 16 frames of 128 x 128 in [0, 1] and the same neuron, and do
 what their documentation shows: iNNvestigate's `deep_taylor` in graph mode, Zennit's `EpsilonPlus` in the `Gradient`
-attributor; everything is made once and warmed before time is taken. No peer keeps accounts, so ours are compared
-without the ledger; with it, as is the default, they have rows of their own.
+attributor; everything is made once and warmed before time is taken. No peer makes a conservation report, so ours are
+compared without it; with it, as is the default, they have rows of their own.
 
 Each side runs in a process of its own, in turns (ours, iNNvestigate, Zennit, ours, ...), so that a machine whose speed
 drifts treats all alike; the numbers are medians over steps and rounds. CPU seconds (of all threads) stand beside wall
@@ -67,11 +67,11 @@ def ours(data):
     from musictools import explain
 
     model, x = keras_model(keras, data), data["x"]
-    explainer, plain = explain.Explainer(model, ledger=False), tf.function(lambda a: model(a, training=False))
+    explainer, plain = explain.Explainer(model, conservation=False), tf.function(lambda a: model(a, training=False))
     tensor, clip, tags, keeper = tf.constant(x), x[:1], list(range(TAGS)), explain.Explainer(model)
     jobs = {
         "maps": lambda: explainer(x, NEURON),
-        "ledger": lambda: keeper(x, NEURON),
+        "report": lambda: keeper(x, NEURON),
         "forward": lambda: plain(tensor).numpy(),
         "tags": lambda: explainer(clip, tags),
         "singles": lambda: [explainer(clip, tag) for tag in tags],
@@ -209,7 +209,7 @@ def report(turns, peers):
     """Print all; whether everything is as wanted."""
     rows = {
         "ours": ("ours maps", BATCH),
-        "ours, with the ledger": ("ours ledger", BATCH),
+        "ours, with the report": ("ours report", BATCH),
         **{peer: (f"{peer} maps", BATCH) for peer in peers},
         "a forward pass": ("ours forward", BATCH),
         f"{TAGS} tags of a clip, one call": ("ours tags", TAGS),
@@ -222,7 +222,7 @@ def report(turns, peers):
     fine = [ratio(f"ours over {peer}", turns, f"{peer} maps", "ours maps", WANTED[peer]) for peer in peers]
     fine.append(ratio(f"{TAGS} calls over one for {TAGS} tags", turns, "ours singles", "ours tags", WANTED_TAGS))
     for peer in peers:
-        ratio(f"ours with the ledger over {peer}", turns, f"{peer} maps", "ours ledger")
+        ratio(f"ours with the report over {peer}", turns, f"{peer} maps", "ours report")
     for turn in turns:
         turn["floor"] = [3 * seconds for seconds in turn["ours forward"]]
     ratio("share of the floor, 3 forward passes over a map", turns, "floor", "ours maps")

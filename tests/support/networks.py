@@ -66,7 +66,7 @@ def eagerly(monkeypatch):
 
 
 def check(name, method, *, signed=False, probability=None, contrast=None, **options):
-    """Fail unless logits, maps and accounts of all three neurons are those of the reference."""
+    """Fail unless logits, maps and conservation reports of all three neurons are those of the reference."""
     network, reference, shape = built(name)
     x = inputs(shape, signed=signed)
     if method == "deep_taylor_bounded" or "z_box" in options.values():
@@ -76,14 +76,14 @@ def check(name, method, *, signed=False, probability=None, contrast=None, **opti
     offset = 0.0 if probability is None else np.log(probability / (1 - probability))
     for i, j in np.ndindex(len(x), k):
         target = np.eye(k)[j] if contrast is None else np.eye(k)[j] - np.eye(k)[contrast]
-        wanted, logit, accounts = reference.relevance(
+        wanted, logit, by_layer = reference.relevance(
             x[i], target, choose, offset=offset, positive_only=method.startswith("deep_taylor")
         )
         near(found.logit[i, j], logit, "logit")
         near(found.relevance[i, j], wanted, f"relevance of {name} by {method}")
-        table = found.ledger.to_frame(i * k + j).set_index("layer")[["arrived", "passed"]]
+        table = found.conservation.to_frame(i * k + j).set_index("layer")[["arrived", "passed"]]
         table, least = table[~table.index.duplicated(keep=False)], max(1e-6, np.abs(table.to_numpy()).max())
-        for layer, amounts in accounts.items():
+        for layer, amounts in by_layer.items():
             if (layer := layer.removesuffix(" linear")) in table.index:
                 near(table.loc[layer], amounts, layer, least=least)
 

@@ -29,7 +29,7 @@ MAXIMA = (layers.MaxPooling1D, layers.MaxPooling2D, layers.GlobalMaxPooling1D, l
 MEANS = (layers.AveragePooling1D, layers.AveragePooling2D, layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D)
 
 
-NO_ACCOUNT = ("pass", "move", "maximum", "gate")
+NOT_REPORTED = ("pass", "move", "maximum", "gate")
 
 
 @dataclass
@@ -224,7 +224,7 @@ class Reference:
         -------
         relevance : array [shape of the input]
         logit : float
-        accounts : dict of str to (float, float)
+        amounts : dict of str to (float, float)
             What arrived at each layer and what it passed on.
         """
         values, (*_, last) = self.forward(x), self.nodes.values()
@@ -232,18 +232,18 @@ class Reference:
         logit = M @ values[last.inputs[0]] + b
         start = np.array([max(logit, 0.0) if positive_only else logit])
         found = {last.inputs[0]: choose(last)(values[last.inputs[0]], M[None], np.array([b]), start)}
-        accounts = {last.name: (start.sum(), found[last.inputs[0]].sum())}
+        amounts = {last.name: (start.sum(), found[last.inputs[0]].sum())}
         for node in list(self.nodes.values())[-2::-1]:
             if node.name not in found:
                 continue
             R, xs = found.pop(node.name), [values[i] for i in node.inputs]
             parts = self.back(node, xs, R, choose)
-            if node.kind not in NO_ACCOUNT:
-                accounts[node.name] = R.sum(), sum(p.sum() for p in parts if p is not None)
+            if node.kind not in NOT_REPORTED:
+                amounts[node.name] = R.sum(), sum(p.sum() for p in parts if p is not None)
             for name, part in zip(node.inputs, parts):
                 if part is not None:
                     found[name] = found.get(name, 0.0) + part
-        return found["x"].reshape(self.shape), logit, accounts
+        return found["x"].reshape(self.shape), logit, amounts
 
     def back(self, node, xs, R, choose):
         if node.kind == "pass":

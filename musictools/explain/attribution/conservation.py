@@ -1,18 +1,18 @@
-"""The ledger of a relevance map: what arrived at every layer, what it passed on, and where the rest went."""
+"""The conservation report of relevance maps: what arrived at each layer, what it passed on and what it absorbed."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["Ledger"]
+__all__ = ["ConservationReport"]
 
 COLUMNS = ("arrived", "passed", "bias", "stabiliser", "lost")
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """Accounts of one or several maps.
+class ConservationReport:
+    """Where relevance went, layer by layer, for one or several maps.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Ledger:
     entries: np.ndarray
 
     def to_frame(self, index=None):
-        """Accounts as a table, a row a layer.
+        """Return the report as a table with one row per layer.
 
         Parameters
         ----------
@@ -63,7 +63,7 @@ class Ledger:
         return np.divide(start - taken, start, out=np.full(len(start), np.nan), where=start != 0)
 
     def verdict(self, tolerance=1e-4):
-        """What can be said of the accounts, in a sentence.
+        """Say in a sentence whether relevance is conserved.
 
         Parameters
         ----------
@@ -77,7 +77,7 @@ class Ledger:
         worst = float(self.error().max())
         if not worst <= tolerance:
             return (
-                f"The accounts do not close: up to {worst:.1e} of what was explained is missing somewhere, "
+                f"Relevance is not conserved: up to {worst:.1e} of what was explained is missing in some layer, "
                 f"{tolerance:.0e} is tolerated."
             )
         with np.errstate(invalid="ignore"):
@@ -86,8 +86,8 @@ class Ledger:
         if not known.size:
             return "Nothing was to be explained: no logit lies above its reference."
         return (
-            f"The accounts close (to {worst:.0e}); {np.median(known):.1%} of what was explained reaches the input "
-            "(median), biases, stabilisers and layers without contributions have the rest."
+            f"Relevance is conserved (to {worst:.0e}); {np.median(known):.1%} of what was explained reaches the input "
+            "(median), biases, stabilisers and layers without contributions absorb the rest."
         )
 
     def __str__(self):

@@ -23,7 +23,7 @@ class Baseline:
         self.method, self.seed = method, seed
 
     def maps(self, x, targets, offset):
-        """Maps (n, k, ...) of a batch, the same for all targets; no accounts, no logits."""
+        """Maps (n, k, ...) of a batch, the same for all targets; no conservation report and no logits."""
         found = self.noise(x) if self.method == "random" else METHODS[self.method](x)
         return np.repeat(found[:, None], targets.shape[1], axis=1).astype(np.float32), None, None
 

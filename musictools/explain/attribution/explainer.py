@@ -9,7 +9,7 @@ from keras import ops
 from musictools.explain.attribution import controls as baselines
 from musictools.explain.attribution import gradients, perturbation
 from musictools.explain.attribution import propagation as engine
-from musictools.explain.attribution.conservation import Ledger
+from musictools.explain.attribution.conservation import ConservationReport
 from musictools.explain.attribution.explanation import Explanation
 from musictools.models.graph.autodiff import compiled
 from musictools.models.graph.reading import read
@@ -32,7 +32,7 @@ def relevance(
     contrast=None,
     batch_size=32,
     seed=0,
-    ledger=True,
+    conservation=True,
     **options,
 ):
     """Explain what a network says.
@@ -61,8 +61,8 @@ def relevance(
         Samples that go through the network at once.
     seed : int
         Of methods that draw.
-    ledger : bool
-        Whether to keep accounts of what is absorbed where (about an eighth of the time).
+    conservation : bool
+        Whether to make the conservation report (about an eighth of the time).
     **options
         Of the method: epsilon, gamma, alpha, low, high, dense, conv, input, rules (layer's name or class -> rule),
         n_samples, noise, steps, baseline, layer, patch, stride, fill, n_masks, grid, keep, ridge.
@@ -85,13 +85,16 @@ def relevance(
     """
     _check_method(method, options)
     try:
-        key = method, seed, ledger, tuple((n, _key(options[n])) for n in sorted(options))
+        key = method, seed, conservation, tuple((n, _key(options[n])) for n in sorted(options))
         kept = _KEPT.setdefault(model, {})
     except TypeError:  # no model at all: the explainer says so
         return Explainer(model, method=method)(x, neuron)
     mark = _fingerprint(model)
     if key not in kept or kept[key][0] != mark:
-        kept[key] = mark, Explainer(model, method=method, batch_size=batch_size, seed=seed, ledger=ledger, **options)
+        kept[key] = (
+            mark,
+            Explainer(model, method=method, batch_size=batch_size, seed=seed, conservation=conservation, **options),
+        )
     explainer = kept[key][1]
     explainer.batch_size = _positive("batch_size", batch_size)
     return explainer(x, neuron, reference=reference, contrast=contrast)
@@ -104,11 +107,11 @@ class Explainer:
 
     Parameters
     ----------
-    model, method, batch_size, seed, ledger, **options
+    model, method, batch_size, seed, conservation, **options
         As of `relevance`.
     """
 
-    def __init__(self, model, *, method="deep_taylor", batch_size=32, seed=0, ledger=True, **options):
+    def __init__(self, model, *, method="deep_taylor", batch_size=32, seed=0, conservation=True, **options):
         _check_method(method, options)
         self.method, self.seed = method, int(seed)
         self.batch_size = _positive("batch_size", batch_size)
@@ -117,7 +120,7 @@ class Explainer:
         self.graph = read(model)
         self.logits = _Logits(self.graph)
         if method in engine.OPTIONS:
-            self._method = engine.Propagation(self.graph, method, self.options, accounts=ledger)
+            self._method = engine.Propagation(self.graph, method, self.options, conservation=conservation)
         elif method in gradients.OPTIONS:
             self._method = gradients.Differentiator(self.graph, method, self.options, self.seed)
         elif method in perturbation.OPTIONS:
@@ -140,10 +143,12 @@ class Explainer:
             found.append(logit)
             maps.append(some if many else some[:, 0])
             balances.append(balance)
-        ledger = None
-        if balances[0] is not None:  # propagation, and accounts are kept
+        conservation = None
+        if balances[0] is not None:  # propagation with a conservation report
             entries = np.concatenate(balances)
-            ledger = Ledger(self._method.steps, self._method.rules, entries.reshape(-1, *entries.shape[2:]))
+            conservation = ConservationReport(
+                self._method.steps, self._method.rules, entries.reshape(-1, *entries.shape[2:])
+            )
         logit = np.concatenate(found)
         return Explanation(
             np.concatenate(maps),
@@ -152,7 +157,7 @@ class Explainer:
             logit if many else logit[:, 0],
             None if reference is None else reference if many else reference[:, 0],
             contrast,
-            ledger,
+            conservation,
             dict(self.options),
         )
 

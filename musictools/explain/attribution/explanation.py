@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from musictools.explain.attribution.conservation import Ledger
+from musictools.explain.attribution.conservation import ConservationReport
 from musictools.files import atomic, read_npz
 
 __all__ = ["Explanation"]
@@ -28,8 +28,8 @@ class Explanation:
     reference : np.ndarray or None
         Probability that was taken as the zero, [shape of `logit`].
     contrast : int, list of int, "others" or None
-    ledger : Ledger or None
-        Accounts of the propagation; None for other methods.
+    conservation : ConservationReport or None
+        What every layer passed on and absorbed; None for other methods than propagation.
     options : dict
         Of the method.
     """
@@ -40,7 +40,7 @@ class Explanation:
     logit: np.ndarray
     reference: np.ndarray | None = None
     contrast: object = None
-    ledger: Ledger | None = None
+    conservation: ConservationReport | None = None
     options: dict = field(default_factory=dict)
 
     def save(self, path):
@@ -69,9 +69,9 @@ class Explanation:
         arrays = {"relevance": self.relevance, "logit": self.logit}
         if self.reference is not None:
             arrays["reference"] = self.reference
-        if self.ledger is not None:
-            head |= {"layers": self.ledger.layers, "rules": self.ledger.rules}
-            arrays["entries"] = self.ledger.entries
+        if self.conservation is not None:
+            head |= {"layers": self.conservation.layers, "rules": self.conservation.rules}
+            arrays["entries"] = self.conservation.entries
         with atomic(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, head=np.array(json.dumps(head, default=int)), **arrays)
         return path
@@ -88,7 +88,9 @@ class Explanation:
         try:
             arrays = read_npz(path)
             head = json.loads(str(arrays["head"]))
-            ledger = Ledger(head["layers"], head["rules"], arrays["entries"]) if "entries" in arrays else None
+            conservation = (
+                ConservationReport(head["layers"], head["rules"], arrays["entries"]) if "entries" in arrays else None
+            )
             neuron = np.array(head["neuron"]) if head["kind"] == "array" else head["neuron"]
             return cls(
                 arrays["relevance"],
@@ -97,7 +99,7 @@ class Explanation:
                 arrays["logit"],
                 arrays.get("reference"),
                 head["contrast"],
-                ledger,
+                conservation,
                 head["options"],
             )
         except (OSError, KeyError, ValueError) as error:

@@ -47,7 +47,7 @@ class Differentiator:
         self._graphs = {}
 
     def maps(self, x, targets, offset):
-        """Maps (n, k, ...) of a batch; no accounts, no logits."""
+        """Maps (n, k, ...) of a batch; no conservation report and no logits."""
         return METHODS[self.method](self, x, targets), None, None
 
     def slope(self, x, targets):

@@ -159,7 +159,7 @@ class Linear(Step):
         y = sum(self.apply(x, w) for x, w in zip(xs, self._w))
         return y if self._b is None else y + self._b
 
-    def backward(self, xs, y, relevance, k, *, bounds=None, positive=False, accounts=True):
+    def backward(self, xs, y, relevance, k, *, bounds=None, positive=False, conservation=True):
         """As `Step.backward`; `positive`: no input is negative this time, whatever the layer before."""
         if bounds is not None:
             groups = self.rule.bounded(xs, self._forms, *zip(*bounds))
@@ -174,7 +174,7 @@ class Linear(Step):
             apply=self.apply,
             transposed=self._transposed,
             epsilon=self.rule.epsilon,
-            accounts=accounts,
+            conservation=conservation,
         )
 
     def _transposed(self, x, w, s):
@@ -216,7 +216,7 @@ class Head(Linear):
         )
 
 
-def divide(groups, relevance, k, *, apply, transposed, epsilon, keep=1, accounts=True):
+def divide(groups, relevance, k, *, apply, transposed, epsilon, keep=1, conservation=True):
     """Divide relevance by the contributions of groups.
 
     Parameters
@@ -232,7 +232,7 @@ def divide(groups, relevance, k, *, apply, transposed, epsilon, keep=1, accounts
     epsilon : float >= 0
     keep : int
         Leading axes that sums leave.
-    accounts : bool
+    conservation : bool
         Whether to sum up what is absorbed; it takes time.
 
     Returns
@@ -260,10 +260,10 @@ def divide(groups, relevance, k, *, apply, transposed, epsilon, keep=1, accounts
             for i, (x, w) in enumerate(zip(xs, ws)):
                 x = repeat(x, k)
                 parts[i] = parts[i] + x * transposed(x, w, quotient)
-        if accounts:
+        if conservation:
             added = steady - repeat(total, k) if epsilon else None
             absorbed = absorbed + _absorbed(group, arrived, quotient, added, steady, keep)
-    return parts, absorbed if accounts else None
+    return parts, absorbed if conservation else None
 
 
 def _absorbed(group, arrived, quotient, added, steady, keep):

@@ -35,7 +35,7 @@ class Perturber:
         self.logits, self.method, self.options, self.seed = logits, method, options, seed
 
     def maps(self, x, targets, offset):
-        """Maps (n, k, ...) of a batch; no accounts, no logits."""
+        """Maps (n, k, ...) of a batch; no conservation report and no logits."""
         found = [METHODS[self.method](self, one, t) for one, t in zip(x, targets)]
         return np.stack(found).astype(np.float32), None, None
 

@@ -42,8 +42,8 @@ class Propagation:
         One of `OPTIONS`.
     options : dict
         All of ``OPTIONS[method]``.
-    accounts : bool
-        Whether to keep accounts of what is absorbed where.
+    conservation : bool
+        Whether to record what every layer passes on and absorbs.
 
     Attributes
     ----------
@@ -53,8 +53,8 @@ class Propagation:
         Their rules.
     """
 
-    def __init__(self, graph, method, options, accounts=True):
-        self.graph, self.method, self.options, self.accounts = graph, method, options, accounts
+    def __init__(self, graph, method, options, conservation=True):
+        self.graph, self.method, self.options, self.conservation = graph, method, options, conservation
         self.plan = plan(graph)
         self.head, path = self.plan.steps[-1], self.plan.on_path()
         self.positive_start = method.startswith("deep_taylor")
@@ -114,7 +114,7 @@ class Propagation:
         lead = (len(x), k)
         return (
             relevance.reshape(*lead, *x.shape[1:]),
-            balance.reshape(*lead, len(self.steps), 5) if self.accounts else None,
+            balance.reshape(*lead, len(self.steps), 5) if self.conservation else None,
             logit,
         )
 
@@ -156,7 +156,7 @@ class Propagation:
                 boxed = isinstance(step.rule, rules.ZBox)
                 more = {
                     "bounds": [bounds[i] for i in step.inputs] if boxed else None,
-                    "accounts": self.accounts,
+                    "conservation": self.conservation,
                     "positive": set(step.inputs) <= inputs,
                 }
             parts, absorbed = step.backward(xs, values[step.output], arrived, k, **more)
@@ -164,14 +164,14 @@ class Propagation:
                 relevance[number] = relevance[number] + part if number in relevance else part
             if isinstance(step, Linear):
                 balance.append(self._row(arrived, parts, absorbed))
-            elif isinstance(step, Move) and self.accounts:
+            elif isinstance(step, Move) and self.conservation:
                 padding = padding + _sum(arrived) - _sum(parts[0])
         found = relevance.get(0, 0.0 * repeat(x, k))
         return found, self._closed(balance, found, padding), logit
 
     def _closed(self, balance, found, padding):
         """All rows, and that of the input."""
-        if not self.accounts:
+        if not self.conservation:
             return 0.0
         balance, there = ops.stack(balance, axis=1), _sum(found)
         due = balance[:, 0, 0] - ops.sum(balance[:, :, 2:], axis=(1, 2))
@@ -180,7 +180,7 @@ class Propagation:
         return ops.concatenate([balance, last[:, None]], axis=1)
 
     def _row(self, arrived, parts, absorbed):
-        if not self.accounts:
+        if not self.conservation:
             return None
         total = _sum(arrived)
         kept = ops.stack([total, sum(_sum(part) for part in parts)], axis=-1)

@@ -55,7 +55,7 @@ class Rule:
 
     @property
     def name(self):
-        """The rule's name in ledgers."""
+        """The rule's name in conservation reports."""
         return type(self).__name__
 
     def prepare(self, w):

@@ -153,7 +153,7 @@ def explainer(model: Any, method: str, seed: int, options: dict) -> Any:
     from musictools import explain
 
     if not isinstance(model, explain.Explainer):
-        return explain.Explainer(model, method=method, seed=seed, ledger=False, **options)
+        return explain.Explainer(model, method=method, seed=seed, conservation=False, **options)
     if options:
         raise ValueError(f"An Explainer has its options already. Got {', '.join(options)}.")
     return model

@@ -179,7 +179,9 @@ def badges(
         "class sensitivity": np.full(len(x), np.nan),
         "energy correlation": np.abs(sanity.energy_correlation(explanation.relevance, x)),
         "stability": sanity.stability(explainer, x, neuron, n_draws=_DRAWS, seed=seed)["change"],
-        "conservation": np.full(len(x), np.nan) if explanation.ledger is None else explanation.ledger.error(),
+        "conservation": np.full(len(x), np.nan)
+        if explanation.conservation is None
+        else explanation.conservation.error(),
     }
     others = min(_OTHERS, explainer.graph.n_outputs - 1)
     if others:
@@ -196,7 +198,7 @@ def _randomisation(model, explainer, x, neuron, settings):
     """Mean rank correlation with the maps of the model whose later half of the layers is randomised."""
     names = [group[0] for group in randomisation.layer_groups(model)]
     copy = randomisation.scrambled(model, names[len(names) // 2 :], seed=settings["seed"], x=x)
-    other = explain.Explainer(copy, ledger=False, **settings)
+    other = explain.Explainer(copy, conservation=False, **settings)
     pairs = zip(*(sanity.explained(e, x, neuron) for e in (explainer, other)), strict=True)
     return pd.Series([sanity.rank_correlation(*pair) for pair in pairs]).mean()
 

@@ -244,7 +244,9 @@ def randomisation_curve(
     draws = list(_noisy(x, noise, n_noisy, seed)) if n_noisy else [x]
 
     def maps(network):
-        explainer = explain.Explainer(network, method=method, seed=seed, batch_size=batch_size, ledger=False, **options)
+        explainer = explain.Explainer(
+            network, method=method, seed=seed, batch_size=batch_size, conservation=False, **options
+        )
         return np.mean([explained(explainer, one, neuron) for one in draws], axis=0)
 
     own = maps(model)

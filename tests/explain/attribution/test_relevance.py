@@ -1,4 +1,4 @@
-"""Relevance keeps its accounts through every network of the suite, whatever its head, and says no where it must."""
+"""Relevance is conserved in every network of the package, whatever its head, and refused where it must be."""
 
 import keras
 import numpy as np
@@ -65,22 +65,22 @@ class TestSuite:
 
     @staticmethod
     def closes(found, method):
-        ledger = found.ledger
-        start, size = ledger.entries[:, 0, 0], np.abs(ledger.entries).max(axis=(1, 2))
+        report = found.conservation
+        start, size = report.entries[:, 0, 0], np.abs(report.entries).max(axis=(1, 2))
         assert np.isfinite(found.relevance).all()
-        assert ledger.error().max() <= 1e-4
-        assert "accounts close" in ledger.verdict()
+        assert report.error().max() <= 1e-4
+        assert "is conserved" in report.verdict()
         logit = np.maximum(found.logit, 0) if method.startswith("deep_taylor") else found.logit
         np.testing.assert_allclose(start, logit.ravel(), rtol=1e-6)
-        # What reaches the input is what was to be explained, less all that the accounts say was taken.
-        left = start - ledger.entries[..., 2:].sum(axis=(1, 2))
+        # What reaches the input is what was to be explained, less all that was absorbed.
+        left = start - report.entries[..., 2:].sum(axis=(1, 2))
         assert np.abs(summed(found.relevance, 2).ravel() - left).max() <= 1e-4 * size.max()
         np.testing.assert_allclose(
-            ledger.reached()[start != 0], (left / np.where(start == 0, 1, start))[start != 0], rtol=1e-4, atol=1e-4
+            report.reached()[start != 0], (left / np.where(start == 0, 1, start))[start != 0], rtol=1e-4, atol=1e-4
         )
         if method in ("deep_taylor", "deep_taylor_bounded"):
             assert found.relevance.min() >= -1e-6 * found.relevance.max()
-            assert not np.abs(ledger.entries[..., 2:4]).any()  # neither bias nor stabiliser takes part
+            assert not np.abs(report.entries[..., 2:4]).any()  # neither bias nor stabiliser takes part
         assert (np.abs(found.relevance).max(axis=tuple(range(2, found.relevance.ndim))) > 0)[logit > 0].all()
 
     @pytest.mark.parametrize("name", ["se_cnn", "short_chunk_res", "musicnn", "sample_cnn_se", "ckn19"])
@@ -110,7 +110,7 @@ class TestSuite:
             assert found.relevance.shape == x.shape
             assert np.isfinite(found.relevance).all()
             assert method == "grad_cam" or np.abs(found.relevance).max() > 0
-            assert found.ledger is None
+            assert found.conservation is None
 
 
 RELUS_ONLY = ("means", "depthwise", "moves", "gate", "wave")  # a ReLU that fires has something that makes it fire
@@ -135,7 +135,7 @@ def test_without_biases_all_relevance_reaches_the_input(name, method, options, m
     logit = np.maximum(found.logit, 0) if method == "deep_taylor" else found.logit
     assert (logit > 0).sum() >= 3
     np.testing.assert_allclose(summed(found.relevance, 2), logit, rtol=1e-4, atol=1e-4 * np.abs(logit).max())
-    assert np.abs(found.ledger.entries[..., 2]).max() == 0
+    assert np.abs(found.conservation.entries[..., 2]).max() == 0
 
 
 def headed(kind):
@@ -197,7 +197,7 @@ def test_a_head_of_relus_is_explained_as_it_is():
     found = explain.relevance(model, x, [0, 1, 2], method="lrp_epsilon", epsilon=0.0)
     near(found.logit, model(x), "logit")
     assert not found.relevance[found.logit == 0].any()
-    shares = found.ledger.entries[..., 2].sum(axis=1).reshape(found.logit.shape)
+    shares = found.conservation.entries[..., 2].sum(axis=1).reshape(found.logit.shape)
     near(summed(found.relevance, 2) + shares, found.logit, "sum")
 
 
@@ -220,8 +220,8 @@ class TestReference:
         blank = explain.relevance(model, x, neuron)
         assert (blank.logit < 0).all()
         assert not blank.relevance.any()
-        assert "Nothing was to be explained" in blank.ledger.verdict()
-        assert np.isnan(blank.ledger.reached()).all()
+        assert "Nothing was to be explained" in blank.conservation.verdict()
+        assert np.isnan(blank.conservation.reached()).all()
         full = explain.relevance(model, x, neuron, reference=0.2)
         assert (full.logit > 0).all()
         assert (full.relevance.reshape(len(x), -1).max(axis=1) > 0).all()
@@ -270,9 +270,9 @@ class TestExplanation:
         assert type(again.neuron) is type(found.neuron)
         assert (again.method, again.contrast) == (found.method, found.contrast)
         assert again.options.keys() == found.options.keys()
-        assert (again.ledger is None) == (found.ledger is None)
-        if found.ledger is not None:
-            assert str(again.ledger) == str(found.ledger)
+        assert (again.conservation is None) == (found.conservation is None)
+        if found.conservation is not None:
+            assert str(again.conservation) == str(found.conservation)
 
     def test_files_that_hold_none(self, tmp_path):
         with pytest.raises(ValueError, match="no saved explanation"):
@@ -310,38 +310,38 @@ class TestExplanation:
         assert np.abs(other - first).max() > 1e-3
 
 
-class TestLedger:
+class TestConservationReport:
     def test_table_and_verdict(self):
         entries = np.array([[[2.0, 1.5, 0.3, 0.2, 0.0], [1.5, 1.0, 0.0, 0.0, 0.5]]])
-        ledger = explain.Ledger(["logits", "conv"], ["Epsilon", "ZPlus"], entries)
-        table = ledger.to_frame()
+        report = explain.ConservationReport(["logits", "conv"], ["Epsilon", "ZPlus"], entries)
+        table = report.to_frame()
         assert list(table.columns) == ["layer", "rule", "arrived", "passed", "bias", "stabiliser", "lost", "open"]
         assert table["open"].abs().max() < 1e-12
-        assert ledger.error() == pytest.approx([0.0])
-        assert ledger.reached() == pytest.approx([0.5])
-        assert ledger.verdict().startswith("The accounts close")
-        assert "50.0% of what was explained reaches the input" in ledger.verdict()
-        assert "logits" in str(ledger)
-        assert str(ledger).endswith(ledger.verdict())
+        assert report.error() == pytest.approx([0.0])
+        assert report.reached() == pytest.approx([0.5])
+        assert report.verdict().startswith("Relevance is conserved")
+        assert "50.0% of what was explained reaches the input" in report.verdict()
+        assert "logits" in str(report)
+        assert str(report).endswith(report.verdict())
 
     def test_what_is_missing_is_said(self):
         entries = np.array([[[2.0, 1.5, 0.3, 0.2, 0.0], [1.5, 1.0, 0.0, 0.0, 0.5]]] * 2)
         entries[1, 1, 1] = 0.8
-        ledger = explain.Ledger(["logits", "conv"], ["Epsilon", "ZPlus"], entries)
-        assert ledger.error() == pytest.approx([0.0, 0.1])
-        assert ledger.to_frame(1)["open"].tolist() == pytest.approx([0.0, 0.2])
-        assert ledger.to_frame()["open"].tolist() == pytest.approx([0.0, 0.1])
-        assert ledger.verdict().startswith("The accounts do not close: up to 1.0e-01")
-        assert ledger.verdict(tolerance=0.2).startswith("The accounts close")
+        report = explain.ConservationReport(["logits", "conv"], ["Epsilon", "ZPlus"], entries)
+        assert report.error() == pytest.approx([0.0, 0.1])
+        assert report.to_frame(1)["open"].tolist() == pytest.approx([0.0, 0.2])
+        assert report.to_frame()["open"].tolist() == pytest.approx([0.0, 0.1])
+        assert report.verdict().startswith("Relevance is not conserved: up to 1.0e-01")
+        assert report.verdict(tolerance=0.2).startswith("Relevance is conserved")
         entries[0, 0, 0] = np.nan
-        assert "do not close" in ledger.verdict()
+        assert "not conserved" in report.verdict()
 
     def test_it_can_be_left_away(self):
         model, _, shape = built("dense")
         x = inputs(shape)
-        bare = explain.relevance(model, x, 0, method="lrp_gamma", ledger=False)
-        assert bare.ledger is None
-        near(bare.relevance, explain.relevance(model, x, 0, method="lrp_gamma").relevance, "without accounts")
+        bare = explain.relevance(model, x, 0, method="lrp_gamma", conservation=False)
+        assert bare.conservation is None
+        near(bare.relevance, explain.relevance(model, x, 0, method="lrp_gamma").relevance, "without a report")
 
 
 def test_accounts_say_what_padding_took():
@@ -349,12 +349,12 @@ def test_accounts_say_what_padding_took():
                               layers.Conv2D(3, 3, activation="relu"), layers.Flatten(), layers.Dense(2)])  # fmt: skip
     x = np.random.default_rng(0).uniform(0, 1, (2, 6, 6, 1)).astype(np.float32)
     found = explain.relevance(model, x, 0, method="lrp_composite", input="flat")
-    last = found.ledger.to_frame(0).iloc[-1]
+    last = found.conservation.to_frame(0).iloc[-1]
     assert last["layer"] == "input"
     assert abs(last["lost"]) > 0.01 * abs(last["arrived"])
     total = found.relevance.sum(axis=(1, 2, 3))
-    np.testing.assert_allclose(found.ledger.reached() * found.logit, total, rtol=1e-3, atol=1e-5)
-    assert found.ledger.error().max() <= 1e-4
+    np.testing.assert_allclose(found.conservation.reached() * found.logit, total, rtol=1e-3, atol=1e-5)
+    assert found.conservation.error().max() <= 1e-4
 
 
 def test_accounts_find_a_lost_branch(monkeypatch):
@@ -365,6 +365,6 @@ def test_accounts_find_a_lost_branch(monkeypatch):
     x = np.random.default_rng(0).uniform(0, 1, (2, 6, 6, 1)).astype(np.float32)
     whole = engine.Propagation._closed
     monkeypatch.setattr(engine.Propagation, "_closed", lambda self, b, found, p: whole(self, b, 0.5 * found, p))
-    ledger = explain.relevance(model, x, 0, method="lrp_epsilon").ledger
-    assert ledger.error().min() > 0.01
-    assert "do not close" in ledger.verdict()
+    report = explain.relevance(model, x, 0, method="lrp_epsilon").conservation
+    assert report.error().min() > 0.01
+    assert "not conserved" in report.verdict()

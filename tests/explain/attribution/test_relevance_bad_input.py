@@ -223,7 +223,7 @@ def test_a_bad_layer_beside_the_way_of_relevance_does_no_harm():
     model = shaken(keras.Model(source, L.Dense(2)(L.Flatten()(L.Multiply()([x, L.Reshape((1, 3))(gate)])))))
     found = explain.relevance(model, inputs((6, 4)), 0, method="lrp_epsilon")
     assert found.relevance.any()
-    assert found.ledger.error().max() < 1e-4
+    assert found.conservation.error().max() < 1e-4
 
 
 @pytest.mark.parametrize("name", ["conv2d", "norm_across_pool", "gate", "wave"])
@@ -254,8 +254,8 @@ def test_zero_input_has_finite_maps(name):
             "lime",
         ):
             assert np.abs(found.relevance).max() < 1e-6
-        if found.ledger is not None:
-            assert found.ledger.error().max() <= 1e-4
+        if found.conservation is not None:
+            assert found.conservation.error().max() <= 1e-4
 
 
 def test_a_constant_network_explains_nothing():
@@ -265,7 +265,7 @@ def test_a_constant_network_explains_nothing():
         found = explain.relevance(model, inputs((6, 4)), 0, method=method, reference=0.2)
         assert (found.logit > 0).all()
         assert not found.relevance.any()
-        assert found.ledger.error().max() <= 1e-4
+        assert found.conservation.error().max() <= 1e-4
 
 
 @pytest.mark.parametrize(

@@ -289,7 +289,7 @@ class TestAllMethods:
             assert many.relevance.shape == (3, 2, *shape)
             assert many.relevance.dtype == np.float32
             assert many.logit.shape == (3, 2)
-            assert (many.ledger is None) == (not method.startswith(("deep_taylor", "lrp")))
+            assert (many.conservation is None) == (not method.startswith(("deep_taylor", "lrp")))
             single = explain.relevance(model, x[1:2], 0, method=method, batch_size=1, **options)
             assert single.relevance.shape == (1, *shape)
             near(single.relevance[0], many.relevance[1, 1], f"{method}, alone and among others")

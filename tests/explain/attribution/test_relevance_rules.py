@@ -53,7 +53,7 @@ def test_rules_by_name_and_by_class():
     check("conv2d", "lrp_composite", rules=by_name)
     rules = {"Conv2D": "flat", "logits": explain.RULES["gamma"]()}
     found = explain.Explainer(network, method="lrp_composite", rules=rules)
-    assert dict(zip(found(x, 0).ledger.layers, found(x, 0).ledger.rules)) == {
+    assert dict(zip(found(x, 0).conservation.layers, found(x, 0).conservation.rules)) == {
         "logits": "Gamma",
         "mean": "Epsilon",
         "two": "Flat",
@@ -61,7 +61,7 @@ def test_rules_by_name_and_by_class():
         "input": "",
     }
     over_class = explain.Explainer(network, method="lrp_composite", rules={"Conv2D": "flat", "one": "w_square"})
-    assert over_class(x, 0).ledger.rules[-3:] == ["Flat", "WSquare", ""]
+    assert over_class(x, 0).conservation.rules[-3:] == ["Flat", "WSquare", ""]
 
 
 @pytest.mark.parametrize("method", ["deep_taylor_bounded", "gamma", "alpha_2"])
@@ -72,7 +72,7 @@ def test_compiled_and_not_are_the_same(method, monkeypatch):
     monkeypatch.undo()
     compiled = explain.Explainer(network, method=method, **options)(inputs(shape), [2, 0])
     near(compiled.relevance, plain.relevance, method)
-    near(compiled.ledger.entries, plain.ledger.entries, method)
+    near(compiled.conservation.entries, plain.conservation.entries, method)
 
 
 @pytest.mark.parametrize("method", ["deep_taylor", "lrp_epsilon", "lrp_alpha_beta"])
@@ -83,12 +83,12 @@ def test_many_neurons_at_once_are_one_after_the_other(name, method):
     together = explainer(x, [2, 0, 2])
     assert together.relevance.shape == (3, 3, *shape)
     assert together.logit.shape == (3, 3)
-    assert len(together.ledger.entries) == 9
+    assert len(together.conservation.entries) == 9
     for place, neuron in enumerate((2, 0, 2)):
         single = explainer(x, neuron)
         near(together.relevance[:, place], single.relevance, "one neuron for all")
         near(together.logit[:, place], single.logit, "logit")
-        near(together.ledger.entries.reshape(3, 3, -1, 5)[:, place], single.ledger.entries, "accounts")
+        near(together.conservation.entries.reshape(3, 3, -1, 5)[:, place], single.conservation.entries, "conservation")
     each = explainer(x, np.array([1, 2, 0]))
     for i, neuron in enumerate((1, 2, 0)):
         near(each.relevance[i], explainer(x[i : i + 1], neuron).relevance[0], "one neuron a sample")
@@ -103,7 +103,7 @@ def test_batch_of_one_is_batch_of_many(name, method):
     for size in (2, 5, 64):
         many = explain.relevance(network, x, [0, 1], method=method, batch_size=size, reference=0.1)
         near(many.relevance, single.relevance, method)
-        near(many.ledger.entries, single.ledger.entries, method)
+        near(many.conservation.entries, single.conservation.entries, method)
 
 
 def test_one_signed_sample_in_a_batch_changes_no_other():

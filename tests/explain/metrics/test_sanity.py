@@ -55,7 +55,7 @@ class Spoilt(explain.Explainer):
     """An explainer whose maps are changed on the way out."""
 
     def __init__(self, model, spoil, **options):
-        super().__init__(model, ledger=False, **options)
+        super().__init__(model, conservation=False, **options)
         self.spoil = spoil
 
     def __call__(self, x, neuron, **options):
@@ -197,7 +197,7 @@ def test_deep_taylor_has_maps_of_negative_logits():
         built = network(head)
         logits = explain.logits(built)(x)
         assert logits.min() < 0 < logits.max()
-        found = sanity.explained(explain.Explainer(built, ledger=False), x, list(range(6)))
+        found = sanity.explained(explain.Explainer(built, conservation=False), x, list(range(6)))
         full = found.reshape(24, -1).any(axis=1)
         assert full.sum() == (np.count_nonzero(logits > 0) if count is None else count)
 
