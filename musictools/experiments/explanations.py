@@ -309,7 +309,7 @@ def loops(listener, data, ids, *, method, mask=None, rule="f1", control=True):
                 tag: evidence.evidence(y, np.roll(R, shift, axis=1), front_end=front_end, **(mask or {}))
                 for tag, R in merged.items()
             }
-            tables.append(evidence.feed_back(scores, y, heard, thresholds=thresholds).assign(clip=clip_id, place=place))
+            tables.append(evidence.feed_back(scores, said, heard, thresholds=thresholds).assign(clip=clip_id, place=place))
     if not tables:
         raise ValueError("The model accepts no tag of these clips that a stem carries.")
     return pd.concat(tables, ignore_index=True)

@@ -1,26 +1,35 @@
-"""Evidence to hear: relevance becomes a mask, the mask a sound, and the sound is fed back to the model.
+"""Evidence to hear: relevance becomes a mask, the mask a sound, and the sound is given back to the model.
 
 Conventions
 -----------
 `mask` holds amplitude factors in [0, 1], on the cells of the front end, shape (n_mels, n_frames), or on FFT bins,
-shape (n_fft // 2 + 1, n_frames); frame j is centred at sample j * hop_length. Of a waveform it has shape (1, n). Only
-positive relevance is evidence. `y` is at the front end's sampling rate; evidence and rest have its length, keep its
-phase and add up to it.
+shape (n_fft // 2 + 1, n_frames); frame j is centred at sample j * hop_length. The mask of a waveform has shape (1, n).
+Only positive relevance is evidence. `y` is at the front end's sampling rate. Evidence and rest have its length, keep
+its phase and add up to it.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["Evidence", "evidence", "feed_back", "gap", "mask_from", "resynthesise", "spread"]
+if TYPE_CHECKING:
+    from musictools.spectrograms import FrontEnd
+
+__all__ = ["Evidence", "evidence", "evidences", "feed_back", "gap", "mask_from", "resynthesise", "spread"]
 
 _DEPTH = 60.0  # dB below the loudest cell that `gap` looks at
+_COLUMNS = ["tag", "threshold", "accepted", "clip", "evidence", "rest", "kept", "lost", "area", "gap"]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Evidence:
-    """The part of a clip that a model heard something in, and the rest.
+    """The part of a clip in which a model found a tag, and the rest.
 
     Attributes
     ----------
@@ -29,7 +38,7 @@ class Evidence:
     sound, rest : np.ndarray [shape=(n,), float32]
         They add up to the clip.
     gap : float
-        dB between what was asked for and what the sound's own spectrogram shows, see `gap`.
+        Difference in dB between the masked spectrogram and the sound's own, see `gap`.
     """
 
     mask: np.ndarray
@@ -38,52 +47,100 @@ class Evidence:
     gap: float
 
     @property
-    def area(self):
-        """Mean of the mask: the share of the cells that is let through, float in [0, 1]."""
+    def area(self) -> float:
+        """Mean of the mask: the share of the cells that passes, float in [0, 1]."""
         return float(self.mask.mean())
 
 
-def evidence(y, relevance, *, front_end, **options):
+def evidence(y: np.ndarray, relevance: np.ndarray, *, front_end: FrontEnd, **options) -> Evidence:
     """Turn a clip and its relevance into evidence to hear.
 
     Parameters
     ----------
     y : np.ndarray [shape=(n,)]
-        At ``front_end.sr``.
+        Waveform at ``front_end.sr``.
     relevance : np.ndarray [shape=(n_bins, n_frames)]
-        Of the whole clip.
+        Map of the whole clip.
     front_end : FrontEnd
+        Front end of the map.
     **options
-        Passed to `mask_from`.
+        Options of `mask_from`.
 
     Returns
     -------
     evidence : Evidence
+
+    See Also
+    --------
+    evidences : Evidence for several tags of one clip.
+
+    Examples
+    --------
+    >>> from musictools.spectrograms import FrontEnd
+    >>> y, front_end = np.array([0.5, -0.5, 0.25, 0.25]), FrontEnd(4, 2, 1, 1, kind="waveform")
+    >>> found = evidence(y, np.array([[3.0, 3.0, 0.0, 0.0]]), front_end=front_end, seconds=0)
+    >>> found.sound.tolist(), found.rest.tolist(), found.area
+    ([0.5, -0.5, 0.0, 0.0], [0.0, 0.0, 0.25, 0.25], 0.5)
     """
-    mask = mask_from(relevance, front_end=front_end, **options)
-    sound, rest = resynthesise(y, mask, front_end=front_end)
-    return Evidence(mask, sound, rest, gap(y, sound, mask, front_end=front_end))
+    return evidences(y, {"": relevance}, front_end=front_end, **options)[""]
 
 
-def mask_from(relevance, *, front_end, seconds=0.1, bands=2.0, quantile=0.7, power=2.0):
+def evidences(
+    y: np.ndarray, heatmaps: Mapping[str, np.ndarray], *, front_end: FrontEnd, **options
+) -> dict[str, Evidence]:
+    """Turn a clip and the relevance of several tags into evidence; the clip is transformed once for all of them.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)]
+        Waveform at ``front_end.sr``.
+    heatmaps : dict of str to np.ndarray [shape=(n_bins, n_frames)]
+        Maps of the whole clip, by tag.
+    front_end : FrontEnd
+        Front end of the maps.
+    **options
+        Options of `mask_from`.
+
+    Returns
+    -------
+    evidences : dict of str to Evidence
+        By tag.
+    """
+    clip, result = _Clip(y, front_end) if heatmaps else None, {}
+    for tag, relevance in heatmaps.items():
+        mask = mask_from(relevance, front_end=front_end, **options)
+        sound, rest = clip.split(mask)
+        result[tag] = Evidence(mask, sound, rest, clip.gap(sound, mask))
+    return result
+
+
+def mask_from(
+    relevance: np.ndarray,
+    *,
+    front_end: FrontEnd,
+    seconds: float = 0.1,
+    bands: float = 2.0,
+    quantile: float = 0.7,
+    power: float = 2.0,
+) -> np.ndarray:
     """Turn relevance into a mask.
 
-    Positive relevance is smoothed, divided by a quantile of itself and raised to a power: cells at that quantile and
-    above are let through whole, weaker ones in part. The defaults let about a third of a clip's cells through; they
-    were chosen on composed clips, where they kept more accepted instruments in the evidence and fewer in the rest than
-    sharper, fainter or less smooth masks, and than the same mask moved by half a clip.
+    Positive relevance is smoothed, divided by one of its quantiles and raised to a power. Cells at the quantile and
+    above pass unchanged, weaker ones in part. With the defaults about a third of a clip's cells pass. They were chosen
+    on composed clips: more accepted instruments stayed in the evidence, and fewer in the rest, than with sharper,
+    fainter or less smooth masks, or with the same mask shifted by half a clip.
 
     Parameters
     ----------
     relevance : np.ndarray [shape=(n_bins, n_frames)]
     front_end : FrontEnd
+        Front end of the map.
     seconds, bands : float >= 0
         Standard deviation of the Gaussian that smooths over time and over bands.
     quantile : float in (0, 1]
-        Of the cells with positive relevance.
+        Taken over the cells with positive relevance.
     power : float > 0
-        Below 1 faint relevance is heard as well; but where a mask is neither 0 nor 1, evidence and rest both hold
-        what it lets through, and a network that hears decibels finds it in either.
+        Below 1, faint relevance becomes audible too. Partly masked cells remain audible in both signals, though.
 
     Returns
     -------
@@ -114,7 +171,7 @@ def mask_from(relevance, *, front_end, seconds=0.1, bands=2.0, quantile=0.7, pow
     return np.minimum(smooth / top, 1) ** np.float32(power)
 
 
-def spread(mask, *, front_end):
+def spread(mask: np.ndarray, *, front_end: FrontEnd) -> np.ndarray:
     """Spread a mask of mel bands over FFT bins.
 
     Every bin takes the mean of the bands that it belongs to, weighted as in the mel filters.
@@ -123,7 +180,7 @@ def spread(mask, *, front_end):
     ----------
     mask : np.ndarray [shape=(n_mels, n_frames)]
     front_end : FrontEnd
-        Of kind mel, or stft, whose bins are FFT bins already.
+        Its kind is mel, or stft, whose bins are FFT bins already.
 
     Returns
     -------
@@ -133,7 +190,7 @@ def spread(mask, *, front_end):
     Raises
     ------
     ValueError
-        If the front end has no FFT bins, or the mask not its bands.
+        If the front end has no FFT bins, or the mask has other bands.
     """
     mask = np.asarray(mask, dtype=np.float32)
     if front_end.kind not in ("mel", "stft"):
@@ -148,93 +205,73 @@ def spread(mask, *, front_end):
     return np.where(inside, 1 / np.where(inside, total, 1), 0).astype(np.float32)[:, None] * (weights.T @ mask)
 
 
-def resynthesise(y, mask, *, front_end):
-    """Split a clip in what a mask lets through and the rest.
+def resynthesise(y: np.ndarray, mask: np.ndarray, *, front_end: FrontEnd) -> tuple[np.ndarray, np.ndarray]:
+    """Split a clip into what passes a mask and the rest.
 
-    The clip's short-time Fourier transform, window and size as in the front end but at a hop of a quarter window, is
-    multiplied by the mask (between frames: interpolated linearly) and inverted with the clip's own phase.
+    The clip's short-time Fourier transform has the front end's window, at a hop of a quarter window. It is multiplied
+    by the mask, interpolated linearly between frames, and inverted with the clip's own phase.
 
     Parameters
     ----------
     y : np.ndarray [shape=(n,)]
-        At ``front_end.sr``.
+        Waveform at ``front_end.sr``.
     mask : np.ndarray, in [0, 1]
-        On the front end's cells (mel bands are `spread`) or on FFT bins; of a waveform shape (1, n).
+        On the front end's cells (mel bands are `spread`) or on FFT bins; the mask of a waveform has shape (1, n).
     front_end : FrontEnd
+        Front end of the mask.
 
     Returns
     -------
     evidence, rest : np.ndarray [shape=(n,), float32]
-        They add up to `y`. A mask of ones on FFT bins gives `y` back, silence gives silence. Not scaled: where phases
-        no longer cancel, a peak may exceed that of `y`.
+        They add up to `y`. A mask of ones on FFT bins gives `y` back, silence gives silence. They are not scaled: where
+        phases no longer cancel, a peak may exceed that of `y`.
 
     Raises
     ------
     ValueError
         If `y` is no finite waveform or the mask does not fit it.
     """
-    y, mask = np.asarray(y, dtype=np.float32), np.asarray(mask, dtype=np.float32)
-    if y.ndim != 1 or y.size == 0 or not np.isfinite(y).all():
-        raise ValueError(f"y must be a finite mono waveform of shape (n,), n > 0. Got shape {y.shape}.")
-    if not (mask.size and np.isfinite(mask).all() and mask.min() >= 0 and mask.max() <= 1):
-        raise ValueError("mask must hold numbers in [0, 1].")
-    n_frames, n_bins = front_end.n_frames(len(y)), front_end.n_fft // 2 + 1
-    if front_end.kind == "cqt":
-        raise ValueError("A CQT cannot be turned to sound here. Explain a model with a mel or STFT front end.")
-    rows = {front_end.n_bins} | ({n_bins} if front_end.kind == "mel" else set())
-    if mask.ndim != 2 or len(mask) not in rows or mask.shape[1] != n_frames:
-        raise ValueError(
-            f"mask must have {' or '.join(map(str, sorted(rows)))} rows and {n_frames} frames. Got shape {mask.shape}."
-        )
-    if front_end.kind == "waveform":
-        part = mask[0] * y
-    else:
-        bins = spread(mask, front_end=front_end) if len(mask) == front_end.n_bins else mask
-        part = _filtered(y, bins, n_fft=front_end.n_fft, hop_length=front_end.hop_length)
-    return part, y - part
+    return _Clip(y, front_end).split(mask)
 
 
-def gap(y, sound, mask, *, front_end):
-    """How far a sound's spectrogram is from the masked spectrogram that it was made from.
+def gap(y: np.ndarray, sound: np.ndarray, mask: np.ndarray, *, front_end: FrontEnd) -> float:
+    """Measure how far a sound's spectrogram is from the masked spectrogram that it was made from.
 
-    No signal has every masked spectrogram: neighbouring windows overlap. Both are taken in dB and cut off 60 dB below
-    the loudest cell of the masked one; where both lie below, a cell does not count.
+    Neighbouring windows overlap, so most masked spectrograms belong to no signal. Both are taken in dB and cut off
+    60 dB below the loudest cell of the masked one. Cells in which both lie below are left out.
 
     Parameters
     ----------
     y, sound : np.ndarray [shape=(n,)]
-        The clip, and what came of it through the mask.
+        The clip, and what passed the mask.
     mask : np.ndarray [shape=(n_bins, n_frames)]
         On the front end's cells.
     front_end : FrontEnd
+        Front end of the mask.
 
     Returns
     -------
     gap : float >= 0
         Mean difference in dB; 0 for silence and for waveforms, where no window overlaps.
     """
-    if front_end.kind == "waveform":
-        return 0.0
-    from dataclasses import replace
-
-    fixed = replace(front_end, ref=1.0, floor=-200.0, ceiling=200.0)
-    with np.errstate(divide="ignore"):
-        wanted = fixed.compute(y) + 20 * np.log10(np.asarray(mask, dtype=np.float32))
-    lowest = max(float(wanted.max()) - _DEPTH, -199.0)
-    wanted, found = np.maximum(wanted, lowest), np.maximum(fixed.compute(sound), lowest)
-    counted = (wanted > lowest) | (found > lowest)
-    return float(np.abs(wanted - found)[counted].mean()) if counted.any() else 0.0
+    return _Clip(y, front_end).gap(sound, mask)
 
 
-def feed_back(scores, y, sounds, *, thresholds):
-    """Close the loop: does the model hear a tag in its evidence alone, and none in the rest?
+def feed_back(
+    scores: Callable[[np.ndarray], Mapping[str, float]],
+    clip: Mapping[str, float],
+    sounds: Mapping[str, Evidence],
+    *,
+    thresholds: Mapping[str, float],
+) -> pd.DataFrame:
+    """Give the evidence to the model: is each tag accepted in its evidence alone, and rejected in the rest?
 
     Parameters
     ----------
     scores : callable
         Maps a waveform, shape (n,), to the scores of all tags, pd.Series or dict.
-    y : np.ndarray [shape=(n,)]
-        The clip.
+    clip : pd.Series or dict [tag -> float]
+        Scores of the whole clip.
     sounds : dict of str to Evidence
         By tag.
     thresholds : pd.Series or dict [tag -> float]
@@ -242,53 +279,104 @@ def feed_back(scores, y, sounds, *, thresholds):
     Returns
     -------
     table : pd.DataFrame
-        A row a tag: tag, threshold, accepted (the clip exceeds the threshold), clip, evidence, rest (scores of the
-        three), kept (accepted, and of the evidence alone too), lost (accepted, but not of the rest), area (share of
-        the cells in the evidence), gap (dB).
+        One row for each tag: tag, threshold, accepted (the clip exceeds the threshold), clip, evidence, rest (scores of
+        the three), kept (accepted in the clip and in the evidence alone), lost (accepted in the clip, but not in the
+        rest), area (share of the cells in the evidence), gap (dB).
+
+    Examples
+    --------
+    >>> def scores(y):
+    ...     return {"loud": np.abs(y).max()}
+    >>> sounds = {"loud": Evidence(np.ones((1, 2)), np.array([0.9, 0.0]), np.array([0.0, 0.1]), 0.0)}
+    >>> table = feed_back(scores, {"loud": 0.9}, sounds, thresholds={"loud": 0.5})
+    >>> table[["accepted", "kept", "lost"]].all(axis=None)
+    True
     """
-    whole, rows = scores(y), []
-    for tag, found in sounds.items():
-        threshold, clip = float(thresholds[tag]), float(whole[tag])
-        alone, rest = float(scores(found.sound)[tag]), float(scores(found.rest)[tag])
-        rows.append(
-            {
-                "tag": tag,
-                "threshold": threshold,
-                "accepted": clip > threshold,
-                "clip": clip,
-                "evidence": alone,
-                "rest": rest,
-                "kept": clip > threshold and alone > threshold,
-                "lost": clip > threshold and rest <= threshold,
-                "area": found.area,
-                "gap": found.gap,
-            }
-        )
-    columns = ["tag", "threshold", "accepted", "clip", "evidence", "rest", "kept", "lost", "area", "gap"]
-    return pd.DataFrame(rows, columns=columns)
+    rows = []
+    for tag, one in sounds.items():
+        threshold, whole = float(thresholds[tag]), float(clip[tag])
+        alone, rest = float(scores(one.sound)[tag]), float(scores(one.rest)[tag])
+        kept, lost = whole > threshold and alone > threshold, whole > threshold and rest <= threshold
+        rows.append((tag, threshold, whole > threshold, whole, alone, rest, kept, lost, one.area, one.gap))
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _filtered(y, mask, *, n_fft, hop_length):
-    """Analysis, mask, synthesis; least squares, so that a mask of ones gives `y` back."""
-    from scipy.fft import irfft, rfft
+class _Clip:
+    """A clip that masks are applied to; its transforms are computed once, when they are first needed."""
 
-    turns = 4 if n_fft % 4 == 0 else 2  # windows over every sample
-    hop = n_fft // turns
-    window = np.hanning(n_fft + 1)[:-1].astype(np.float32)
-    padded = np.pad(y, (n_fft, n_fft + -len(y) % hop))
-    blocks = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
-    centres = (np.arange(len(blocks)) * hop - n_fft // 2) / hop_length
-    parts = irfft(rfft(blocks * window, axis=1) * _at(mask, centres).T, n=n_fft, axis=1) * window
-    total, weight = np.zeros((2, len(blocks) + turns - 1, hop), dtype=np.float32)
-    for turn in range(turns):
-        total[turn : turn + len(blocks)] += parts[:, turn * hop : (turn + 1) * hop]
-        weight[turn : turn + len(blocks)] += window[turn * hop : (turn + 1) * hop] ** 2
-    inside = slice(n_fft, n_fft + len(y))
-    return total.ravel()[inside] / weight.ravel()[inside]
+    def __init__(self, y: np.ndarray, front_end: FrontEnd):
+        self.y, self.front_end = np.asarray(y, dtype=np.float32), front_end
+        if self.y.ndim != 1 or self.y.size == 0 or not np.isfinite(self.y).all():
+            raise ValueError(f"y must be a finite mono waveform of shape (n,), n > 0. Got shape {self.y.shape}.")
+
+    def split(self, mask: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Evidence and rest, see `resynthesise`."""
+        front_end, mask = self.front_end, np.asarray(mask, dtype=np.float32)
+        if not (mask.size and np.isfinite(mask).all() and mask.min() >= 0 and mask.max() <= 1):
+            raise ValueError("mask must hold numbers in [0, 1].")
+        n_frames, n_bins = front_end.n_frames(len(self.y)), front_end.n_fft // 2 + 1
+        if front_end.kind == "cqt":
+            raise ValueError("A CQT cannot be turned to sound here. Explain a model with a mel or STFT front end.")
+        rows = {front_end.n_bins} | ({n_bins} if front_end.kind == "mel" else set())
+        if mask.ndim != 2 or len(mask) not in rows or mask.shape[1] != n_frames:
+            sizes = " or ".join(map(str, sorted(rows)))
+            raise ValueError(f"mask must have {sizes} rows and {n_frames} frames. Got shape {mask.shape}.")
+        if front_end.kind == "waveform":
+            part = mask[0] * self.y
+        else:
+            part = self._filtered(spread(mask, front_end=front_end) if len(mask) == front_end.n_bins else mask)
+        return part, self.y - part
+
+    def gap(self, sound: np.ndarray, mask: np.ndarray) -> float:
+        """Mean difference in dB, see the function `gap`."""
+        if self.front_end.kind == "waveform":
+            return 0.0
+        with np.errstate(divide="ignore"):
+            wanted = self._levels + 20 * np.log10(np.asarray(mask, dtype=np.float32))
+        lowest = max(float(wanted.max()) - _DEPTH, -199.0)
+        wanted, actual = np.maximum(wanted, lowest), np.maximum(self._absolute.compute(sound), lowest)
+        counted = (wanted > lowest) | (actual > lowest)
+        return float(np.abs(wanted - actual)[counted].mean()) if counted.any() else 0.0
+
+    @functools.cached_property
+    def _absolute(self):
+        """The front end with a fixed reference and practically no floor."""
+        return dataclasses.replace(self.front_end, ref=1.0, floor=-200.0, ceiling=200.0)
+
+    @functools.cached_property
+    def _levels(self):
+        return self._absolute.compute(self.y)
+
+    @functools.cached_property
+    def _analysis(self):
+        """Window, hop and spectra (n_blocks, n_bins) of the padded clip."""
+        from scipy.fft import rfft
+
+        n_fft = self.front_end.n_fft
+        hop = n_fft // (4 if n_fft % 4 == 0 else 2)
+        window = np.hanning(n_fft + 1)[:-1].astype(np.float32)
+        padded = np.pad(self.y, (n_fft, n_fft + -len(self.y) % hop))
+        blocks = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
+        return window, hop, rfft(blocks * window, axis=1)
+
+    def _filtered(self, mask):
+        """Apply a mask on FFT bins and synthesise by least squares, so that a mask of ones gives the clip back."""
+        from scipy.fft import irfft
+
+        (window, hop, spectra), n_fft = self._analysis, self.front_end.n_fft
+        turns, n_blocks = n_fft // hop, len(spectra)  # turns: windows over every sample
+        centres = (np.arange(n_blocks) * hop - n_fft // 2) / self.front_end.hop_length
+        blocks = irfft(spectra * _between(mask, centres).T, n=n_fft, axis=1) * window
+        total, weight = np.zeros((2, n_blocks + turns - 1, hop), dtype=np.float32)
+        for turn in range(turns):
+            total[turn : turn + n_blocks] += blocks[:, turn * hop : (turn + 1) * hop]
+            weight[turn : turn + n_blocks] += window[turn * hop : (turn + 1) * hop] ** 2
+        inside = slice(n_fft, n_fft + len(self.y))
+        return total.ravel()[inside] / weight.ravel()[inside]
 
 
-def _at(mask, frames):
-    """Columns of a mask between its frames, by linear interpolation; before and after it those at its ends."""
+def _between(mask, frames):
+    """Columns of a mask at fractional frames, by linear interpolation; outside, those at its ends."""
     frames = np.clip(frames, 0, mask.shape[1] - 1)
     left = np.minimum(frames.astype(int), max(mask.shape[1] - 2, 0))
     share = (frames - left).astype(np.float32)

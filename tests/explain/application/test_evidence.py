@@ -277,7 +277,7 @@ def test_the_loop_by_hand():
 
     half = np.array([[0, 0, 1, 1]], float)
     sounds = {tag: evidence.Evidence(half, half[0] * y, (1 - half[0]) * y, 0.5) for tag in ("sum", "first", "never")}
-    table = evidence.feed_back(scores, y, sounds, thresholds={"sum": 0.5, "first": 0.9, "never": 0.2})
+    table = evidence.feed_back(scores, scores(y), sounds, thresholds={"sum": 0.5, "first": 0.9, "never": 0.2})
     assert list(table["tag"]) == ["sum", "first", "never"]
     np.testing.assert_allclose(table["clip"], [1.0, 1.0, 0.1])
     np.testing.assert_allclose(table["evidence"], [0.7, 0.0, 0.1], atol=1e-6)
@@ -287,7 +287,7 @@ def test_the_loop_by_hand():
     assert list(table["lost"]) == [True, False, False]  # what was never predicted is neither kept nor lost
     assert list(table["area"]) == [0.5] * 3
     assert list(table["gap"]) == [0.5] * 3
-    assert list(evidence.feed_back(scores, y, {}, thresholds={}).columns) == list(table.columns)
+    assert list(evidence.feed_back(scores, scores(y), {}, thresholds={}).columns) == list(table.columns)
 
 
 # --- Pictures -------------------------------------------------------------------------------------------------------
