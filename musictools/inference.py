@@ -31,22 +31,51 @@ class Taggram:
     seconds : float
         Length of one input; inputs may overlap.
     tags : list of str
+
+    Examples
+    --------
+    >>> taggram = Taggram(np.array([[0.25, 0.5], [0.75, 0.5]]), np.array([0.0, 2.0]), 4.0, ["drums", "flute"])
+    >>> taggram.joined()["drums"], taggram.joined("union")["drums"]
+    (np.float64(0.5), np.float64(0.75))
+    >>> list(taggram.to_frame().columns)
+    ['start', 'end', 'drums', 'flute']
     """
 
     scores: np.ndarray
     start: np.ndarray
     seconds: float
-    tags: list
+    tags: list[str]
 
-    def to_frame(self):
-        """As a table: a row an input, start and end in s, a column a tag."""
+    def to_frame(self) -> pd.DataFrame:
+        """Return the scores as a table.
+
+        Returns
+        -------
+        table : pd.DataFrame
+            One row for each input: start and end in s, and one column for each tag.
+        """
         table = pd.DataFrame(self.scores, columns=self.tags)
         table.insert(0, "start", self.start)
         table.insert(1, "end", self.start + self.seconds)
         return table
 
-    def joined(self, join="mean"):
-        """Scores of the whole clip: the mean of all inputs, or with ``"union"`` the highest, pd.Series by tag."""
+    def joined(self, join: str = "mean") -> pd.Series:
+        """Scores of the whole clip.
+
+        Parameters
+        ----------
+        join : {"mean", "union"}
+            Mean of all inputs, or the highest score.
+
+        Returns
+        -------
+        scores : pd.Series [tag -> score]
+
+        Raises
+        ------
+        ValueError
+            If `join` is neither.
+        """
         if join not in ("mean", "union"):
             raise ValueError(f"join must be 'mean' or 'union'. Got {join!r}.")
         values = self.scores.mean(axis=0) if join == "mean" else self.scores.max(axis=0)
@@ -54,7 +83,7 @@ class Taggram:
 
 
 class AudioModel:
-    """A trained model with its card, applied to waveforms; `Tagger` and `GenreClassifier` are the two kinds.
+    """A trained model with its card, applied to waveforms. `Tagger` and `GenreClassifier` are the two kinds.
 
     Parameters
     ----------
@@ -65,10 +94,10 @@ class AudioModel:
     Attributes
     ----------
     tags : list of str
-        Names of the outputs; of a genre classifier, the genres.
+        Names of the outputs; for a genre classifier, the genres.
     front_end : FrontEnd
     length, step : int
-        Frames of one segment, and from the start of one to the start of the next.
+        Frames of one segment, and frames from the start of one segment to the start of the next.
 
     Raises
     ------
@@ -76,7 +105,8 @@ class AudioModel:
         If model and card do not belong together, or the card has no front end.
     """
 
-    kind, task = "audio model", None  # in words, and in cards
+    kind: str = "audio model"  # in messages
+    task: str | None = None  # in cards
 
     def __init__(self, model: keras.Model, card: ModelCard):
         if card.task != self.task:
@@ -122,35 +152,37 @@ class AudioModel:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
-    def inputs(self, y):
+    def inputs(self, y: np.ndarray, *, S: np.ndarray | None = None) -> np.ndarray:
         """Cut a waveform into model inputs.
 
         Parameters
         ----------
         y : np.ndarray [shape=(n,)]
-            At ``front_end.sr``. Shorter than one input: its spectrogram is lengthened by its last column, a waveform
-            by silence.
+            Waveform at ``front_end.sr``. If it is shorter than one input, its spectrogram is lengthened by repeating
+            the last column; a waveform input is lengthened by silence.
+        S : np.ndarray [shape=(n_bins, n_frames)] or None
+            Its spectrogram, ``front_end.compute(y)``, if that exists already.
 
         Returns
         -------
         x : np.ndarray [shape=(n_inputs, ...), float32]
-            The last input ends with the last whole step; what is left over is not heard twice.
+            Trailing frames shorter than one step are dropped.
         """
-        if self.front_end.kind == "waveform" and len(y) < self.length:
-            y = np.pad(np.asarray(y, np.float32), (0, self.length - len(y)))
-        S = self.front_end.compute(y)
+        S = self.front_end.compute(y) if S is None else S
+        if self.front_end.kind == "waveform":
+            S = np.pad(S, ((0, 0), (0, max(0, self.length - S.shape[1]))))
         x = self.front_end.scale(segments(S, length=self.length, step=self.step, pad_to=self.length))
         return x.reshape(len(x), *self.model.input_shape[1:])
 
-    def taggram(self, y, *, sr):
+    def taggram(self, y: np.ndarray, *, sr: int) -> Taggram:
         """Tag scores over time.
 
         Parameters
         ----------
         y : np.ndarray [shape=(n,)]
-            Of any length.
+            Waveform of any length.
         sr : int > 0
-            Hz.
+            Sampling rate in Hz.
 
         Returns
         -------
@@ -164,11 +196,12 @@ class AudioModel:
 
 
 class GenreClassifier(AudioModel):
-    """A genre classifier. Its segments follow each other without gaps, whatever the card's step.
+    """A genre classifier. Its segments follow each other without gaps, even if the card's step is larger.
 
     Parameters
     ----------
     model : keras.Model
+        Scores in (0, 1).
     card : ModelCard
     """
 
@@ -185,18 +218,38 @@ class Tagger(AudioModel):
     Parameters
     ----------
     model : keras.Model
+        Scores in (0, 1).
     card : ModelCard
+
+    See Also
+    --------
+    musictools.explain.system.ExplanationSystem : Explains the tags of a song.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from musictools.models.card import ModelCard
+    >>> from musictools.spectrograms import FrontEnd
+    >>> layers = [keras.Input((40, 30, 1)), keras.layers.Flatten(), keras.layers.Dense(2, activation="sigmoid")]
+    >>> card = ModelCard(task="tags", model="tiny", outputs=["drums", "flute"], length=30, step=15,
+    ...                  front_end=FrontEnd(8000, 512, 256, 40))
+    >>> tagger = Tagger(keras.Sequential(layers), card)
+    >>> taggram = tagger.taggram(np.zeros(44100), sr=22050)
+    >>> taggram.scores.shape
+    (3, 2)
+    >>> list(tagger.decide(taggram.joined(), rule="half").columns)
+    ['tag', 'score', 'threshold', 'predicted']
     """
 
     kind, task = "tagger", "tags"
 
-    def decide(self, scores, *, rule="f1"):
-        """Which tags a clip gets.
+    def decide(self, scores: pd.Series, *, rule: str = "f1") -> pd.DataFrame:
+        """Decide which tags a clip gets.
 
         Parameters
         ----------
         scores : pd.Series [tag -> score]
-            As of `Taggram.joined`, joined as the card's thresholds were chosen: by the mean.
+            Means over the clip's inputs, as `Taggram.joined` gives them: the thresholds were chosen for means.
         rule : str
             One of the card's, or "half" for 0.5.
 
@@ -204,6 +257,11 @@ class Tagger(AudioModel):
         -------
         table : pd.DataFrame
             tag, score, threshold, predicted; those predicted first, then by score.
+
+        Raises
+        ------
+        ValueError
+            If the card has no thresholds by that rule.
         """
         known = self.card.thresholds
         if rule != "half" and rule not in known:

@@ -1,19 +1,21 @@
 """The network that the author of `choi2018` publishes with chapter 6: five convolutions, 50 tags of Last.fm.
 
-`load` reads the layers' weights from the Keras 2 file ``model_best.hdf5`` and sets them on `compact_convnet`; the
+`load` reads the layers' weights from the Keras 2 file ``model_best.hdf5`` and sets them on `compact_convnet`. The
 layers of Kapre 0.1, which computed the spectrogram inside the network, become a front end.
 
-What Kapre did, by the file's settings and by the kernels stored in it: periodic Hann windows of 512 samples every 256
-at 12 kHz, the first one beginning 208 samples before a clip of 29 s (TensorFlow's ``padding="same"``; a front end of
-the suite begins 256 before), power, Slaney's 96 mel bands up to 6 kHz, ``10 log10`` of at least 1e-10, less the clip's
-maximum, not below -80 dB; then every clip is standardised. The mel weights are those of `FrontEnd` to 4e-8.
-
-The 48 samples matter: on its author's songs they change a logit by 0.6 at most.
+The file's settings and the kernels stored in it say what Kapre did. Periodic Hann windows of 512 samples start every
+256 samples at 12 kHz, the first one 208 samples before a clip of 29 s (TensorFlow's ``padding="same"``). `FrontEnd`
+starts 256 samples before it; on the author's songs, the 48 samples change a logit by up to 0.6. The power goes into
+Slaney's 96 mel bands up to 6 kHz, whose weights equal those of `FrontEnd` to 4e-8. The level is ``10 log10`` of at
+least 1e-10, relative to the clip's maximum and at least -80 dB. Then every clip is standardised.
 
 The author's notes give this network a ROC-AUC of 0.825 on the Million Song Dataset (0.845 for the one of the thesis).
 """
 
+from __future__ import annotations
+
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +42,20 @@ _MELGRAM = {"padding": "same", "power_spectrogram": 2.0, "power_melgram": 2.0, "
 
 
 class Choi2018(Tagger):
-    """The published network with its own front end; everything else as of `Tagger`."""
+    """The published network with Kapre's framing; otherwise a `Tagger`.
 
-    def levels(self, y):
-        """Mel spectrogram as Kapre frames it, not yet related to the clip's maximum.
+    Parameters
+    ----------
+    model : keras.Model
+    card : ModelCard
+
+    See Also
+    --------
+    load : Reads the network.
+    """
+
+    def levels(self, y: np.ndarray) -> np.ndarray:
+        """Mel spectrogram with Kapre's frames, in dB that are not yet relative to the clip's maximum.
 
         Parameters
         ----------
@@ -63,7 +75,7 @@ class Choi2018(Tagger):
         absolute = FrontEnd(self.front_end.sr, n_fft, hop, self.front_end.n_mels, floor=_LOWEST)
         return absolute.compute(padded)[:, 1 : n_frames + 1]  # the first of these windows begins with the padded clip
 
-    def scale(self, S, *, top=None):
+    def scale(self, S: np.ndarray, *, top: float | None = None) -> np.ndarray:
         """Map decibels to the model's input range: 80 dB below the maximum -> 0, maximum -> 1.
 
         Parameters
@@ -71,7 +83,7 @@ class Choi2018(Tagger):
         S : np.ndarray [shape=(n_mels, n_frames)]
             dB of power.
         top : float or None
-            The maximum in dB; None: that of `S`.
+            The clip's maximum in dB; None: that of `S`.
 
         Returns
         -------
@@ -79,14 +91,16 @@ class Choi2018(Tagger):
         """
         return self.front_end.scale(S - (S.max() if top is None else np.float32(top)))
 
-    def inputs(self, y):
-        """Cut a waveform into inputs of 29 s; what is left over of a longer one is not heard.
+    def inputs(self, y: np.ndarray, *, S: np.ndarray | None = None) -> np.ndarray:
+        """Cut a waveform into inputs of 29 s. A last part shorter than that is left out.
 
         Parameters
         ----------
         y : np.ndarray [shape=(n,)]
-            At 12 kHz. A clip shorter than 29 s is repeated: the silence that its author filled clips up with drowns a
-            short one, since the network standardises its input and takes maxima.
+            Waveform at 12 kHz. A clip shorter than 29 s is repeated. Its author filled short clips up with silence
+            instead, which dominates them, since the network standardises its input and takes maxima.
+        S : np.ndarray or None
+            Not used: Kapre's frames lie elsewhere, see `levels`.
 
         Returns
         -------
@@ -98,12 +112,12 @@ class Choi2018(Tagger):
         return np.ascontiguousarray(x[..., None], dtype=np.float32)
 
 
-def repeated(x, length):
-    """A spectrogram's columns again and again until there are `length`, np.ndarray [shape=(..., length)]."""
+def repeated(x: np.ndarray, length: int) -> np.ndarray:
+    """Repeat a spectrogram until it has `length` columns, np.ndarray [shape=(..., length)]."""
     return np.concatenate([x] * -(-length // x.shape[-1]), axis=-1)[..., :length]
 
 
-def load(path, *, tags=TAGS):
+def load(path: str | Path, *, tags: Sequence[str] = TAGS) -> Choi2018:
     """Read the published network.
 
     Parameters
@@ -111,7 +125,7 @@ def load(path, *, tags=TAGS):
     path : str or Path
         ``model_best.hdf5``, or another file of that network: any number of filters, mel bands and tags.
     tags : sequence of str
-        What the outputs stand for: Last.fm's top 50 in the order of the author's data.
+        Names of the outputs, by default Last.fm's top 50 in the order of the author's data.
 
     Returns
     -------
@@ -121,6 +135,11 @@ def load(path, *, tags=TAGS):
     ------
     ValueError
         If there is no such file, it holds another network, or `tags` does not fit its outputs.
+
+    Examples
+    --------
+    >>> tagger = load("keras2_model/model_best.hdf5")  # doctest: +SKIP
+    >>> tagger.taggram(y, sr=sr).joined().nlargest(3)  # doctest: +SKIP
     """
     import h5py
 
@@ -148,7 +167,7 @@ def _tagger(stacks, front_end, tags):
     length = -(-SECONDS * front_end.sr // front_end.hop_length)
     width = head[0].shape[0] / 32
     model = models.build("compact_convnet", n_outputs=len(tags), input_shape=(front_end.n_mels, length, 1), width=width)
-    for number, (conv, norm) in enumerate(zip(stacks["Conv2D"], stacks["BatchNormalization"]), start=1):
+    for number, (conv, norm) in enumerate(zip(stacks["Conv2D"], stacks["BatchNormalization"], strict=True), start=1):
         model.get_layer(f"conv{number}").set_weights(conv)
         model.get_layer(f"norm{number}").set_weights(norm)
     model.get_layer("logits").set_weights(head)
@@ -180,7 +199,7 @@ def _front_end(path, melgram):
 
 
 def _check_layers(path, named):
-    """Refuse any other arrangement than that of `compact_convnet`."""
+    """Refuse layers other than those of `compact_convnet`."""
     from musictools.models.taggers.compact_convnet import POOLS
 
     block = ["Conv2D", "BatchNormalization", "ELU", "MaxPooling2D"]

@@ -1,16 +1,17 @@
 """Why does the model say that of this song: the workflow of `rotheneder2023` 5.4.
 
-A song is cut into the genre model's sections, which vote for a genre; into the descriptor model's sections, which get
-descriptors one by one and together; of every chosen descriptor the sections' heatmaps are merged into one of the whole
-song, made audible and fed back.
-
-A model comes as a listener, such as `musictools.inference.Tagger`: an object with ``model``, ``tags`` (what the outputs
-stand for), ``front_end``, ``length`` and ``step`` in frames, ``inputs(y)``, and of the descriptor model
-``decide(scores, rule=…)``, which returns tag, score, threshold and predicted.
+A song is cut into segments of the genre model, which vote for a genre, and into segments of the descriptor model, whose
+descriptors are predicted for each segment and for the whole song. The source calls these segments sections. For every
+chosen descriptor, the sections' heatmaps are merged into one of the whole song, turned into a mask and a sound, and the
+sound is given back to the model.
 """
 
+from __future__ import annotations
+
+import dataclasses
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,63 +19,74 @@ import pandas as pd
 from musictools import audio, evaluation
 from musictools.explain.application import evidence as sounds
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from musictools.explain.application.evidence import Evidence
+    from musictools.inference import AudioModel, GenreClassifier, Tagger
+    from musictools.spectrograms import FrontEnd
+
 __all__ = ["ExplanationSystem", "SongExplanation", "merge"]
 
 
-@dataclass
+@dataclasses.dataclass
 class SongExplanation:
-    """What two models say of a song, and where the second hears it.
+    """What two models predict for a song, and where the second one finds it.
 
     Attributes
     ----------
     genre : str or None
-        Of most sections; None without a genre model.
+        Genre that most sections vote for; None without a genre model.
     votes : pd.DataFrame
-        A row a section of the genre model: start, end (s), genre, score, and a column a genre.
+        One row for each section of the genre model: start, end (s), genre, score, and one column for each genre.
     descriptors : pd.DataFrame
-        Together: tag, score (mean of the sections), threshold, predicted, sections (how many predict it).
+        Descriptors of the whole song: tag, score (mean of the sections), threshold, predicted, sections (how many
+        predict it).
     sections : pd.DataFrame
-        One by one: start, end (s) and every tag's score.
+        One row for each section of the descriptor model: start, end (s) and every tag's score.
     heatmaps : dict of str to np.ndarray [shape=(n_bins, n_frames)]
-        By chosen tag, of the whole song: 0 in sections where it is not predicted.
+        Heatmaps of the whole song, by chosen tag: 0 in sections where the tag is not predicted.
     evidence : dict of str to Evidence
+        By chosen tag.
     loop : pd.DataFrame
-        What became of the predictions when the evidence was fed back, see `evidence.feed_back`.
+        Scores of the evidence and of the rest, see `evidence.feed_back`.
     membership : pd.Series or None
-        Genre -> share of the descriptors that belong to it, where a mapping is given.
+        Genre -> membership of the descriptors, where a mapping is given.
     y : np.ndarray [shape=(n,)]
         The song at ``front_end.sr``.
     S : np.ndarray [shape=(n_bins, n_frames)]
-        Its spectrogram in dB; of a waveform model the waveform, shape (1, n).
+        Its spectrogram in dB; for a waveform model the waveform, shape (1, n).
     front_end : FrontEnd
-        Of the descriptor model.
+        Front end of the descriptor model.
     method, rule : str
+        Method of attribution, and how the thresholds were chosen.
     heard : float
-        s from the start up to which the descriptor model heard the song: up to its last whole section.
+        End in s of the last whole section; the descriptor model has no input beyond.
     seconds : dict of str to float
-        What every step took.
+        Run time of every stage.
     badges : dict of str to str
-        A line by tag that says whether its heatmap can be trusted, see `explain.badge`; empty where none were wanted.
+        One line for each chosen tag that says whether its heatmap can be trusted, see `explain.badge`; empty if badges
+        were not asked for.
     """
 
     genre: str | None
     votes: pd.DataFrame
     descriptors: pd.DataFrame
     sections: pd.DataFrame
-    heatmaps: dict
-    evidence: dict
+    heatmaps: dict[str, np.ndarray]
+    evidence: dict[str, Evidence]
     loop: pd.DataFrame
     membership: pd.Series | None
     y: np.ndarray
     S: np.ndarray
-    front_end: object
+    front_end: FrontEnd
     method: str
     rule: str
     heard: float
-    seconds: dict
-    badges: dict = field(default_factory=dict)
+    seconds: dict[str, float]
+    badges: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def plot(self, tag, *, ax=None, **options):
+    def plot(self, tag: str, *, ax: Axes | None = None, **options) -> Axes:
         """Draw a chosen tag's heatmap over the song's grey spectrogram (`rotheneder2023` figure 5.4).
 
         Parameters
@@ -82,11 +94,16 @@ class SongExplanation:
         tag : str
         ax : Axes or None
         **options
-            Passed to `plots.heatmap`.
+            Options of `plots.heatmap`.
 
         Returns
         -------
         ax : Axes
+
+        Raises
+        ------
+        ValueError
+            If the tag was not explained.
         """
         from musictools import plots
 
@@ -99,34 +116,73 @@ class SongExplanation:
 class ExplanationSystem:
     """The explanation system (`rotheneder2023` 5.4).
 
+    It keeps nothing of a song: the explanation does not depend on the songs explained before.
+
     Parameters
     ----------
-    genre_model : listener or None
-        Whose decision is to be explained; None: descriptors only.
-    descriptor_model : listener
-        Whose descriptors explain it.
+    genre_model : GenreClassifier or None
+        Model whose decision is to be explained; None: descriptors only.
+    descriptor_model : Tagger
+        Model whose descriptors explain it.
     mapping : callable or None
         Maps the descriptors' scores, pd.Series by tag, to the membership of every genre, pd.Series by genre.
+
+    See Also
+    --------
+    musictools.inference.Tagger.load : Reads a trained model.
+    musictools.explain.application.page.write : Writes an explanation as a page.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from musictools.inference import Tagger
+    >>> from musictools.models.card import ModelCard
+    >>> from musictools.spectrograms import FrontEnd
+    >>> layers = [keras.Input((40, 30, 1)), keras.layers.Flatten(), keras.layers.Dense(2, activation="sigmoid")]
+    >>> card = ModelCard(task="tags", model="tiny", outputs=["drums", "flute"], length=30, step=30,
+    ...                  front_end=FrontEnd(8000, 512, 256, 40))
+    >>> system = ExplanationSystem(None, Tagger(keras.Sequential(layers), card))
+    >>> y = np.random.default_rng(0).standard_normal(24000)
+    >>> explanation = system.explain(y, sr=8000, tags=["flute"], rule="half", method="gradient", badges=False)
+    >>> explanation.S.shape == explanation.heatmaps["flute"].shape
+    True
+    >>> len(explanation.sections), list(explanation.loop["tag"])
+    (3, ['flute'])
     """
 
-    def __init__(self, genre_model, descriptor_model, mapping=None):
+    def __init__(
+        self,
+        genre_model: GenreClassifier | None,
+        descriptor_model: Tagger,
+        mapping: Callable[[pd.Series], pd.Series] | None = None,
+    ):
         self.genre_model, self.descriptor_model, self.mapping = genre_model, descriptor_model, mapping
-        self._tests = {}  # method and options: what tests its heatmaps; made for the first song
 
-    def explain(self, y, *, sr, tags=None, rule="f1", method="deep_taylor", mask=None, badges=True, **options):
+    def explain(
+        self,
+        y: np.ndarray,
+        *,
+        sr: int,
+        tags: Sequence[str] | None = None,
+        rule: str = "f1",
+        method: str = "deep_taylor",
+        mask: dict | None = None,
+        badges: bool = True,
+        **options,
+    ) -> SongExplanation:
         """Explain a song.
 
         Parameters
         ----------
         y : np.ndarray [shape=(n,)]
-            Of any length.
+            Waveform of any length.
         sr : int > 0
-            Hz.
+            Sampling rate in Hz.
         tags : sequence of str or None
-            Descriptors to look for; None: those predicted of the whole song.
+            Descriptors to explain; None: those predicted for the whole song.
         rule : str
             How the thresholds were chosen, one of the descriptor model's. A tag's threshold is the reference of its
-            relevance: what is explained is the score above it, so that no accepted tag has an empty heatmap.
+            relevance: what is explained is the score above it, so no accepted tag has an empty heatmap.
         method : str
             One of `explain.METHODS`.
         mask : dict or None
@@ -134,7 +190,7 @@ class ExplanationSystem:
         badges : bool
             Whether to test every heatmap, in the section with the tag's highest score.
         **options
-            Passed to `explain.relevance`.
+            Options of `explain.relevance`.
 
         Returns
         -------
@@ -145,98 +201,55 @@ class ExplanationSystem:
         ValueError
             If `y` is no finite waveform, `sr` no positive int, or a tag, rule or method unknown.
         """
-        y = np.asarray(y, dtype=np.float32)
-        if y.ndim != 1 or y.size == 0 or not np.isfinite(y).all():
-            raise ValueError(f"y must be a finite mono waveform of shape (n,), n > 0. Got shape {y.shape}.")
-        if isinstance(sr, bool) or not isinstance(sr, int | np.integer) or sr <= 0:
-            raise ValueError(f"sr must be a positive int. Got {sr!r}.")
-        listener, clock = self.descriptor_model, _Clock()
-        unknown = sorted(set(tags or ()) - set(listener.tags))
+        model, clock, song = self.descriptor_model, _Clock(), _Song(y, sr)
+        unknown = sorted(set(tags or ()) - set(model.tags))
         if unknown:
             raise ValueError(
-                f"tags must be known to the descriptor model. Got {', '.join(unknown)}; known: "
-                f"{', '.join(listener.tags)}."
+                f"tags must be known to the descriptor model. Got {', '.join(unknown)}; known: {', '.join(model.tags)}."
             )
-        genre, votes = self._vote(y, sr)
+        genre, votes = _vote(self.genre_model, song)
         clock.lap("genre")
-        y = _at(y, sr, listener)
-        x = listener.inputs(y)
-        scores = evaluation.predict(listener.model, x, batch_size=16)
-        together = listener.decide(pd.Series(scores.mean(axis=0), listener.tags, name="score"), rule=rule)
-        thresholds = together.set_index("tag")["threshold"]
-        predicted = pd.DataFrame(scores, columns=listener.tags) > thresholds[listener.tags]
-        together["sections"] = predicted.sum()[together["tag"]].to_numpy()
+        y, S = song.waveform(model.front_end.sr), song.spectrogram(model.front_end)
+        x = model.inputs(y, S=S)
+        scores = pd.DataFrame(evaluation.predict(model.model, x, batch_size=16), columns=model.tags)
+        mean = pd.Series(scores.to_numpy().mean(axis=0), model.tags, name="score")
+        descriptors = model.decide(mean, rule=rule)
+        thresholds = descriptors.set_index("tag")["threshold"]
+        predicted = scores > thresholds[model.tags]
+        descriptors["sections"] = predicted.sum()[descriptors["tag"]].to_numpy()
         clock.lap("descriptors")
-        chosen = list(together.loc[together["predicted"], "tag"] if tags is None else dict.fromkeys(tags))
-        S = listener.front_end.compute(y)
-        heatmaps = _heatmaps(
-            listener, x, predicted[chosen], thresholds[chosen], n_frames=S.shape[1], method=method, **options
-        )
+        chosen = list(descriptors.loc[descriptors["predicted"], "tag"] if tags is None else dict.fromkeys(tags))
+        maps = _SectionMaps(model, x, scores[chosen], thresholds[chosen], tested=badges, method=method, **options)
+        heatmaps = maps.merged(n_frames=S.shape[1])
         clock.lap("relevance")
-        marks = {}
-        if badges and chosen:
-            marks = self._badges(x, scores, thresholds[chosen], method=method, **options)
+        marks = maps.badges() if badges else {}
         clock.lap("badges")
-        heard = {
-            tag: sounds.evidence(y, R, front_end=listener.front_end, **(mask or {})) for tag, R in heatmaps.items()
-        }
+        found = sounds.evidences(y, heatmaps, front_end=model.front_end, **(mask or {}))
         clock.lap("evidence")
-        loop = sounds.feed_back(self._scores, y, heard, thresholds=thresholds)
+        loop = sounds.feed_back(lambda sound: _mean_scores(model, sound), mean, found, thresholds=thresholds)
         clock.lap("loop")
-        membership = None if self.mapping is None else self.mapping(together.set_index("tag")["score"][listener.tags])
-        sections = _times(listener, len(x)).join(pd.DataFrame(scores, columns=listener.tags))
-        until = min(float(sections["end"].iloc[-1]), len(y) / listener.front_end.sr)
+        sections = _times(model, len(x)).join(scores)
         return SongExplanation(
-            genre,
-            votes,
-            together,
-            sections,
-            heatmaps,
-            heard,
-            loop,
-            membership,
-            y,
-            S,
-            listener.front_end,
-            method,
-            rule,
-            until,
-            clock.seconds,
-            marks,
+            genre=genre,
+            votes=votes,
+            descriptors=descriptors,
+            sections=sections,
+            heatmaps=heatmaps,
+            evidence=found,
+            loop=loop,
+            membership=None if self.mapping is None else self.mapping(mean),
+            y=y,
+            S=S,
+            front_end=model.front_end,
+            method=method,
+            rule=rule,
+            heard=min(float(sections["end"].iloc[-1]), len(y) / model.front_end.sr),
+            seconds=clock.seconds,
+            badges=marks,
         )
 
-    def _badges(self, x, scores, thresholds, *, method, **options):
-        """A line by tag."""
-        from musictools.explain.metrics.badge import ModelBadge
 
-        neurons = np.array([self.descriptor_model.tags.index(tag) for tag in thresholds.index])
-        loudest = x[scores[:, neurons].argmax(axis=0)]
-        key = method, repr(sorted(options.items()))
-        if key not in self._tests:
-            self._tests[key] = ModelBadge(self.descriptor_model.model, loudest, neurons, method=method, **options)
-        reference = thresholds.to_numpy().clip(1e-6, 1 - 1e-6)
-        found = self._tests[key](loudest, neurons, reference=reference)
-        return {tag: str(badge) for tag, badge in zip(thresholds.index, found)}
-
-    def _vote(self, y, sr):
-        """The genre of most sections, and every section's."""
-        listener = self.genre_model
-        if listener is None:
-            return None, pd.DataFrame(columns=["start", "end", "genre", "score"])
-        scores = evaluation.predict(listener.model, listener.inputs(_at(y, sr, listener)), batch_size=16)
-        _, winners = evaluation.vote(scores, np.zeros(len(scores), dtype=int))
-        votes = _times(listener, len(scores))
-        votes["genre"] = [listener.tags[k] for k in scores.argmax(axis=1)]
-        votes["score"] = scores.max(axis=1)
-        return listener.tags[winners[0]], votes.join(pd.DataFrame(scores, columns=listener.tags))
-
-    def _scores(self, y):
-        listener = self.descriptor_model
-        scores = evaluation.predict(listener.model, listener.inputs(y), batch_size=16)
-        return pd.Series(scores.mean(axis=0), listener.tags)
-
-
-def merge(heatmaps, *, starts, n_frames):
+def merge(heatmaps: np.ndarray, *, starts: Sequence[int], n_frames: int) -> np.ndarray:
     """Merge the sections' heatmaps into one of the whole song (`rotheneder2023` 5.4).
 
     Parameters
@@ -245,18 +258,18 @@ def merge(heatmaps, *, starts, n_frames):
     starts : sequence of int >= 0 [n_sections]
         First frame of every section.
     n_frames : int > 0
-        Frames of the song; what a lengthened section has beyond is cut off.
+        Frames of the song; a section that was lengthened is cut off there.
 
     Returns
     -------
     heatmap : np.ndarray [shape=(n_bins, n_frames)]
-        0 where there is no section. Where two overlap the value further from 0: of relevance that is nowhere negative
+        0 where there is no section. Where two overlap, the value further from 0: for relevance that is nowhere negative
         the maximum, as in the source.
 
     Raises
     ------
     ValueError
-        If there is not one start a section, or one lies outside the song.
+        If there is not one start for each section, or one lies outside the song.
 
     Examples
     --------
@@ -272,41 +285,119 @@ def merge(heatmaps, *, starts, n_frames):
     if any(not 0 <= start < n_frames for start in starts):
         raise ValueError(f"starts must lie in the song, from 0 to {n_frames - 1}. Got {list(starts)}.")
     merged = np.zeros((heatmaps.shape[1], n_frames), dtype=heatmaps.dtype)
-    for heatmap, start in zip(heatmaps, starts):
+    for heatmap, start in zip(heatmaps, starts, strict=True):
         place = merged[:, start : start + heatmap.shape[1]]
         heatmap = heatmap[:, : place.shape[1]]
         np.copyto(place, heatmap, where=np.abs(heatmap) > np.abs(place))
     return merged
 
 
-def _heatmaps(listener, x, predicted, thresholds, *, n_frames, **options):
-    """Merged heatmap by tag. One call for all tags, of the sections only that predict any of them."""
-    from musictools import explain
+class _Song:
+    """A song, resampled once for each rate and transformed once for each front end."""
 
-    tags, rows = list(predicted.columns), np.flatnonzero(predicted.any(axis=1))
-    n_bins = listener.front_end.n_bins
-    if not len(rows):
-        return {tag: np.zeros((n_bins, n_frames), dtype=np.float32) for tag in tags}
-    neurons = [listener.tags.index(tag) for tag in tags]
-    reference = thresholds.to_numpy().clip(1e-6, 1 - 1e-6)
-    found = explain.relevance(listener.model, x[rows], neurons, reference=reference, **options)
-    relevance = found.relevance.reshape(len(rows), len(tags), n_bins, listener.length)
-    heatmaps = {}
-    for k, tag in enumerate(tags):
-        here = predicted[tag].to_numpy()[rows]
-        heatmaps[tag] = merge(relevance[here, k], starts=rows[here] * listener.step, n_frames=n_frames)
-    return heatmaps
+    def __init__(self, y, sr):
+        y = np.asarray(y, dtype=np.float32)
+        if y.ndim != 1 or y.size == 0 or not np.isfinite(y).all():
+            raise ValueError(f"y must be a finite mono waveform of shape (n,), n > 0. Got shape {y.shape}.")
+        if isinstance(sr, bool) or not isinstance(sr, int | np.integer) or sr <= 0:
+            raise ValueError(f"sr must be a positive int. Got {sr!r}.")
+        self._sr, self._waveforms, self._spectrograms = sr, {sr: y}, {}
+
+    def waveform(self, sr):
+        if sr not in self._waveforms:
+            self._waveforms[sr] = audio.resample(self._waveforms[self._sr], orig_sr=self._sr, sr=sr)
+        return self._waveforms[sr]
+
+    def spectrogram(self, front_end):
+        if front_end not in self._spectrograms:
+            self._spectrograms[front_end] = front_end.compute(self.waveform(front_end.sr))
+        return self._spectrograms[front_end]
 
 
-def _at(y, sr, listener):
-    return y if sr == listener.front_end.sr else audio.resample(y, orig_sr=sr, sr=listener.front_end.sr)
+class _SectionMaps:
+    """Maps of the chosen tags, computed in one call, in the sections that predict any of them.
+
+    With `tested`, the section with a tag's highest score is explained as well, for the tag's badge.
+    """
+
+    def __init__(self, model: Tagger, x, scores, thresholds, *, tested, method, **options):
+        from musictools import explain
+
+        self.model, self.x, self.tags, self.method, self.options = model, x, list(scores.columns), method, options
+        self.predicted = (scores > thresholds).to_numpy()
+        self.best = scores.to_numpy().argmax(axis=0) if self.tags else np.zeros(0, dtype=int)
+        self.neurons = [model.tags.index(tag) for tag in self.tags]
+        self.reference = thresholds.to_numpy().clip(1e-6, 1 - 1e-6)
+        self.rows = np.flatnonzero(self.predicted.any(axis=1))
+        if tested:
+            self.rows = np.union1d(self.rows, self.best)
+        self.explanation = None
+        if len(self.rows):
+            self.explanation = explain.relevance(
+                model.model, x[self.rows], self.neurons, reference=self.reference, method=method, **options
+            )
+
+    def merged(self, *, n_frames):
+        """Heatmaps of the whole song, by tag."""
+        n_bins, heatmaps = self.model.front_end.n_bins, {}
+        for k, tag in enumerate(self.tags):
+            here = self.predicted[self.rows, k]
+            if not here.any():
+                heatmaps[tag] = np.zeros((n_bins, n_frames), dtype=np.float32)
+                continue
+            maps = self.explanation.relevance[here, k].reshape(-1, n_bins, self.model.length)
+            heatmaps[tag] = merge(maps, starts=self.rows[here] * self.model.step, n_frames=n_frames)
+        return heatmaps
+
+    def badges(self):
+        """One line for each tag."""
+        if not self.tags:
+            return {}
+        from musictools.explain.metrics import badge
+
+        all_maps, tag = self.explanation, np.arange(len(self.tags))
+        row = np.searchsorted(self.rows, self.best)
+        report = all_maps.conservation
+        if report is not None:  # its maps are numbered sample by sample, then neuron by neuron
+            report = dataclasses.replace(report, entries=report.entries[row * len(self.tags) + tag])
+        neurons = np.array(self.neurons)
+        maps = dataclasses.replace(
+            all_maps,
+            relevance=all_maps.relevance[row, tag],
+            neuron=neurons,
+            logit=all_maps.logit[row, tag],
+            reference=self.reference,
+            conservation=report,
+        )
+        found = badge.badges(
+            self.model.model, self.x[self.best], neurons, method=self.method, explanation=maps, **self.options
+        )
+        return {name: str(one) for name, one in zip(self.tags, found, strict=True)}
 
 
-def _times(listener, n):
+def _vote(model: GenreClassifier | None, song):
+    """Genre that most sections vote for, and the vote of every section."""
+    if model is None:
+        return None, pd.DataFrame(columns=["start", "end", "genre", "score"])
+    x = model.inputs(song.waveform(model.front_end.sr), S=song.spectrogram(model.front_end))
+    scores = evaluation.predict(model.model, x, batch_size=16)
+    _, winners = evaluation.vote(scores, np.zeros(len(scores), dtype=int))
+    votes = _times(model, len(scores))
+    votes["genre"] = [model.tags[k] for k in scores.argmax(axis=1)]
+    votes["score"] = scores.max(axis=1)
+    return model.tags[winners[0]], votes.join(pd.DataFrame(scores, columns=model.tags))
+
+
+def _mean_scores(model: AudioModel, y):
+    scores = evaluation.predict(model.model, model.inputs(y), batch_size=16)
+    return pd.Series(scores.mean(axis=0), model.tags)
+
+
+def _times(model: AudioModel, n):
     """Start and end of `n` sections in s."""
-    hop = listener.front_end.hop_length / listener.front_end.sr
-    start = np.arange(n) * listener.step * hop
-    return pd.DataFrame({"start": start, "end": start + listener.length * hop})
+    hop = model.front_end.hop_length / model.front_end.sr
+    start = np.arange(n) * model.step * hop
+    return pd.DataFrame({"start": start, "end": start + model.length * hop})
 
 
 class _Clock:

@@ -40,6 +40,8 @@ from musictools.explain.metrics import randomisation, sanity
 if TYPE_CHECKING:
     import keras
 
+    from musictools.explain import Explanation
+
 __all__ = [
     "CLASS_SENSITIVITY",
     "CONSERVATION",
@@ -78,8 +80,7 @@ class Badge:
 
     Examples
     --------
-    >>> found = Badge("gradient", {"stability": 0.9, "randomisation": 0.7}, LIMITS)
-    >>> print(found)
+    >>> print(Badge("gradient", {"stability": 0.9, "randomisation": 0.7}, LIMITS))
     gradient fails: passes 1 of 2: stability 0.90; fails: randomisation 0.70 > 0.5
     """
 
@@ -90,12 +91,12 @@ class Badge:
 
     @property
     def failed(self) -> list[str]:
-        """Names of the scores beyond their limits, list of str."""
+        """Names of the scores beyond their limits."""
         return [name for name, value in self.scores.items() if value > self.limits[name]]
 
     @property
     def tested(self) -> list[str]:
-        """Names of the scores that are known, list of str."""
+        """Names of the scores that are not NaN."""
         return [name for name, value in self.scores.items() if not np.isnan(value)]
 
     @property
@@ -108,10 +109,10 @@ class Badge:
         """One line, to stand beside the picture."""
         failed = [f"{name} {self._value(name)} > {self.limits[name]:g}" for name in self.failed]
         good = [f"{name} {self._value(name)}" for name in self.tested if name not in self.failed]
-        left = [name for name in self.scores if name not in self.tested]
+        untested = [name for name in self.scores if name not in self.tested]
         lines = [f"passes {len(good)} of {len(self.tested)}" + (f": {', '.join(good)}" if good else "")]
         lines += [f"fails: {', '.join(failed + ['the map is empty'] * self.empty)}"] if failed or self.empty else []
-        lines += [f"not tested: {', '.join(left)}"] if left else []
+        lines += [f"not tested: {', '.join(untested)}"] if untested else []
         return "; ".join(lines)
 
     def _value(self, name):
@@ -129,6 +130,7 @@ def badges(
     *,
     method: str = "deep_taylor",
     reference: float | np.ndarray | None = None,
+    explanation: Explanation | None = None,
     limits: dict | None = None,
     batch_size: int = 32,
     seed: int = 0,
@@ -147,7 +149,9 @@ def badges(
     method : str
         One of `explain.METHODS`.
     reference : float or np.ndarray [shape=(n,)] or None
-        The reference that the maps were made with.
+        Reference of the maps.
+    explanation : Explanation or None
+        The maps of these inputs, if they have been computed already with the same method, options and reference.
     limits : dict of str to float or None
         Other limits than `LIMITS`.
     batch_size : int > 0
@@ -165,27 +169,35 @@ def badges(
     Raises
     ------
     ValueError
-        If a limit has an unknown name, or for the reasons of `explain.relevance`.
+        If a limit has an unknown name, the explanation is another method's, or for the reasons of `explain.relevance`.
+
+    See Also
+    --------
+    badge : One badge for a method.
     """
     unknown = set(limits or {}) - set(LIMITS)
     if unknown:
         raise ValueError(f"limits must be among {', '.join(LIMITS)}. Got {', '.join(sorted(unknown))}.")
+    if explanation is not None and (explanation.method, explanation.relevance.shape) != (method, np.shape(x)):
+        got = f"{explanation.method} of shape {explanation.relevance.shape}"
+        raise ValueError(f"explanation must hold maps of {method} of shape {np.shape(x)}. Got maps of {got}.")
     limits = {**LIMITS, **(limits or {})}
     settings = {"method": method, "batch_size": batch_size, "seed": seed, **options}
     explainer = explain.Explainer(model, **settings)
-    explanation = explainer(x, neuron, reference=reference)
+    explanation = explainer(x, neuron, reference=reference) if explanation is None else explanation
+    own = sanity.explained(explainer, x, neuron)
     scores = {
-        "randomisation": np.full(len(x), _randomisation(model, explainer, x, neuron, settings)),
+        "randomisation": np.full(len(x), _randomisation(model, own, x, neuron, settings)),
         "class sensitivity": np.full(len(x), np.nan),
         "energy correlation": np.abs(sanity.energy_correlation(explanation.relevance, x)),
-        "stability": sanity.stability(explainer, x, neuron, n_draws=_DRAWS, seed=seed)["change"],
+        "stability": sanity.stability(explainer, x, neuron, relevance=own, n_draws=_DRAWS, seed=seed)["change"],
         "conservation": np.full(len(x), np.nan)
         if explanation.conservation is None
         else explanation.conservation.error(),
     }
     others = min(_OTHERS, explainer.graph.n_outputs - 1)
     if others:
-        alike = sanity.random_logit(explainer, x, neuron, others=others, seed=seed)
+        alike = sanity.random_logit(explainer, x, neuron, relevance=own, others=others, seed=seed)
         scores["class sensitivity"] = alike.groupby("sample")["spearman"].mean().to_numpy()
     empty = ~explanation.relevance.reshape(len(x), -1).any(axis=1)
     return [
@@ -194,17 +206,16 @@ def badges(
     ]
 
 
-def _randomisation(model, explainer, x, neuron, settings):
+def _randomisation(model, own, x, neuron, settings):
     """Mean rank correlation with the maps of the model whose later half of the layers is randomised."""
     names = [group[0] for group in randomisation.layer_groups(model)]
     copy = randomisation.scrambled(model, names[len(names) // 2 :], seed=settings["seed"], x=x)
-    other = explain.Explainer(copy, conservation=False, **settings)
-    pairs = zip(*(sanity.explained(e, x, neuron) for e in (explainer, other)), strict=True)
-    return pd.Series([sanity.rank_correlation(*pair) for pair in pairs]).mean()
+    other = sanity.explained(explain.Explainer(copy, conservation=False, **settings), x, neuron)
+    return pd.Series([sanity.rank_correlation(*pair) for pair in zip(own, other, strict=True)]).mean()
 
 
 def badge(model: keras.Model, x: np.ndarray, neuron: int | np.ndarray, **options) -> Badge:
-    """The badge of a method on a model: the mean score over several maps, for conservation the worst.
+    """Badge of a method on a model: the mean score over several maps, for conservation the worst.
 
     Parameters
     ----------

@@ -277,6 +277,7 @@ def random_logit(
     neuron: int | np.ndarray,
     *,
     others: int | list = 4,
+    relevance: np.ndarray | None = None,
     method: str = "deep_taylor",
     seed: int = 0,
     **options,
@@ -296,6 +297,8 @@ def random_logit(
         The explained output.
     others : int > 0, or list of int
         How many other neurons to draw for every sample, or which ones to take.
+    relevance : np.ndarray [shape of x] or None
+        Maps of the explained output, if `explained` has computed them already.
     method : str
         One of `explain.METHODS`.
     seed : int >= 0
@@ -312,11 +315,21 @@ def random_logit(
     ------
     ValueError
         If there are not so many other neurons.
+
+    Examples
+    --------
+    >>> from keras import Sequential, layers
+    >>> model = Sequential([layers.Input((4, 4, 1)), layers.Flatten(), layers.Dense(3)])
+    >>> x = np.random.default_rng(0).random((2, 4, 4, 1))
+    >>> random_logit(model, x, 0, others=2, method="energy")["spearman"].round(3).tolist()
+    [1.0, 1.0, 1.0, 1.0]
     """
     explainer = arguments.explainer(model, method, seed, options)
     x, n_outputs = np.asarray(x, dtype=np.float32), explainer.graph.n_outputs
+    outputs = arguments.neurons(neuron, len(x))
+    relevance = explained(explainer, x, outputs) if relevance is None else relevance
     rng, tables = np.random.default_rng(seed), []
-    for sample, own in enumerate(arguments.neurons(neuron, len(x))):
+    for sample, own in enumerate(outputs):
         known = [i for i in (range(n_outputs) if np.ndim(others) == 0 else others) if i != own]
         if np.ndim(others) == 0:
             if not 0 < others <= len(known):
@@ -324,8 +337,8 @@ def random_logit(
             known = sorted(rng.choice(known, others, replace=False).tolist())
         if not known:
             raise ValueError(f"others must name another neuron than {own}. Got {others!r}.")
-        maps = explained(explainer, x[sample : sample + 1], [own, *known])[0]
-        alike = similarity(np.repeat(maps[:1], len(known), axis=0), maps[1:])
+        maps = explained(explainer, x[sample : sample + 1], known)[0]
+        alike = similarity(np.repeat(relevance[sample : sample + 1], len(known), axis=0), maps)
         labels = pd.DataFrame({"sample": sample, "neuron": own, "other": known})
         tables.append(pd.concat([labels, alike], axis=1))
     return pd.concat(tables, ignore_index=True)
@@ -356,6 +369,14 @@ def label_swap_error(
         One row a sample: error, the largest difference over the largest absolute value of all maps. More than rounding
         means that the maps are not those of the neurons that were asked for. A method that ignores the neuron has 0
         too.
+
+    Examples
+    --------
+    >>> from keras import Sequential, layers
+    >>> model = Sequential([layers.Input((4, 4, 1)), layers.Flatten(), layers.Dense(3)])
+    >>> x = np.random.default_rng(0).random((2, 4, 4, 1))
+    >>> label_swap_error(model, x, 0, other=2, method="gradient")["error"].tolist()
+    [0.0, 0.0]
     """
     explainers = [
         explain.Explainer(m, method=method, seed=seed, **options)
@@ -416,6 +437,7 @@ def stability(
     neuron: int | np.ndarray,
     *,
     method: str = "deep_taylor",
+    relevance: np.ndarray | None = None,
     noise: float = 0.01,
     n_draws: int = 4,
     tolerance: float = 0.25,
@@ -436,6 +458,8 @@ def stability(
         The explained output.
     method : str
         One of `explain.METHODS`.
+    relevance : np.ndarray [shape of x] or None
+        Maps of `x`, if `explained` has computed them already.
     noise : float > 0
         Deviation of normal noise as a share of each input's range; noisy inputs are clipped to that range. 0.01 is
         1.2 dB for the front ends of `musictools.models`.
@@ -472,7 +496,8 @@ def stability(
         raise ValueError(f"noise and n_draws must be positive. Got {noise!r} and {n_draws!r}.")
     explainer = arguments.explainer(model, method, seed, options)
     x, outputs = np.asarray(x, dtype=np.float32), arguments.neurons(neuron, len(x))
-    own, logit = explained(explainer, x, outputs), _logit(explainer, x, outputs)
+    own = explained(explainer, x, outputs) if relevance is None else relevance
+    logit = _logit(explainer, x, outputs)
     kept, change = np.zeros((n_draws, len(x)), dtype=bool), np.full((n_draws, len(x)), np.nan)
     ranks = np.full((n_draws, len(x)), np.nan)
     for draw, noisy in enumerate(_noisy(x, noise, n_draws, seed)):
