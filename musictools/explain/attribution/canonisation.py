@@ -24,14 +24,12 @@ from musictools.explain.attribution.operations import (
     Standardise,
 )
 from musictools.models.graph.linear import conv_bias_map, is_linear, kernel_scaled, make_linear
-from musictools.models.graph.reading import activation_of
+from musictools.models.graph.reading import GATES, activation_of
 
 __all__ = ["Plan", "plan"]
 
 GRADIENTS = "gradient, smooth_grad, integrated_gradients, occlusion, rise and lime work with any layer"
 _RISING = {"relu", "elu", "leaky_relu"}
-_ACTIVATIONS = {layers.ReLU: "relu", layers.ELU: "elu", layers.LeakyReLU: "leaky_relu"}
-_GATING = {"sigmoid", "hard_sigmoid", "softmax"}
 _SILENT = (
     layers.Dropout,
     layers.Identity,
@@ -115,7 +113,6 @@ class _Planner:
         self.graph, self.consumers = graph, graph.consumers()
         self.steps, self.values = [], {0: _Value(0, first=True)}
         self.fresh = 1 + max((o for c in graph.calls for o in c.outputs), default=0)
-        self.producer = {call.outputs[0]: call for call in graph.calls}
         self.scales = {}
 
     def finish(self):
@@ -175,8 +172,8 @@ class _Planner:
             return self.rescaled(call, ins[0])
         if isinstance(layer, layers.LayerNormalization):
             return self.standardised(call, ins[0])
-        if type(layer) in _ACTIVATIONS or isinstance(layer, layers.Activation):
-            return self.activated(call, ins[0], _ACTIVATIONS.get(type(layer)) or activation_of(layer))
+        if isinstance(layer, layers.ReLU | layers.ELU | layers.LeakyReLU | layers.Activation):
+            return self.activated(call, ins[0], activation_of(layer))
         return self.refuse(call, f"is of a kind ({call.kind}) that has no rule")
 
     # -- what changes no tensor -------------------------------------------------------------------------------------
@@ -292,7 +289,7 @@ class _Planner:
                 forward=function,
                 why=f"has the activation {name!r}, which is none of ReLU, ELU and LeakyReLU",
             )
-            return _Value(number, positive=name in _GATING)
+            return _Value(number, positive=name in GATES)
         number = self.emit(Activation, call.name, (value.source,), forward=function)
         slope = getattr(call.layer, "negative_slope", 0.0) or 0.0
         return _Value(number, positive=name == "relu" and slope == 0)
@@ -385,7 +382,7 @@ class _Planner:
         return replace(value, a=np.concatenate(a), b=np.concatenate(b))
 
     def gated(self, call, ins):
-        signals = [i for i, number in enumerate(call.inputs) if not self.is_gate(number)]
+        signals = [i for i, number in enumerate(call.inputs) if not self.graph.is_gate(number)]
         if len(signals) != 1:
             return self.refuse(
                 call, "multiplies signals none of which is a sigmoid gate" if signals else "multiplies gates only"
@@ -399,15 +396,6 @@ class _Planner:
             signal=signals[0],
         )
         return _Value(number, positive=ins[signals[0]].positive and ins[signals[0]].a is None)
-
-    def is_gate(self, number):
-        call = self.producer.get(number)
-        while call is not None and isinstance(
-            call.layer,
-            layers.Reshape | layers.Flatten | layers.Permute | layers.RepeatVector | layers.Dropout | layers.Identity,
-        ):
-            call = self.producer.get(call.inputs[0])
-        return call is not None and activation_of(call.layer) in _GATING
 
     def standardised(self, call, value):
         layer, shape = call.layer, call.shapes()[0]

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import keras
 from keras import layers, ops
 
-__all__ = ["Call", "Graph", "activation_of", "read"]
+__all__ = ["Call", "Graph", "activation_of", "calls_before", "read"]
 
 HEADS = ("sigmoid", "softmax")
+GATES = {"sigmoid", "hard_sigmoid", "softmax"}
+_ACTIVATION_LAYERS = {"Sigmoid", "Softmax", "ReLU", "ELU", "LeakyReLU"}
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,27 @@ class Graph:
                 count[value] = count.get(value, 0) + 1
         return count
 
+    def is_gate(self, value):
+        """Tell whether a value is the output of a sigmoid or softmax, perhaps reshaped since.
+
+        Parameters
+        ----------
+        value : int
+            The value.
+
+        Returns
+        -------
+        is_gate : bool
+        """
+        producer = {number: call for call in self.calls for number in call.outputs}
+        moves = (
+            layers.Reshape | layers.Flatten | layers.Permute | layers.RepeatVector | layers.Dropout | layers.Identity
+        )
+        call = producer.get(value)
+        while call is not None and isinstance(call.layer, moves):
+            call = producer.get(call.inputs[0])
+        return call is not None and activation_of(call.layer) in GATES
+
     def find(self, name):
         """The call of a layer by the layer's name.
 
@@ -163,15 +186,41 @@ def read(model):
     reader = _Reader(inputs[0])
     output = reader.value(outputs[0], ())
     calls, output, head = _without_head(reader.calls, output)
-    return Graph(model.name, _needed(calls, output), output, tuple(inputs[0].shape[1:]), outputs[0].shape[1], head)
+    return Graph(model.name, calls_before(calls, output), output, tuple(inputs[0].shape[1:]), outputs[0].shape[1], head)
 
 
 def activation_of(layer):
     """Name of a layer's activation, "linear" where it has none, str."""
-    if type(layer).__name__ in ("Sigmoid", "Softmax"):  # a layer, or an operation such as keras.ops.sigmoid
-        return type(layer).__name__.lower()
+    kind = type(layer).__name__
+    if kind in _ACTIVATION_LAYERS:  # a layer, or an operation such as keras.ops.sigmoid
+        return {"LeakyReLU": "leaky_relu"}.get(kind, kind.lower())
     activation = getattr(layer, "activation", None)
     return "linear" if activation is None else getattr(activation, "__name__", type(activation).__name__)
+
+
+def calls_before(calls, value, *, inputs=lambda call: call.inputs):
+    """Calls that a value depends on.
+
+    Parameters
+    ----------
+    calls : sequence of Call
+        In the order of computation.
+    value : int
+        The value.
+    inputs : callable
+        Call -> the inputs that count. By default all of them.
+
+    Returns
+    -------
+    calls : list of Call
+        In the same order.
+    """
+    wanted, needed = {value}, []
+    for call in reversed(calls):
+        if wanted & set(call.outputs):
+            needed.append(call)
+            wanted |= set(inputs(call))
+    return needed[::-1]
 
 
 class _Reader:
@@ -241,13 +290,3 @@ def _without_head(calls, output):
         )
     headless = Call(last.layer, last.node, last.inputs, last.outputs, headless=True)
     return [headless if c is last else c for c in calls], output, name
-
-
-def _needed(calls, output):
-    """The calls that `output` depends on."""
-    wanted, needed = {output}, []
-    for call in reversed(calls):
-        if wanted & set(call.outputs):
-            needed.append(call)
-            wanted |= set(call.inputs)
-    return needed[::-1]
