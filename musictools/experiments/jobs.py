@@ -1,13 +1,15 @@
-"""One training as an experiment: what is trained (`Job`), all that it needs (`Task`), what came of it (`Result`).
+"""One training as an experiment: what is trained (`Job`), its data and settings (`Task`), its outcome (`Result`).
 
 Genre classifiers and taggers differ in their data only: a genre job learns exactly one class for every clip (softmax,
 categorical cross-entropy), a tagger's job learns any number of tags (sigmoid, binary cross-entropy). `run` trains many
-tasks in parallel, goes on where it was interrupted, and reads what is finished already from its folder. Other kinds of
-training use the same runner with a task of their own; it needs what `Task` offers: ``name``, ``key`` and ``train``.
+tasks in parallel, resumes what was interrupted, and reads finished results from its folder. Other kinds of training,
+such as `mapping.MappingTask`, use the same runner with a task of their own. A task has a ``name``, a ``key`` and a
+method ``train``, which returns a dataclass.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import time
@@ -24,7 +26,7 @@ from musictools import files, runs
 from musictools.datasets import splits
 from musictools.experiments.protocols import Protocol
 
-__all__ = ["Job", "Result", "Task", "artists", "run"]
+__all__ = ["Job", "Result", "Task", "artists", "checksum", "run"]
 
 _SPLITS = ("train", "validation", "test", "hold_out")
 _TABLES = ConfigDict(arbitrary_types_allowed=True)
@@ -154,10 +156,7 @@ class Task:
     @property
     def key(self) -> tuple:
         """Everything that the result depends on, in plain values: the key of the cache."""
-        hashes = [
-            hashlib.sha256(pd.util.hash_pandas_object(table).to_numpy().tobytes()).hexdigest()
-            for table in (self.labels, self.split)
-        ]
+        hashes = [checksum(table) for table in (self.labels, self.split)]
         return (
             self.job,
             list(self.labels.columns),
@@ -339,8 +338,34 @@ def artists(tracks: pd.DataFrame) -> pd.Series:
     return tracks["artist"].astype(object).where(named, alone)
 
 
+def checksum(table: pd.DataFrame | pd.Series) -> str:
+    """SHA-256 of a table's values and index, for the keys of tasks; names of columns are not part of it.
+
+    Parameters
+    ----------
+    table : pd.DataFrame or pd.Series
+
+    Returns
+    -------
+    digest : str
+
+    Examples
+    --------
+    >>> table = pd.Series([1, 2], index=["a", "b"])
+    >>> checksum(table) == checksum(table.copy()), checksum(table) == checksum(table[::-1])
+    (True, False)
+    """
+    return hashlib.sha256(pd.util.hash_pandas_object(table).to_numpy().tobytes()).hexdigest()
+
+
 def _run_one(task, *, folder, threads):
-    return runs.cached(functools.partial(_train, task, threads), folder=folder, name=task.name, depends_on=task.key)
+    return runs.cached(
+        functools.partial(_train, task, threads),
+        folder=folder,
+        name=task.name,
+        depends_on=task.key,
+        check=dataclasses.replace,  # a copy, which is validated like a new result
+    )
 
 
 def _train(task, threads, folder):

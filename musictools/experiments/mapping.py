@@ -1,36 +1,71 @@
-"""Experiments of notebook 04: the grid, the rivals, the scores, and what a tagger's descriptors say of the genre."""
+"""Experiments of notebook 04: grid search, comparison with other classifiers, calibration, predicted descriptors.
 
-import functools
+Every training is a `MappingTask`, which `jobs.run` executes, so that the grid search, the comparison and the
+cross-validation share one runner: they resume, and finished fits are read from the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import ConfigDict, NonNegativeInt, model_validator
+from pydantic.dataclasses import dataclass
 
-from musictools import evaluation, runs
+from musictools import evaluation
 from musictools.datasets import splits
+from musictools.experiments import jobs
 from musictools.mapping.network import DescriptorNetwork
 
-__all__ = ["RIVALS", "affiliation", "calibration", "compare", "grid", "out_of_fold", "rival", "scores"]
+__all__ = [
+    "CLASSIFIERS",
+    "MappingResult",
+    "MappingTask",
+    "affiliation",
+    "calibration",
+    "classifier",
+    "compare",
+    "grid_search",
+    "out_of_fold",
+    "scores",
+]
 
-RIVALS = ("network", "logistic regression", "naive Bayes", "decision tree", "commonest genre")
+CLASSIFIERS = ("network", "logistic regression", "naive Bayes", "decision tree", "commonest genre")
 _BINS = 10
+_TABLES = ConfigDict(arbitrary_types_allowed=True)
 
 
-def rival(name, *, seed=0, leaves=40, **options):
-    """An untrained classifier by name.
+def classifier(name: str, *, seed: int = 0, leaves: int = 40, **options: Any) -> Any:
+    """Make an untrained classifier by name: the mapping network or one of its baselines.
 
     Parameters
     ----------
     name : str
-        One of `RIVALS`.
+        One of `CLASSIFIERS`.
     seed : int >= 0
+        Seed of the network and of the decision tree.
     leaves : int > 1
-        Of the decision tree, at most.
+        Maximum number of leaves of the decision tree.
     **options
-        Of the network.
+        Parameters of `DescriptorNetwork`; the baselines ignore them.
 
     Returns
     -------
     classifier : scikit-learn classifier with predict_proba
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+
+    Examples
+    --------
+    >>> classifier("decision tree", leaves=12).get_params()["max_leaf_nodes"]
+    12
     """
     from sklearn.dummy import DummyClassifier
     from sklearn.linear_model import LogisticRegression
@@ -49,58 +84,190 @@ def rival(name, *, seed=0, leaves=40, **options):
     return makers[name]()
 
 
-def grid(descriptors, genres, *, choices, folds=3, seed=0, workers=None, scheduler="", **options):
+@dataclass(frozen=True, kw_only=True, config=_TABLES)
+class MappingTask:
+    """A classifier that is trained anew on every one of several divisions of the clips; a task for `jobs.run`.
+
+    Parameters
+    ----------
+    classifier : str
+        One of `CLASSIFIERS`.
+    descriptors : pd.DataFrame [clips x descriptors, bool]
+    genres : pd.Series [clip id -> genre]
+    divisions : sequence of (clip ids, clip ids)
+        Clips to train with and clips to test with.
+    seed : int >= 0
+        Seed of the classifier.
+    options : dict
+        Other arguments of `classifier`.
+
+    Raises
+    ------
+    ValueError
+        If the classifier is unknown, there are no divisions, a division trains with clips that it tests, or a clip has
+        no descriptors or no genre.
+    """
+
+    classifier: str
+    descriptors: pd.DataFrame
+    genres: pd.Series
+    divisions: Sequence[tuple[pd.Index, pd.Index]]
+    seed: NonNegativeInt = 0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits_together(self):
+        if self.classifier not in CLASSIFIERS:
+            raise ValueError(f"classifier must be one of {', '.join(CLASSIFIERS)}. Got {self.classifier!r}.")
+        if not self.divisions:
+            raise ValueError("divisions must hold at least one pair of training and test clips. Got none.")
+        known = self.descriptors.index.intersection(self.genres.index)
+        for train, test in self.divisions:
+            if both := train.intersection(test).tolist():
+                raise ValueError(f"Clip {both[0]!r} is in the training and the test clips.")
+            if missing := train.append(test).difference(known).tolist():
+                raise ValueError(f"{len(missing)} clips have no descriptors or no genre, such as {missing[0]!r}.")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name of the task's files."""
+        return f"mapping-{self.classifier.replace(' ', '_')}-{self.seed}"
+
+    @property
+    def key(self) -> tuple:
+        """Everything that the result depends on, in plain values: the key of the cache."""
+        divisions = [[jobs.checksum(clips.to_series()) for clips in division] for division in self.divisions]
+        data = [list(self.descriptors.columns), jobs.checksum(self.descriptors), jobs.checksum(self.genres)]
+        return (self.classifier, self.seed, sorted(self.options.items()), *data, divisions)
+
+    def train(self, folder: Path | None = None) -> MappingResult:
+        """Train on every division and predict its test clips.
+
+        Parameters
+        ----------
+        folder : Path or None
+            Not used: these trainings take seconds, so that only whole results are kept.
+
+        Returns
+        -------
+        result : MappingResult
+        """
+        memberships = []
+        for train, test in self.divisions:
+            fitted = classifier(self.classifier, seed=self.seed, **self.options)
+            fitted.fit(self.descriptors.loc[train].to_numpy(), self.genres[train].to_numpy())
+            degrees = fitted.predict_proba(self.descriptors.loc[test].to_numpy())
+            memberships.append(pd.DataFrame(degrees, index=test, columns=fitted.classes_))
+        return MappingResult(classifier=self.classifier, memberships=tuple(memberships))
+
+
+@dataclass(frozen=True, kw_only=True, config=_TABLES)
+class MappingResult:
+    """Membership degrees of the test clips of a `MappingTask`.
+
+    Parameters
+    ----------
+    classifier : str
+        One of `CLASSIFIERS`.
+    memberships : tuple of pd.DataFrame [test clips x genres]
+        One table per division; a genre without training clips has no column.
+
+    Raises
+    ------
+    ValueError
+        If the degrees of a clip do not add up to 1.
+    """
+
+    classifier: str
+    memberships: tuple[pd.DataFrame, ...]
+
+    @model_validator(mode="after")
+    def _adds_up(self):
+        for degrees in self.memberships:
+            if not np.allclose(degrees.sum(axis=1), 1):
+                raise ValueError("The membership degrees of every clip must add up to 1.")
+        return self
+
+
+def grid_search(
+    descriptors: pd.DataFrame,
+    genres: pd.Series,
+    *,
+    choices: dict,
+    folds: int = 3,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    workers: int | None = None,
+    scheduler: str = "",
+    **options: Any,
+) -> pd.DataFrame:
     """Grid search by cross-validated accuracy (`rotheneder2023` 5.2.2).
 
     Parameters
     ----------
     descriptors : pd.DataFrame [clips x descriptors, bool]
-        Of the training clips only.
+        Descriptors of the training clips only.
     genres : pd.Series [clip id -> genre]
     choices : dict of str to sequence
         Parameters of `DescriptorNetwork` and their values.
     folds : int > 1
-        The same for every combination.
-    seed, workers, scheduler
-        The last two of `runs.map`.
+        Number of folds, the same ones for every combination.
+    seed : int >= 0
+        Seed of the folds and of every network.
+    folder, workers, scheduler
+        As in `jobs.run`.
     **options
-        Parameters of `DescriptorNetwork` that stay.
+        Parameters of `DescriptorNetwork` that all combinations share.
 
     Returns
     -------
     table : pd.DataFrame
-        A row a combination, best first: the parameters, accuracy (mean over folds), deviation (over folds).
+        One row per combination, best first: its parameters, accuracy (mean over the folds) and deviation (standard
+        deviation over the folds).
 
     Raises
     ------
     ValueError
         If there are fewer clips than folds.
+
+    Examples
+    --------
+    >>> descriptors = pd.DataFrame({"sitar": [True, False] * 6})
+    >>> genres = pd.Series(["indian", "rock"] * 6)
+    >>> table = grid_search(descriptors, genres, choices={"units": [2]}, folds=2, epochs=1, workers=1)
+    >>> list(table.columns)
+    ['units', 'accuracy', 'deviation']
     """
     from sklearn.model_selection import ParameterGrid
 
-    cut = splits.folds(len(genres), n_folds=folds, seed=seed)
     combinations = list(ParameterGrid({name: list(values) for name, values in choices.items()}))
-    score = functools.partial(_cross_validated, descriptors.to_numpy(), genres.to_numpy(), cut, seed, options)
-    found = runs.map(score, combinations, workers=workers, scheduler=scheduler, description="grid")
-    table = pd.DataFrame(
-        [
-            c | {"accuracy": float(np.mean(f)), "deviation": float(np.std(f, ddof=1))}
-            for c, f in zip(combinations, found)
-        ]
-    )
-    return table.sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
-
-
-def _cross_validated(X, y, cut, seed, options, combination):
-    from sklearn.model_selection import cross_val_score
-
-    return cross_val_score(DescriptorNetwork(seed=seed, **options, **combination), X, y, cv=cut, error_score="raise")
+    divisions = _fold_clips(genres.index, n_folds=folds, seed=seed)
+    data = {"descriptors": descriptors, "genres": genres, "divisions": divisions, "seed": seed}
+    tasks = [MappingTask(classifier="network", **data, options=options | chosen) for chosen in combinations]
+    rows = []
+    for chosen, result in zip(
+        combinations, jobs.run(tasks, folder=folder, workers=workers, scheduler=scheduler), strict=True
+    ):
+        right = [(degrees.idxmax(axis=1) == genres[degrees.index]).mean() for degrees in result.memberships]
+        rows.append(chosen | {"accuracy": float(np.mean(right)), "deviation": float(np.std(right, ddof=1))})
+    return pd.DataFrame(rows).sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
 
 
 def compare(
-    descriptors, genres, *, groups, seeds, rivals=RIVALS, test_share=0.25, workers=None, scheduler="", **options
-):
-    """All rivals on the same divisions, random and by group.
+    descriptors: pd.DataFrame,
+    genres: pd.Series,
+    *,
+    groups: pd.Series,
+    seeds: Sequence[int],
+    classifiers: Sequence[str] = CLASSIFIERS,
+    test_share: float = 0.25,
+    folder: str | Path | None = None,
+    workers: int | None = None,
+    scheduler: str = "",
+    **options: Any,
+) -> pd.DataFrame:
+    """Compare classifiers on the same divisions, random ones and divisions by group.
 
     Parameters
     ----------
@@ -109,73 +276,96 @@ def compare(
     groups : pd.Series [clip id -> artist]
     seeds : sequence of int
         One division and one training each.
-    rivals : sequence of str
+    classifiers : sequence of str
+        Some of `CLASSIFIERS`.
     test_share : float in (0, 1)
-    workers, scheduler
-        Of `runs.map`.
+        Share of the clips, or of the groups, to test with.
+    folder, workers, scheduler
+        As in `jobs.run`.
     **options
-        Of `rival`.
+        Other arguments of `classifier`.
 
     Returns
     -------
     table : pd.DataFrame
-        A row a division, rival and seed: split ("random" or "artist"), rival, seed, test_clips, and those of `scores`.
+        One row per kind of division, seed and classifier: split ("random" or "artist"), rival (name of the classifier),
+        seed, test_clips, and the measures of `scores`.
     """
-    items = [(kind, seed, name) for kind in ("random", "artist") for seed in seeds for name in rivals]
-    fit = functools.partial(_fit_and_score, descriptors, genres, groups, test_share, options)
-    return pd.DataFrame(runs.map(fit, items, workers=workers, scheduler=scheduler, description="rivals"))
-
-
-def _fit_and_score(descriptors, genres, groups, test_share, options, item):
-    kind, seed, name = item
-    train, test = splits.shuffle_split(
-        genres.index, groups=groups if kind == "artist" else None, test_share=test_share, seed=seed
+    rows, tasks = [], []
+    for kind, by in (("random", None), ("artist", groups)):
+        for seed in seeds:
+            division = splits.shuffle_split(genres.index, groups=by, test_share=test_share, seed=seed)
+            for name in classifiers:
+                rows.append({"split": kind, "rival": name, "seed": seed, "test_clips": len(division[1])})
+                tasks.append(
+                    MappingTask(
+                        classifier=name,
+                        descriptors=descriptors,
+                        genres=genres,
+                        divisions=[division],
+                        seed=seed,
+                        options=options,
+                    )
+                )
+    results = jobs.run(tasks, folder=folder, workers=workers, scheduler=scheduler)
+    return pd.DataFrame(
+        [row | scores(result.memberships[0], genres) for row, result in zip(rows, results, strict=True)]
     )
-    classifier = rival(name, seed=seed, **options)
-    classifier.fit(descriptors.loc[train].to_numpy(), genres[train].to_numpy())
-    degrees = pd.DataFrame(
-        classifier.predict_proba(descriptors.loc[test].to_numpy()), index=test, columns=classifier.classes_
-    )
-    return {"split": kind, "rival": name, "seed": seed, "test_clips": len(test)} | scores(degrees, genres[test])
 
 
-def out_of_fold(descriptors, genres, *, groups, rivals=RIVALS, folds=5, seed=0, workers=None, scheduler="", **options):
-    """Degrees of every clip by classifiers that know no clip of its group.
+def out_of_fold(
+    descriptors: pd.DataFrame,
+    genres: pd.Series,
+    *,
+    groups: pd.Series,
+    classifiers: Sequence[str] = CLASSIFIERS,
+    folds: int = 5,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    workers: int | None = None,
+    scheduler: str = "",
+    **options: Any,
+) -> dict[str, pd.DataFrame]:
+    """Predict every clip by classifiers that were trained without the clips of its group.
 
     Parameters
     ----------
     descriptors : pd.DataFrame [clips x descriptors, bool]
     genres : pd.Series [clip id -> genre]
     groups : pd.Series [clip id -> artist]
-    rivals : sequence of str
+    classifiers : sequence of str
+        Some of `CLASSIFIERS`.
     folds : int > 1
-        Whole groups.
-    seed, workers, scheduler
-        The last two of `runs.map`.
+        Number of folds; no group has clips in two of them.
+    seed : int >= 0
+        Seed of the folds and of the classifiers.
+    folder, workers, scheduler
+        As in `jobs.run`.
     **options
-        Of `rival`.
+        Other arguments of `classifier`.
 
     Returns
     -------
     memberships : dict of str to pd.DataFrame [clips x genres]
-        By rival.
+        Degrees by name of the classifier; 0 for a genre that the classifier was not trained with.
     """
-    fit = functools.partial(_out_of_fold, descriptors, genres, groups, folds, seed, options)
-    found = runs.map(fit, rivals, workers=workers, scheduler=scheduler, description="out of fold")
-    return dict(zip(rivals, found))
+    divisions = _fold_clips(genres.index, n_folds=folds, groups=groups.loc[genres.index].to_numpy(), seed=seed)
+    data = {"descriptors": descriptors, "genres": genres, "divisions": divisions, "seed": seed, "options": options}
+    tasks = [MappingTask(classifier=name, **data) for name in classifiers]
+    results = jobs.run(tasks, folder=folder, workers=workers, scheduler=scheduler)
+    return {
+        result.classifier: pd.concat(result.memberships).reindex(genres.index, columns=np.unique(genres)).fillna(0.0)
+        for result in results
+    }
 
 
-def _out_of_fold(descriptors, genres, groups, folds, seed, options, name):
-    X, y = descriptors.to_numpy(), genres.to_numpy()
-    degrees = pd.DataFrame(0.0, index=genres.index, columns=np.unique(y))
-    for train, test in splits.folds(len(y), n_folds=folds, groups=groups.loc[genres.index].to_numpy(), seed=seed):
-        classifier = rival(name, seed=seed, **options).fit(X[train], y[train])
-        degrees.loc[genres.index[test], classifier.classes_] = classifier.predict_proba(X[test])
-    return degrees
+def _fold_clips(ids, **options):
+    """Folds as pairs of clip ids."""
+    return [(ids[train], ids[test]) for train, test in splits.folds(len(ids), **options)]
 
 
-def scores(membership, genres):
-    """How good and how honest degrees are.
+def scores(membership: pd.DataFrame, genres: pd.Series) -> dict[str, float]:
+    """Accuracy, log loss, Brier score and calibration error of membership degrees.
 
     Parameters
     ----------
@@ -186,9 +376,20 @@ def scores(membership, genres):
     Returns
     -------
     scores : dict
-        accuracy; log_loss (nats, degrees below 1e-6 count as that); brier (sum over genres of squared errors,
-        0 to 2); calibration_error (Guo et al. 2017): every clip's highest degree in ten bins, mean distance between
-        the degrees of a bin and the share of them that are right, bins weighted by size.
+        accuracy; log_loss in nats, where degrees below 1e-6 count as 1e-6; brier, the sum of the squared errors over
+        the genres, from 0 to 2; calibration_error (Guo et al. 2017): the highest degree of every clip in ten bins, the
+        mean distance between the degrees of a bin and the share of them that are right, bins weighted by size.
+
+    See Also
+    --------
+    calibration : The bins of the calibration error.
+
+    Examples
+    --------
+    >>> membership = pd.DataFrame({"pop": [0.8, 0.4], "rock": [0.2, 0.6]})
+    >>> measures = scores(membership, pd.Series(["pop", "pop"]))
+    >>> round(measures["accuracy"], 2), round(measures["brier"], 2)
+    (0.5, 0.4)
     """
     degrees = membership.to_numpy(dtype=float)
     true = membership.columns.to_numpy()[None, :] == genres.loc[membership.index].to_numpy()[:, None]
@@ -203,79 +404,105 @@ def scores(membership, genres):
     }
 
 
-def calibration(membership, genres, *, highest=False, groups=None, repeats=0, seed=0):
-    """Is a degree of 0.7 right in 70 % of the cases? All genres together, ten bins of equal width.
+def calibration(
+    membership: pd.DataFrame,
+    genres: pd.Series,
+    *,
+    highest: bool = False,
+    groups: pd.Series | None = None,
+    repeats: int = 0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare degrees with the share of them that are true, in ten bins of equal width and for all genres together.
 
     Parameters
     ----------
     membership : pd.DataFrame [clips x genres]
     genres : pd.Series [clip id -> genre]
     highest : bool
-        Only the highest degree of every clip; else all degrees, most of which are near 0.
+        Use only the highest degree of every clip; otherwise all degrees, most of which are near 0.
     groups : pd.Series [clip id -> group] or None
-        Intervals resample these; None: clips.
+        Intervals resample these groups, such as artists. None: clips.
     repeats : int >= 0
-        Of the bootstrap; 0: no intervals.
+        Number of resamples; 0: no intervals.
     seed : int >= 0
+        Seed of the resampling.
 
     Returns
     -------
     table : pd.DataFrame
-        A row a bin that is not empty: bin (its lower edge), degrees (how many), degree (mean), share (of them that are
-        true), gap (share - degree), and share_low, share_high.
+        One row per bin that is not empty: bin (its lower edge), degrees (their number), degree (their mean), share (the
+        share of them that are true), gap (share - degree), and share_low, share_high.
+
+    Examples
+    --------
+    >>> membership = pd.DataFrame({"pop": [0.95, 0.95], "rock": [0.05, 0.05]})
+    >>> calibration(membership, pd.Series(["pop", "rock"]))[["bin", "degrees", "share"]]
+       bin  degrees  share
+    0  0.0        2    0.5
+    1  0.9        2    0.5
     """
     degrees = membership.to_numpy(dtype=float)
     true = membership.columns.to_numpy()[None, :] == genres.loc[membership.index].to_numpy()[:, None]
-    place = np.minimum((degrees * _BINS).astype(int), _BINS - 1)
-    counted = np.arange(degrees.shape[1])[None, :] == degrees.argmax(axis=1)[:, None] if highest else np.ones_like(true)
+    bins = np.minimum((degrees * _BINS).astype(int), _BINS - 1)
+    used = np.arange(degrees.shape[1])[None, :] == degrees.argmax(axis=1)[:, None] if highest else np.ones_like(true)
     # sums by clip and bin, so that a resample of clips costs one addition
-    count, mass, hits = (
-        np.stack([(values * counted * (place == b)).sum(axis=1) for b in range(_BINS)], axis=1)
+    count, total, right = (
+        np.stack([(values * used * (bins == b)).sum(axis=1) for b in range(_BINS)], axis=1)
         for values in (np.ones_like(degrees), degrees, true)
     )
-    total = count.sum(axis=0)
-    full = np.flatnonzero(total)
-    degree, share = mass.sum(axis=0)[full] / total[full], hits.sum(axis=0)[full] / total[full]
-    table = pd.DataFrame({"bin": full / _BINS, "degrees": total[full].astype(int), "degree": degree, "share": share})
+    size = count.sum(axis=0)
+    full = np.flatnonzero(size)
+    degree, share = total.sum(axis=0)[full] / size[full], right.sum(axis=0)[full] / size[full]
+    table = pd.DataFrame({"bin": full / _BINS, "degrees": size[full].astype(int), "degree": degree, "share": share})
     table["gap"] = table["share"] - table["degree"]
     if repeats:
-        of = np.arange(len(degrees)) if groups is None else groups.loc[membership.index].to_numpy()
-        spread = evaluation.bootstrap(
-            lambda rows: dict(enumerate((hits[rows].sum(axis=0) / np.maximum(count[rows].sum(axis=0), 1e-9))[full])),
-            of,
+        intervals = evaluation.bootstrap(
+            lambda rows: dict(enumerate((right[rows].sum(axis=0) / np.maximum(count[rows].sum(axis=0), 1e-9))[full])),
+            np.arange(len(degrees)) if groups is None else groups.loc[membership.index].to_numpy(),
             repeats=repeats,
             seed=seed,
         )
-        table[["share_low", "share_high"]] = [spread[k] for k in range(len(full))]
+        table[["share_low", "share_high"]] = [intervals[k] for k in range(len(full))]
     return table
 
 
-def affiliation(membership, genres, *, repeats=500, seed=0):
+def affiliation(membership: pd.DataFrame, genres: pd.Series, *, repeats: int = 500, seed: int = 0) -> dict[str, float]:
     """Mean membership degree in the true genre (`rotheneder2023` table 5.19).
 
     Parameters
     ----------
     membership : pd.DataFrame [clips x genres]
     genres : pd.Series [clip id -> genre]
-    repeats, seed
-        Of the bootstrap over clips.
+        A genre that `membership` lacks has degree 0.
+    repeats : int > 0
+        Number of resamples of the clips.
+    seed : int >= 0
+        Seed of the resampling.
 
     Returns
     -------
     row : dict
-        affiliation, affiliation_low, affiliation_high, and right: the share of clips whose highest degree is that of
-        the true genre. A genre that `membership` lacks has degree 0.
+        affiliation, affiliation_low, affiliation_high, and right: the share of the clips whose highest degree is that
+        of the true genre.
 
     Raises
     ------
     ValueError
         If there are no clips.
+
+    Examples
+    --------
+    >>> membership = pd.DataFrame({"pop": [0.75, 0.25], "rock": [0.25, 0.75]})
+    >>> row = affiliation(membership, pd.Series(["pop", "pop"]))
+    >>> row["affiliation"], row["right"]
+    (0.5, 0.5)
     """
     if membership.empty:
         raise ValueError("There are no clips to take a mean over.")
-    of = genres.loc[membership.index]
-    true = membership.columns.to_numpy()[None, :] == of.to_numpy()[:, None]
+    labels = genres.loc[membership.index]
+    true = membership.columns.to_numpy()[None, :] == labels.to_numpy()[:, None]
     own = (membership.to_numpy() * true).sum(axis=1)
     low, high = evaluation.bootstrap(lambda rows: own[rows].mean(), np.arange(len(own)), repeats=repeats, seed=seed)
-    right = (membership.idxmax(axis=1) == of).mean()
+    right = (membership.idxmax(axis=1) == labels).mean()
     return {"affiliation": float(own.mean()), "affiliation_low": low, "affiliation_high": high, "right": float(right)}

@@ -12,7 +12,14 @@ from .manifests import package_digest
 __all__ = ["cached"]
 
 
-def cached(compute: Callable[[Path | None], Any], *, folder: str | Path | None, name: str, depends_on: object) -> Any:
+def cached(
+    compute: Callable[[Path | None], Any],
+    *,
+    folder: str | Path | None,
+    name: str,
+    depends_on: object,
+    check: Callable[[Any], Any] | None = None,
+) -> Any:
     """Compute something, or read the result of an earlier call with the same dependences.
 
     Parameters
@@ -25,11 +32,18 @@ def cached(compute: Callable[[Path | None], Any], *, folder: str | Path | None, 
         Start of the name of the result's folder, for people who look there.
     depends_on : object
         Plain values (nested dicts, sequences, numbers, text); their ``repr`` and the package's source make the key.
+    check : callable or None
+        Takes a result that was read, returns it or a copy, and raises if it is not valid.
 
     Returns
     -------
     result : object
         What `compute` returned, now or before.
+
+    Raises
+    ------
+    ValueError
+        If the file of a result is damaged.
 
     Examples
     --------
@@ -44,7 +58,11 @@ def cached(compute: Callable[[Path | None], Any], *, folder: str | Path | None, 
     place = Path(folder) / f"{name}-{key}"
     done = place / "result.joblib"
     if done.is_file():
-        return joblib.load(done)
+        try:
+            result = joblib.load(done)
+            return result if check is None else check(result)
+        except Exception as error:  # what joblib raises depends on where the file is damaged
+            raise ValueError(f"{done} is damaged. Delete it to compute it again. The cause: {error!r}.") from error
     result = compute(place)
     with atomic(done) as temporary:
         joblib.dump(result, temporary)

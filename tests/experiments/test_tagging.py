@@ -3,6 +3,7 @@
 import dataclasses
 from types import SimpleNamespace
 
+import joblib
 import keras
 import numpy as np
 import pandas as pd
@@ -291,9 +292,17 @@ def test_a_job_is_done_once(job, monkeypatch):
 
 def test_a_job_is_done_again_when_anything_changed_or_its_file_is_gone(tmp_path, monkeypatch):
     done = []
-    monkeypatch.setattr(jobs, "_train", lambda task, threads, folder: done.append(task.job) or len(done))
+
+    def train(task, threads, folder):
+        done.append(task.job)
+        return jobs.Result(job=task.job, classes=("a",), history=pd.DataFrame(), scores={}, clip={}, seconds=len(done))
+
+    def number_of(task):
+        return run(task, tmp_path).seconds
+
+    monkeypatch.setattr(jobs, "_train", train)
     task = job_task()
-    assert run(task, tmp_path) == jobs.run([job_task()], folder=tmp_path, workers=1, threads=2)[0] == 1
+    assert number_of(task) == jobs.run([job_task()], folder=tmp_path, workers=1, threads=2)[0].seconds == 1
     swapped = task.split.replace({"test": "train", "train": "test"})
     changes = [
         {"labels": ~task.labels},
@@ -308,12 +317,29 @@ def test_a_job_is_done_again_when_anything_changed_or_its_file_is_gone(tmp_path,
         {"store": SimpleNamespace(checksum="other data")},
     ]
     for number, change in enumerate(changes, start=2):
-        assert run(dataclasses.replace(task, **change), tmp_path) == number
-        assert run(dataclasses.replace(task, **change), tmp_path) == number
-    assert run(task, tmp_path) == 1
+        assert number_of(dataclasses.replace(task, **change)) == number
+        assert number_of(dataclasses.replace(task, **change)) == number
+    assert number_of(task) == 1
     for file in tmp_path.rglob("result.joblib"):
         file.unlink()
-    assert run(task, tmp_path) == len(changes) + 2
+    assert number_of(task) == len(changes) + 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "no result", "other classes"])
+def test_a_damaged_result_is_named(tmp_path, monkeypatch, damage):
+    result = jobs.Result(job=JOB, classes=("a",), history=pd.DataFrame(), scores={}, clip={})
+    monkeypatch.setattr(jobs, "_train", lambda task, threads, folder: result)
+    run(job_task(), tmp_path)
+    [file] = tmp_path.rglob("result.joblib")
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:100])
+    elif damage == "no result":
+        joblib.dump({"scores": 1}, file)
+    else:  # assignment to a field of a frozen dataclass, as a changed file would bring it in
+        object.__setattr__(result, "scores", {"test": np.zeros((2, 1))})
+        joblib.dump(result, file)
+    with pytest.raises(ValueError, match=r"result\.joblib is damaged\. Delete it to compute it again\. The cause: "):
+        run(job_task(), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -263,7 +263,7 @@ class TestScores:
 class TestExperiments:
     def test_grid_finds_what_can_learn(self):
         descriptors, genres, _ = planted(90)
-        table = experiments.grid(
+        table = experiments.grid_search(
             descriptors,
             genres,
             choices={"units": [1, 16]},
@@ -276,17 +276,17 @@ class TestExperiments:
         assert table["units"].tolist() == [16, 1]
         assert table.at[0, "accuracy"] > table.at[1, "accuracy"] + 0.05
         with pytest.raises(ValueError, match="n_folds must be an int from 2 to the number of clips, 90. Got 100"):
-            experiments.grid(descriptors, genres, choices={"units": [1]}, folds=100)
+            experiments.grid_search(descriptors, genres, choices={"units": [1]}, folds=100)
 
-    def test_rivals_compared_out_of_fold_and_by_division(self):
+    def test_classifiers_are_compared_out_of_fold_and_by_division(self):
         descriptors, genres, artists = planted(120)
-        simple = experiments.RIVALS[1:]
-        table = experiments.compare(descriptors, genres, groups=artists, seeds=[0, 1], rivals=simple, workers=1)
+        simple = experiments.CLASSIFIERS[1:]
+        table = experiments.compare(descriptors, genres, groups=artists, seeds=[0, 1], classifiers=simple, workers=1)
         assert len(table) == 2 * 2 * 4
         mean = table.groupby("rival")["accuracy"].mean()
         assert mean[["logistic regression", "naive Bayes", "decision tree"]].eq(1).all()
         assert mean["commonest genre"] < 0.5
-        judged = experiments.out_of_fold(descriptors, genres, groups=artists, rivals=simple, folds=4, workers=1)
+        judged = experiments.out_of_fold(descriptors, genres, groups=artists, classifiers=simple, folds=4, workers=1)
         assert all(np.allclose(m.sum(axis=1), 1) and m.index.equals(genres.index) for m in judged.values())
         assert experiments.scores(judged["naive Bayes"], genres)["accuracy"] == 1
 
@@ -298,22 +298,78 @@ class TestExperiments:
         accuracy = {}
         for name, groups in (("unknown", artists), ("known", pd.Series(np.arange(120)))):
             found = experiments.out_of_fold(
-                descriptors, genres, groups=groups, rivals=["decision tree"], folds=3, workers=1
+                descriptors, genres, groups=groups, classifiers=["decision tree"], folds=3, workers=1
             )
             accuracy[name] = experiments.scores(found["decision tree"], genres)["accuracy"]
         assert accuracy["unknown"] < 0.8
         assert accuracy["known"] == 1
 
-    def test_unknown_rival(self):
+    def test_grid_search_is_scikit_learns(self):
+        from sklearn.model_selection import cross_val_score
+
+        descriptors, genres, _ = planted(45)
+        options = {"epochs": 3, "learning_rate": 0.01}
+        table = experiments.grid_search(
+            descriptors, genres, choices={"units": [4]}, folds=3, seed=2, workers=1, **options
+        )
+        cut = splits.folds(45, n_folds=3, seed=2)
+        own = network.DescriptorNetwork(units=4, seed=2, **options)
+        accuracy = cross_val_score(own, descriptors.to_numpy(), genres.to_numpy(), cv=cut, error_score="raise")
+        assert table.at[0, "accuracy"] == pytest.approx(accuracy.mean())
+        assert table.at[0, "deviation"] == pytest.approx(accuracy.std(ddof=1))
+
+    def test_trainings_run_once_and_depend_on_their_data(self, tmp_path, monkeypatch):
+        descriptors, genres, artists = planted(60)
+        fitted = []
+        make = experiments.classifier
+        monkeypatch.setattr(experiments, "classifier", lambda *a, **k: fitted.append(a) or make(*a, **k))
+
+        def judged(**changes):
+            options = {"descriptors": descriptors, "genres": genres, "groups": artists, "seed": 0, "folds": 3} | changes
+            return experiments.out_of_fold(**options, classifiers=["naive Bayes"], folder=tmp_path, workers=1)[
+                "naive Bayes"
+            ]
+
+        first = judged()
+        assert len(fitted) == 3
+        pd.testing.assert_frame_equal(judged(), first)
+        assert len(fitted) == 3
+        changes = [{"descriptors": ~descriptors}, {"genres": genres[::-1].set_axis(genres.index)}, {"seed": 1},
+                   {"descriptors": descriptors.rename(columns={"violin": "harp"})}, {"folds": 2}]  # fmt: skip
+        for change in changes:
+            judged(**change)
+        assert len(fitted) == 3 + 4 * 3 + 2
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"classifier": "oracle"}, "classifier must be one of network, .*Got 'oracle'"),
+            ({"divisions": []}, "at least one pair"),
+            ({"divisions": [(pd.Index([100, 101]), pd.Index([101]))]}, "Clip 101 is in the training and the test"),
+            ({"divisions": [(pd.Index([100]), pd.Index([7]))]}, "1 clips have no descriptors or no genre, such as 7"),
+            ({"seed": -1}, "greater than or equal to 0"),
+        ],
+    )
+    def test_tasks_that_cannot_be_trained_are_refused(self, change, message):
+        descriptors, genres, _ = planted(10)
+        task = {"classifier": "naive Bayes", "descriptors": descriptors, "genres": genres,
+                "divisions": [(genres.index[:5], genres.index[5:])]}  # fmt: skip
+        experiments.MappingTask(**task)
+        with pytest.raises(ValueError, match=message):
+            experiments.MappingTask(**(task | change))
+        with pytest.raises(ValueError, match="must add up to 1"):
+            experiments.MappingResult(classifier="network", memberships=(pd.DataFrame({"pop": [0.5]}),))
+
+    def test_unknown_classifier(self):
         with pytest.raises(ValueError, match=r"name must be one of network, .*Got 'oracle'"):
-            experiments.rival("oracle")
+            experiments.classifier("oracle")
 
 
 def test_tree_asks_the_planted_questions():
     import matplotlib.pyplot as plt
 
     descriptors, genres, _ = planted()
-    classifier = experiments.rival("decision tree", leaves=3).fit(descriptors.to_numpy(), genres)
+    classifier = experiments.classifier("decision tree", leaves=3).fit(descriptors.to_numpy(), genres)
     fig, ax = plt.subplots()
     figures.tree(classifier, descriptors=list(descriptors.columns), ax=ax)
     texts = [t.get_text() for t in ax.texts]
@@ -338,7 +394,7 @@ def test_real_annotations_give_the_clips_of_the_thesis_and_82_per_cent_over_five
     for seed in range(5):
         train, test = splits.shuffle_split(genres.index, seed=seed)
         for name, found in accuracy.items():
-            classifier = experiments.rival(name, seed=seed, units=50, dropout=0.3, batch_size=30, epochs=8)
+            classifier = experiments.classifier(name, seed=seed, units=50, dropout=0.3, batch_size=30, epochs=8)
             classifier.fit(X.loc[train].to_numpy(), genres[train].to_numpy())
             found.append(np.mean(classifier.predict(X.loc[test].to_numpy()) == genres[test].to_numpy()))
     assert np.mean(accuracy["network"]) >= 0.82  # 80.9 % in the thesis
