@@ -9,8 +9,9 @@ import pandas as pd
 from keras import ops
 
 from musictools import evaluation, runs
-from musictools.auralisation.deconvolution import _made, _with_maps
+from musictools.auralisation.deconvolution import feature_maps
 from musictools.models.graph import reading as graphs
+from musictools.models.graph.autodiff import compiled_arrays
 
 __all__ = ["ablate", "best"]
 
@@ -62,7 +63,7 @@ def ablate(model, x, labels, *, layers, fill="mean", clip=None, repeats=0, seed=
     if fill not in FILLS:
         raise ValueError(f"fill must be one of {', '.join(FILLS)}. Got {fill!r}.")
     clip = np.arange(len(x)) if clip is None else np.asarray(clip)
-    calls = {name: _with_maps(graph, name) for name in layers}
+    calls = {name: feature_maps(graph, name) for name in layers}
     tables = [
         _one(graph, calls[name], x, labels, fill, clip, repeats, seed, batch_size)
         for name in runs.progress(layers, description="ablation")
@@ -92,8 +93,8 @@ def _one(graph, call, x, labels, fill, clip, repeats, seed, batch_size):
     """The rows of one layer."""
     value, sides = call.outputs[0], call.node.outputs[0].shape[1:]
     shape, n_features = (None, *graph.input_shape), sides[-1]
-    maps_of = _made(lambda x: graph.run(x, upto=value), shape)
-    run = _made(
+    maps_of = compiled_arrays(lambda x: graph.run(x, upto=value), shape)
+    run = compiled_arrays(
         lambda x, maps, gone, put: graph.run(x, replace={value: maps * (1 - gone) + put * gone}),
         shape,
         (None, *sides),

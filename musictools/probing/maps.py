@@ -63,7 +63,7 @@ def blocks(model):
     >>> blocks(models.build("ckn19", n_outputs=8))  # doctest: +SKIP
     ['pool1', 'pool2', 'pool3']
     """
-    from musictools.models.graph.reading import read
+    from musictools.models.graph.reading import calls_before, read
 
     graph = read(model)
     convolutions = [call for call in graph.calls if _is_convolution(call)]
@@ -71,7 +71,7 @@ def blocks(model):
         raise ValueError(f"{graph.name} has no convolution: there are no feature maps to probe.")
     rank, behind = len(_shape(convolutions[-1])), graph.calls.index(convolutions[-1])
     last = [call for call in graph.calls[behind:] if call.kind not in _NO_MAPS and len(_shape(call)) == rank][-1]
-    calls, ends = _before(graph, last), []
+    calls, ends = calls_before(graph.calls, last.outputs[0]), []
     for call in calls:
         if _is_convolution(call):
             ends.append(None)  # the last place behind it that everything passes through
@@ -339,16 +339,6 @@ def _is_convolution(call):
 def _shape(call):
     """Shape of a call's output without the batch."""
     return tuple(call.node.outputs[0].shape[1:])
-
-
-def _before(graph, last):
-    """The calls that a call depends on, itself among them, in order."""
-    wanted, needed = set(last.outputs), []
-    for call in reversed(graph.calls):
-        if wanted & set(call.outputs):
-            needed.append(call)
-            wanted |= set(call.inputs)
-    return needed[::-1]
 
 
 def _is_cut(calls, call, last):

@@ -1,10 +1,10 @@
-"""A graph of layer calls turned into steps that relevance can go back through, batch normalisation folded in exactly.
+"""A graph of layer calls turned into operations that relevance can go back through, batch normalisation folded in exactly.
 
 A batch normalisation (y = a x + b for every channel) disappears into the convolution or dense layer before it, or,
 where a ReLU stands between, travels on through poolings, flatten, dropout and concatenation into those after it:
 their weights take a, their biases b. At zero-padded borders the bias is a map, since padding is not normalised. A
 negative a would turn a maximum into a minimum; there the signal's sign is turned before the pooling. Where no linear
-layer can take it (before a sum, a gate or the output) it stays a step of its own. The model is not touched.
+layer can take it (before a sum, a gate or the output) it stays a operation of its own. The model is not touched.
 """
 
 from dataclasses import dataclass, replace
@@ -24,12 +24,11 @@ from musictools.explain.attribution.operations import (
     Standardise,
 )
 from musictools.models.graph.linear import conv_bias_map, is_linear, kernel_scaled, make_linear
-from musictools.models.graph.reading import GATES, activation_of
+from musictools.models.graph.reading import GATES, RECTIFIERS, activation_of
 
 __all__ = ["Plan", "plan"]
 
 GRADIENTS = "gradient, smooth_grad, integrated_gradients, occlusion, rise and lime work with any layer"
-_RISING = {"relu", "elu", "leaky_relu"}
 _SILENT = (
     layers.Dropout,
     layers.Identity,
@@ -55,25 +54,25 @@ class Plan:
 
     Attributes
     ----------
-    steps : list of Step
+    operations : list of Operation
         In the order of computation; the last is a `Head`.
     """
 
-    steps: list
+    operations: list
 
     def on_path(self):
-        """Steps that relevance passes, list of Step."""
-        wanted, found = {self.steps[-1].output}, []
-        for step in reversed(self.steps):
-            if step.output in wanted:
-                found.append(step)
-                wanted |= set(step.carriers())
+        """Steps that relevance passes, list of Operation."""
+        wanted, found = {self.operations[-1].output}, []
+        for operation in reversed(self.operations):
+            if operation.output in wanted:
+                found.append(operation)
+                wanted |= set(operation.carriers())
         return found[::-1]
 
 
 @dataclass(frozen=True)
 class _Value:
-    """A tensor: a step's output (`positive`: never negative), under a normalisation a x + b still to be applied."""
+    """A tensor: a operation's output (`positive`: never negative), under a normalisation a x + b still to be applied."""
 
     source: int
     positive: bool = False
@@ -83,7 +82,7 @@ class _Value:
 
 
 def plan(graph):
-    """Turn a graph into steps.
+    """Turn a graph into operations.
 
     Parameters
     ----------
@@ -99,10 +98,10 @@ def plan(graph):
         If relevance would have to pass a layer that no rule knows; names it and what works instead.
     """
     made = _Planner(graph).finish()
-    for step in made.on_path():
-        if isinstance(step, Opaque):
+    for operation in made.on_path():
+        if isinstance(operation, Opaque):
             raise ValueError(
-                f"Layer {step.name!r} of {graph.name} {step.why}: relevance cannot be propagated through "
+                f"Layer {operation.name!r} of {graph.name} {operation.why}: relevance cannot be propagated through "
                 f"it. {GRADIENTS[0].upper()}{GRADIENTS[1:]}."
             )
     return made
@@ -111,7 +110,7 @@ def plan(graph):
 class _Planner:
     def __init__(self, graph):
         self.graph, self.consumers = graph, graph.consumers()
-        self.steps, self.values = [], {0: _Value(0, first=True)}
+        self.operations, self.values = [], {0: _Value(0, first=True)}
         self.fresh = 1 + max((o for c in graph.calls for o in c.outputs), default=0)
         self.scales = {}
 
@@ -119,10 +118,10 @@ class _Planner:
         for call in self.graph.calls:
             self.values[call.outputs[0]] = self.convert(call)
         last = self.values[self.graph.output]
-        step = next((s for s in self.steps if s.output == last.source), None)
-        if last.a is None and isinstance(step, Linear) and step.kind == "dense":
-            self.steps.remove(step)
-            self.steps.append(Head(**{n: getattr(step, n) for n in step.__dataclass_fields__ if n != "forward"}))
+        operation = next((s for s in self.operations if s.output == last.source), None)
+        if last.a is None and isinstance(operation, Linear) and operation.kind == "dense":
+            self.operations.remove(operation)
+            self.operations.append(Head(**{n: getattr(operation, n) for n in operation.__dataclass_fields__ if n != "forward"}))
         else:
             self.emit(
                 Head,
@@ -135,10 +134,10 @@ class _Planner:
                 positive=False,
                 first=last.first,
             )
-        return Plan(self.steps)
+        return Plan(self.operations)
 
     def convert(self, call):
-        """The value that a call makes, its steps added to the plan."""
+        """The value that a call makes, its operations added to the plan."""
         layer, ins = call.layer, [self.values.get(i) for i in call.inputs]
         if None in ins or len(call.outputs) != 1:
             return self.refuse(call, f"({call.kind}) has several outputs")
@@ -172,21 +171,21 @@ class _Planner:
             return self.rescaled(call, ins[0])
         if isinstance(layer, layers.LayerNormalization):
             return self.standardised(call, ins[0])
-        if isinstance(layer, layers.ReLU | layers.ELU | layers.LeakyReLU | layers.Activation):
+        if type(layer) in RECTIFIERS or isinstance(layer, layers.Activation):
             return self.activated(call, ins[0], activation_of(layer))
         return self.refuse(call, f"is of a kind ({call.kind}) that has no rule")
 
     # -- what changes no tensor -------------------------------------------------------------------------------------
 
     def emit(self, make, name, inputs, *, output=None, **options):
-        """Add a step; its output's number."""
+        """Add a operation; its output's number."""
         if output is None:
             output, self.fresh = self.fresh, self.fresh + 1
-        self.steps.append(make(name=name, inputs=tuple(inputs), output=output, **options))
+        self.operations.append(make(name=name, inputs=tuple(inputs), output=output, **options))
         return output
 
     def settled(self, value):
-        """The number of a value with its normalisation applied, by a step of its own if need be."""
+        """The number of a value with its normalisation applied, by a operation of its own if need be."""
         if value.a is None:
             return value.source
         key = value.source, value.a.tobytes(), value.b.tobytes()
@@ -237,11 +236,11 @@ class _Planner:
         """A value under a x + b: in the layer before where that is the only one to use it, else still to be done."""
         if value.a is not None:
             a, b = a * value.a, a * value.b + b
-        step = next((s for s in self.steps if s.output == value.source), None)
+        operation = next((s for s in self.operations if s.output == value.source), None)
         alone = self.consumers.get(call.inputs[0]) == 1 and value.a is None
-        if alone and isinstance(step, Linear) and step.kind in ("conv", "dense") and step.output == call.inputs[0]:
-            step.kernels = [kernel_scaled(step, a)]
-            step.bias = b if step.bias is None else step.bias * a + b
+        if alone and isinstance(operation, Linear) and operation.kind in ("conv", "dense") and operation.output == call.inputs[0]:
+            operation.kernels = [kernel_scaled(operation.kernels[0], a, depthwise="Depthwise" in operation.layer)]
+            operation.bias = b if operation.bias is None else operation.bias * a + b
             return value
         return replace(value, a=a, b=b)
 
@@ -255,7 +254,7 @@ class _Planner:
             if added is None:
                 source, positive = self.settled(value), False
             else:
-                kernel = kernel_scaled(call, value.a, kernel=kernel, inputs=True)
+                kernel = kernel_scaled(kernel, value.a, depthwise="Depthwise" in call.kind, inputs=True)
                 bias = added if bias is None else bias + added
         number = self.emit(
             Linear,
@@ -281,7 +280,7 @@ class _Planner:
     def activation(self, call, name, value, function):
         if name == "linear":
             return value
-        if name not in _RISING:
+        if name not in RECTIFIERS.values():
             number = self.emit(
                 Opaque,
                 call.name,

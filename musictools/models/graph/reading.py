@@ -1,9 +1,14 @@
-"""A Keras model read as a flat list of layer calls, nested models opened, the sigmoid or softmax at its end left away.
+"""A Keras model read as a flat list of layer calls.
 
-Values (tensors) are numbered: 0 is the input, every call adds the numbers of its outputs.
+Nested models are replaced by the calls inside them, and a sigmoid or softmax at the end is removed. Values (tensors)
+are numbered: 0 is the input, and every call adds the numbers of its outputs.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 from keras import layers, ops
@@ -12,7 +17,7 @@ __all__ = ["Call", "Graph", "activation_of", "calls_before", "read"]
 
 HEADS = ("sigmoid", "softmax")
 GATES = {"sigmoid", "hard_sigmoid", "softmax"}
-_ACTIVATION_LAYERS = {"Sigmoid", "Softmax", "ReLU", "ELU", "LeakyReLU"}
+RECTIFIERS = {layers.ReLU: "relu", layers.ELU: "elu", layers.LeakyReLU: "leaky_relu"}
 
 
 @dataclass(frozen=True)
@@ -22,78 +27,93 @@ class Call:
     Attributes
     ----------
     layer : keras.Layer or keras.Operation
-    node : the record that Keras keeps of the call
+        What is called.
+    node : object
+        Keras's record of the call.
     inputs, outputs : tuple of int
         Values.
     headless : bool
-        The layer's own activation is left away.
+        Whether the layer's own activation is removed.
     """
 
-    layer: object
-    node: object
-    inputs: tuple
-    outputs: tuple
+    layer: Any
+    node: Any
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
     headless: bool = False
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The layer's name."""
         return self.layer.name
 
     @property
-    def kind(self):
-        """The layer's class, as people write it."""
+    def kind(self) -> str:
+        """The name of the layer's class."""
         return type(self.layer).__name__
 
-    def shapes(self):
-        """Shapes of the inputs without the batch, tuple of tuple."""
+    def shapes(self) -> tuple[tuple, ...]:
+        """Return the shapes of the inputs.
+
+        Returns
+        -------
+        shapes : tuple of tuple
+            Without the batch axis.
+        """
         return tuple(tuple(t.shape[1:]) for t in self.node.input_tensors)
 
-    def __call__(self, *tensors):
-        """Outputs of the layer for these inputs, a tuple of tensors."""
+    def __call__(self, *tensors) -> tuple:
+        """Compute the layer's outputs for these inputs."""
         if self.headless:
             y = ops.matmul(tensors[0], self.layer.kernel)
             return (y if self.layer.bias is None else ops.add(y, self.layer.bias),)
-        known = {id(k): t for k, t in zip(self.node.input_tensors, tensors)}
+        known = {id(k): t for k, t in zip(self.node.input_tensors, tensors, strict=True)}
         arguments, options = self.node.arguments.fill_in(known)
         y = self.layer(*arguments, **options)
         return tuple(y) if isinstance(y, list | tuple) else (y,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Graph:
-    """A model as calls in an order in which they can be made.
+    """A model as layer calls, in the order of computation.
 
     Attributes
     ----------
     name : str
+        The model's name.
     calls : list of Call
+        The calls that the output depends on.
     output : int
         The value that holds the logits.
     input_shape : tuple
-        Without the batch.
+        Without the batch axis.
     n_outputs : int
+        Number of logits.
     head : {"sigmoid", "softmax", None}
-        What stood at the end and is left away.
+        The activation at the end, which is removed.
     """
 
     name: str
-    calls: list
+    calls: list[Call]
     output: int
     input_shape: tuple
     n_outputs: int
     head: str | None
 
-    def run(self, x, *, replace=None, upto=None):
+    def __repr__(self):
+        return f"Graph({self.name!r}, {len(self.calls)} calls, {self.input_shape} -> {self.n_outputs} logits)"
+
+    def run(self, x: Any, *, replace: dict[int, Any] | None = None, upto: int | None = None) -> Any:
         """Evaluate the graph.
 
         Parameters
         ----------
         x : tensor [shape=(n, *input_shape)]
+            Inputs.
         replace : dict of int to tensor or None
-            Values that are given and not computed.
+            Values that are given instead of computed.
         upto : int or None
-            The value that is wanted; None: the logits.
+            The value to return. None: the logits.
 
         Returns
         -------
@@ -104,19 +124,25 @@ class Graph:
         for call in self.calls:
             if wanted in values:
                 break
-            for number, tensor in zip(call.outputs, call(*(values[i] for i in call.inputs))):
+            for number, tensor in zip(call.outputs, call(*(values[i] for i in call.inputs)), strict=True):
                 values.setdefault(number, tensor)
         return values[wanted]
 
-    def consumers(self):
-        """How many calls take each value, the end of the graph counted as one, dict of int to int."""
+    def consumers(self) -> dict[int, int]:
+        """Count the calls that use each value.
+
+        Returns
+        -------
+        count : dict of int to int
+            By value; the end of the graph counts as one.
+        """
         count = {self.output: 1}
         for call in self.calls:
             for value in call.inputs:
                 count[value] = count.get(value, 0) + 1
         return count
 
-    def is_gate(self, value):
+    def is_gate(self, value: int) -> bool:
         """Tell whether a value is the output of a sigmoid or softmax, perhaps reshaped since.
 
         Parameters
@@ -127,6 +153,7 @@ class Graph:
         Returns
         -------
         is_gate : bool
+            True if multiplying by this value scales a signal by numbers in [0, 1].
         """
         producer = {number: call for call in self.calls for number in call.outputs}
         moves = (
@@ -137,8 +164,18 @@ class Graph:
             call = producer.get(call.inputs[0])
         return call is not None and activation_of(call.layer) in GATES
 
-    def find(self, name):
-        """The call of a layer by the layer's name.
+    def find(self, name: str) -> Call:
+        """Find a call by the name of its layer.
+
+        Parameters
+        ----------
+        name : str
+            Name of a layer.
+
+        Returns
+        -------
+        call : Call
+            The first call of that layer.
 
         Raises
         ------
@@ -151,8 +188,8 @@ class Graph:
         raise ValueError(f"{self.name} has no layer {name!r}. It has: {', '.join(c.name for c in self.calls)}.")
 
 
-def read(model):
-    """Read a model.
+def read(model: keras.Model) -> Graph:
+    """Read a Keras model.
 
     Parameters
     ----------
@@ -162,11 +199,21 @@ def read(model):
     Returns
     -------
     graph : Graph
+        Refers to the model's layers; nothing is copied.
 
     Raises
     ------
     ValueError
         If the model has no graph, several inputs or outputs, or an output that is no vector of neurons.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.Input((4,)), layers.Dense(2, activation="sigmoid", name="tags")], name="tiny")
+    >>> graph = read(model)
+    >>> graph
+    Graph('tiny', 1 calls, (4,) -> 2 logits)
+    >>> graph.head, [call.name for call in graph.calls]
+    ('sigmoid', ['tags'])
     """
     if not isinstance(model, keras.Model):
         raise ValueError(f"model must be a Keras model. Got {type(model).__name__}.")
@@ -189,17 +236,36 @@ def read(model):
     return Graph(model.name, calls_before(calls, output), output, tuple(inputs[0].shape[1:]), outputs[0].shape[1], head)
 
 
-def activation_of(layer):
-    """Name of a layer's activation, "linear" where it has none, str."""
-    kind = type(layer).__name__
-    if kind in _ACTIVATION_LAYERS:  # a layer, or an operation such as keras.ops.sigmoid
-        return {"LeakyReLU": "leaky_relu"}.get(kind, kind.lower())
+def activation_of(layer: Any) -> str:
+    """Name the activation of a layer.
+
+    Parameters
+    ----------
+    layer : keras.Layer or keras.Operation
+        A layer with an activation, or an activation itself.
+
+    Returns
+    -------
+    name : str
+        "linear" if it has none.
+
+    Examples
+    --------
+    >>> [activation_of(layer) for layer in (layers.Dense(2, activation="relu"), layers.LeakyReLU(), layers.Dense(2))]
+    ['relu', 'leaky_relu', 'linear']
+    """
+    if type(layer).__name__ in ("Sigmoid", "Softmax"):  # a layer, or an operation such as keras.ops.sigmoid
+        return type(layer).__name__.lower()
+    if type(layer) in RECTIFIERS:
+        return RECTIFIERS[type(layer)]
     activation = getattr(layer, "activation", None)
     return "linear" if activation is None else getattr(activation, "__name__", type(activation).__name__)
 
 
-def calls_before(calls, value, *, inputs=lambda call: call.inputs):
-    """Calls that a value depends on.
+def calls_before(
+    calls: Sequence[Call], value: int, *, inputs: Callable[[Call], Iterable[int]] = lambda call: call.inputs
+) -> list[Call]:
+    """List the calls that a value depends on.
 
     Parameters
     ----------
@@ -224,7 +290,7 @@ def calls_before(calls, value, *, inputs=lambda call: call.inputs):
 
 
 class _Reader:
-    """Walks from a tensor back to the input; `calls` grows in the order of computation."""
+    """Goes from a tensor back to the input and collects calls in the order of computation."""
 
     def __init__(self, source):
         self.calls, self.count = [], 1
@@ -237,7 +303,7 @@ class _Reader:
             node = operation._inbound_nodes[node_index]
             if isinstance(operation, keras.Model):
                 inner = (*scope, (id(operation), node_index))
-                for outside, inside in zip(node.input_tensors, operation.inputs):
+                for outside, inside in zip(node.input_tensors, operation.inputs, strict=True):
                     self.known[inner, id(inside)] = self.value(outside, scope)
                 self.known[key] = self.value(operation.outputs[tensor_index], inner)
             else:
@@ -253,7 +319,7 @@ class _Reader:
         outputs = tuple(range(self.count, self.count + len(node.outputs)))
         self.count += len(outputs)
         self.calls.append(Call(operation, node, inputs, outputs))
-        for tensor, number in zip(node.outputs, outputs):
+        for tensor, number in zip(node.outputs, outputs, strict=True):
             self.known[scope, id(tensor)] = number
 
 
