@@ -32,7 +32,15 @@ DEFORMATIONS = {  # name -> kind and amount: tagger_slides names the kinds, Won 
 
 
 class AudioError(ValueError):
-    """An audio file that cannot be used; the message names the file and the cause."""
+    """An audio file that cannot be used; the message names the file and the cause.
+
+    Examples
+    --------
+    >>> load("none.mp3")
+    Traceback (most recent call last):
+        ...
+    musictools.audio.AudioError: none.mp3: no such file.
+    """
 
 
 def load(path: str | Path, *, sr: int | None = None, min_samples: int = 1) -> tuple[np.ndarray, int]:
@@ -59,11 +67,13 @@ def load(path: str | Path, *, sr: int | None = None, min_samples: int = 1) -> tu
     ------
     AudioError
         If the file is missing, empty, not audio, holds NaN or Inf, is too short, or needs ffmpeg where there is none.
+    ValueError
+        If `sr` is neither None nor a positive int.
 
     See Also
     --------
-    duration : Length without decoding.
-    write : The way back.
+    duration : Length of a file without decoding it.
+    write : Write a waveform.
 
     Examples
     --------
@@ -95,7 +105,7 @@ def load(path: str | Path, *, sr: int | None = None, min_samples: int = 1) -> tu
 
 
 def resample(y: np.ndarray, *, orig_sr: int, sr: int) -> np.ndarray:
-    """Resample with soxr, high quality.
+    """Resample a waveform with soxr at its high quality.
 
     Parameters
     ----------
@@ -132,6 +142,17 @@ def duration(path: str | Path) -> float:
     ------
     AudioError
         If the file cannot be read.
+
+    See Also
+    --------
+    load : The samples themselves.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     duration(write(Path(folder) / "tone.wav", np.zeros(4000), sr=8000))
+    0.5
     """
     import soundfile
 
@@ -222,7 +243,7 @@ def _compress(y, sr, ratio, *, below=30.0, attack=0.005, release=0.1):
 def write(path: str | Path, y: np.ndarray, *, sr: int, overwrite: bool = True) -> Path:
     """Write a mono waveform; the ending chooses the format (wav, flac, ogg, mp3).
 
-    The file appears whole or not at all.
+    The file is written completely or not at all.
 
     Parameters
     ----------
@@ -239,11 +260,21 @@ def write(path: str | Path, y: np.ndarray, *, sr: int, overwrite: bool = True) -
     Raises
     ------
     AudioError
-        If `y` is not mono, empty, not finite or beyond [-1, 1], the format unknown, or the file there already.
+        If `y` is not mono, empty, not finite or beyond [-1, 1], the format is unknown, or the file exists and
+        `overwrite` is False.
+    ValueError
+        If `sr` is no positive int.
 
     See Also
     --------
-    load : The way back.
+    load : Read a file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(Path(folder) / "tone.mp3", 0.5 * np.sin(np.arange(16000) / 5), sr=16000).name
+    'tone.mp3'
     """
     import soundfile
 

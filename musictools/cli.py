@@ -14,6 +14,11 @@ from . import __version__, runs
 __all__ = ["main"]
 
 _SHOWN = 20  # clips named one by one
+_TAGGER = {
+    "default": "tagger",
+    "metavar": "NAME",
+    "help": "a .keras file, or the name of a model of the profile demo (default: tagger)",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,18 +94,9 @@ def _parser():
 def _add_tag(commands, shared):
     tag = commands.add_parser("tag", parents=[shared], help="say which tags songs have, and when")
     tag.add_argument("songs", nargs="+", metavar="SONG", help="audio file")
-    tag.add_argument(
-        "--model",
-        default="tagger",
-        metavar="NAME",
-        help="a .keras file, or the name of a model of the profile demo (default: tagger)",
-    )
+    tag.add_argument("--model", **_TAGGER)
     tag.add_argument("--out", default=".", metavar="DIR", help="folder for taggrams (default: the current one)")
-    tag.add_argument(
-        "--rule",
-        choices=("f1", "precision", "half"),
-        help="how the thresholds were chosen (default: f1 where the model has it, else half)",
-    )
+    _add_rule(tag)
     tag.add_argument(
         "--top",
         type=_positive,
@@ -119,12 +115,7 @@ def _add_explain(commands, shared):
     )
     command.add_argument("song", metavar="SONG", help="audio file")
     command.add_argument("--out", required=True, metavar="DIR", help="folder for the page, its pictures and sounds")
-    command.add_argument(
-        "--tagger",
-        default="tagger",
-        metavar="NAME",
-        help="a .keras file, or the name of a model of the profile demo (default: tagger)",
-    )
+    command.add_argument("--tagger", **_TAGGER)
     command.add_argument(
         "--genre",
         default="genre_model",
@@ -144,11 +135,7 @@ def _add_explain(commands, shared):
         "thesis: deep_taylor)",
     )
     command.add_argument("--tags", nargs="+", metavar="TAG", help="descriptors to look for (default: those predicted)")
-    command.add_argument(
-        "--rule",
-        choices=("f1", "precision", "half"),
-        help="how the thresholds were chosen (default: f1 where the model has it, else half)",
-    )
+    _add_rule(command)
     command.add_argument(
         "--seconds",
         type=_positive,
@@ -160,6 +147,14 @@ def _add_explain(commands, shared):
         "--audio", choices=("flac", "wav", "mp3", "ogg"), default="flac", help="format of the sounds (default: flac)"
     )
     command.set_defaults(run=_explain)
+
+
+def _add_rule(command):
+    command.add_argument(
+        "--rule",
+        choices=("f1", "precision", "half"),
+        help="how the thresholds were chosen (default: f1 where the model has it, else half)",
+    )
 
 
 def _positive(text):

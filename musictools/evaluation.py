@@ -39,7 +39,7 @@ __all__ = [
 
 
 class Interval(namedtuple("Interval", "low high")):
-    """A pair (low, high) that knows how many resamples it lacks.
+    """A pair (low, high), with the number of resamples that could not be used.
 
     Parameters
     ----------
@@ -114,6 +114,11 @@ def mean_by_clip(scores: np.ndarray, clip: np.ndarray) -> tuple[np.ndarray, np.n
         The clips that have segments, ascending.
     means : np.ndarray [shape=(n_clips, n_classes)]
 
+    Raises
+    ------
+    ValueError
+        If `scores` is no matrix or `clip` has another length.
+
     See Also
     --------
     max_by_clip : The highest score instead.
@@ -125,10 +130,7 @@ def mean_by_clip(scores: np.ndarray, clip: np.ndarray) -> tuple[np.ndarray, np.n
     >>> clips.tolist(), means.ravel().round(3).tolist()
     (['a', 'b'], [0.5, 0.4])
     """
-    scores, clip = _check_segments(scores, clip)
-    clips, position, count = np.unique(clip, return_inverse=True, return_counts=True)
-    total = np.zeros((len(clips), scores.shape[1]))
-    np.add.at(total, position, scores)
+    clips, total, count = _by_clip(np.add, 0.0, scores, clip)
     return clips, total / count[:, None]
 
 
@@ -146,6 +148,11 @@ def max_by_clip(scores: np.ndarray, clip: np.ndarray) -> tuple[np.ndarray, np.nd
         The clips that have segments, ascending.
     highest : np.ndarray [shape=(n_clips, n_tags)]
 
+    Raises
+    ------
+    ValueError
+        If `scores` is no matrix or `clip` has another length.
+
     See Also
     --------
     mean_by_clip : The mean instead.
@@ -156,11 +163,18 @@ def max_by_clip(scores: np.ndarray, clip: np.ndarray) -> tuple[np.ndarray, np.nd
     >>> clips.tolist(), highest.ravel().tolist()
     (['a', 'b'], [0.5, 0.6])
     """
-    scores, clip = _check_segments(scores, clip)
-    clips, position = np.unique(clip, return_inverse=True)
-    highest = np.full((len(clips), scores.shape[1]), -np.inf)
-    np.maximum.at(highest, position, scores)
-    return clips, highest
+    return _by_clip(np.maximum, -np.inf, scores, clip)[:2]
+
+
+def _by_clip(function, start, scores, clip):
+    """(clips, scores of every clip's segments joined by a ufunc, number of segments)."""
+    scores, clip = np.asarray(scores), np.asarray(clip)
+    if scores.ndim != 2 or clip.shape != (len(scores),):
+        raise ValueError(f"scores must be (n, n_classes) and clip (n,). Got {scores.shape} and {clip.shape}.")
+    clips, position, count = np.unique(clip, return_inverse=True, return_counts=True)
+    joined = np.full((len(clips), scores.shape[1]), start)
+    function.at(joined, position, scores)
+    return clips, joined, count
 
 
 def vote(scores: np.ndarray, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -176,6 +190,15 @@ def vote(scores: np.ndarray, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     clips : np.ndarray [shape=(n_clips,)]
     winners : np.ndarray [shape=(n_clips,), int]
         Class of every clip.
+
+    Raises
+    ------
+    ValueError
+        If `scores` is no matrix or `clip` has another length.
+
+    See Also
+    --------
+    mean_by_clip : The mean of the scores instead.
 
     Examples
     --------
@@ -248,6 +271,11 @@ def tag_metrics(labels: np.ndarray, scores: np.ndarray, *, thresholds: float | n
         means over the tags that have both classes, NaN if none has; accuracy (binary), micro_precision, micro_recall,
         average_tags (predicted, an example), undefined (tags left out of the means).
 
+    Raises
+    ------
+    ValueError
+        If the shapes differ or are not (n, n_tags), or `scores` hold NaN or Inf.
+
     See Also
     --------
     tag_table : The same measures tag by tag.
@@ -292,6 +320,23 @@ def tag_table(
     table : pd.DataFrame
         A row a tag: tag, presence (examples with it), predicted (examples), recall, precision, f1, mcc, roc_auc,
         pr_auc, average_precision; all but the first three are NaN where only one class occurs.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or are not (n, n_tags), or `scores` hold NaN or Inf.
+
+    See Also
+    --------
+    tag_metrics : The same measures over all tags.
+
+    Examples
+    --------
+    >>> labels = np.array([[True, False], [False, True], [False, False]])
+    >>> tag_table(labels, [[0.9, 0.1], [0.6, 0.8], [0.2, 0.3]], names=["rock", "slow"])[["tag", "recall", "precision"]]
+        tag  recall  precision
+    0  rock     1.0        0.5
+    1  slow     1.0        1.0
     """
     labels, scores = _check_tags(labels, scores)
     predicted = scores > thresholds
@@ -512,10 +557,3 @@ def _check_tags(labels, scores):
     if not np.isfinite(scores).all():
         raise ValueError("scores hold NaN or Inf.")
     return labels, scores
-
-
-def _check_segments(scores, clip):
-    scores, clip = np.asarray(scores), np.asarray(clip)
-    if scores.ndim != 2 or clip.shape != (len(scores),):
-        raise ValueError(f"scores must be (n, n_classes) and clip (n,). Got {scores.shape} and {clip.shape}.")
-    return scores, clip

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, read within limits, found only inside their folder."""
+"""Files: written completely or not at all, read within limits of size, and only from inside their folder."""
 
 from __future__ import annotations
 
@@ -40,8 +40,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
     Examples
     --------
-    >>> with atomic("model.keras") as temporary:  # doctest: +SKIP
-    ...     model.save(temporary)
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with atomic(Path(folder.name) / "notes.txt") as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> [path.name for path in Path(folder.name).iterdir()]
+    ['notes.txt']
+    >>> folder.cleanup()
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +71,10 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
     ------
     temporary : Path
         Beside `folder`; not there yet. Removed when the block raises.
+
+    See Also
+    --------
+    atomic : The same for files.
 
     Examples
     --------
@@ -93,6 +102,10 @@ def remove_stale(folder: str | Path) -> None:
     Parameters
     ----------
     folder : str or Path
+
+    See Also
+    --------
+    atomic : Writes the temporary files.
     """
     for path in list(Path(folder).rglob(_TEMPORARY + "*")):
         writer = path.name.removeprefix(_TEMPORARY).split("-")[0]
@@ -111,7 +124,7 @@ def inside(folder: str | Path, relative: str | Path) -> Path:
     ----------
     folder : str or Path
     relative : str or Path
-        As the table names it; also a path of Windows is checked.
+        As the table names it; Windows paths are checked as well.
 
     Returns
     -------
@@ -159,7 +172,11 @@ def read_npz(path: str | Path, *, max_bytes: int = 2**30) -> dict[str, np.ndarra
 
     Examples
     --------
-    >>> read_npz("labels.npz")["clip"]  # doctest: +SKIP
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(Path(folder) / "labels.npz", clip=["a", "b"])
+    ...     read_npz(Path(folder) / "labels.npz")["clip"].tolist()
+    ['a', 'b']
     """
     import numpy as np
 
@@ -200,6 +217,11 @@ def fingerprint(path: str | Path) -> str:
     -------
     fingerprint : str
         ``"absent"`` where the file cannot be read.
+
+    Examples
+    --------
+    >>> fingerprint("no such file")
+    'absent'
     """
     try:
         size = Path(path).stat().st_size

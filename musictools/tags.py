@@ -4,8 +4,8 @@ Conventions
 -----------
 A tag table is a bool DataFrame, clips x tags, indexed by clip id. *Genres* are the tags a genre classifier
 predicts, *descriptors* all tags that are no genre. The vocabulary of `rotheneder2023` (table 5.1) is data, in
-``musictools/published/rotheneder2023_5_1_*.csv``; it is read literally, so `female vocal` stays a tag of its
-own beside `female vocals`: only so do the thesis' 108 descriptors come out.
+``musictools/published/rotheneder2023_5_1_*.csv``. It is read literally: `female vocal` stays a tag of its own beside
+`female vocals`, as the thesis' 108 descriptors require.
 """
 
 from dataclasses import dataclass
@@ -118,7 +118,7 @@ CATEGORIES = {
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Which raw tags mean the same, which are genres, which are left out.
+    """Synonyms of tags, and which tags are genres or excluded.
 
     Parameters
     ----------
@@ -130,6 +130,17 @@ class Vocabulary:
         Merged tags that are neither genre nor descriptor.
     precedence : tuple of (str, str)
         (winner, loser): a clip with both genres keeps the winner only.
+
+    See Also
+    --------
+    vocabulary : The vocabulary of a source.
+
+    Examples
+    --------
+    >>> words = Vocabulary({"rock": ("rock", "rock music")}, genres=("rock",), excluded=("noise",))
+    >>> tags = pd.DataFrame({"rock music": [True, False], "loud": [True, True], "noise": [False, True]})
+    >>> words.genre_table(tags)["rock"].tolist(), list(words.descriptor_table(tags))
+    ([True, False], ['loud'])
     """
 
     synonyms: dict
@@ -189,8 +200,8 @@ class Clips:
 def vocabulary(name: str = "rotheneder2023") -> Vocabulary:
     """A vocabulary by the key of its source.
 
-    Metal takes precedence over rock: taggers wrote *rock* on nearly every metal clip, and only so does the
-    thesis' number of 12,310 single-genre clips come out of MagnaTagATune.
+    Metal takes precedence over rock: nearly every metal clip is tagged *rock* as well. Only with this rule does
+    MagnaTagATune give the thesis' 12,310 single-genre clips.
 
     Parameters
     ----------
@@ -287,7 +298,7 @@ def counts(tags: pd.DataFrame) -> pd.Series:
 
 
 def synonym_table(tags: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
-    """What merging does to every group of equivalent tags.
+    """Number of clips of every group of equivalent tags, before and after merging.
 
     Parameters
     ----------
@@ -299,6 +310,13 @@ def synonym_table(tags: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
     table : pd.DataFrame
         A row a raw tag of a group: tag (merged), synonym (raw), clips with the raw tag, merged_clips with any of the
         group. Raw tags that `tags` lacks have 0 clips.
+
+    Examples
+    --------
+    >>> tags = pd.DataFrame({"drum": [True, False, False], "drums": [True, True, False]})
+    >>> table = synonym_table(tags, vocabulary()).set_index("synonym")
+    >>> table.loc[["drum", "drums"], "clips"].tolist(), int(table.at["drums", "merged_clips"])
+    ([1, 2], 2)
     """
     rows = []
     for tag, synonyms in vocabulary.synonyms.items():

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import pkgutil
 from pathlib import Path
+from typing import Any
 
 from musictools import runs
 from musictools.datasets.base import Dataset
@@ -33,7 +34,7 @@ def available() -> dict[str, str]:
     return {name: cls.description for name, cls in _classes().items()}
 
 
-def load(name: str, *, data_dir: str | Path = "", **options) -> Dataset:
+def load(name: str, *, data_dir: str | Path = "", **options: Any) -> Dataset:
     """Load a data set.
 
     Parameters
@@ -41,7 +42,7 @@ def load(name: str, *, data_dir: str | Path = "", **options) -> Dataset:
     name : str
         One of `available()`.
     data_dir : str or Path
-        Where it lies; empty: ``<name>`` in `musictools.runs.data_home()`, or among the shared data of the workplace.
+        Its folder; empty: ``<name>`` in `musictools.runs.data_home()` or in `musictools.runs.shared_data()`.
         For `composed`: where it is built.
     **options
         `composed` takes ``n_clips``, ``seed`` and ``workers``; `mtg_jamendo` ``subset`` and ``split_number``;

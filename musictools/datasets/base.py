@@ -1,4 +1,4 @@
-"""What every data set offers.
+"""The interface of all data sets.
 
 Conventions
 -----------
@@ -32,7 +32,7 @@ class Dataset:
     Parameters
     ----------
     folder : str or Path
-        Where the data set lies.
+        The data set's folder.
     tracks : pd.DataFrame
         By clip id, with at least artist, album, title and path (relative to `audio_folder`; empty: there is no audio).
     tags : pd.DataFrame [bool]

@@ -1,4 +1,4 @@
-"""Anybody's own songs: a folder with a sub-folder a genre, or with a table ``labels.csv``.
+"""Your own songs: a folder with a sub-folder a genre, or with a table ``labels.csv``.
 
 Layout
     ``<genre>/<anything>.mp3`` (or any audio format, sub-folders allowed; the folder below the genre counts as
@@ -6,6 +6,8 @@ Layout
     ``artist``, ``album``, ``title`` and ``tags`` (separated by ``;``). A genre cell may hold several genres,
     separated by ``;``, or none.
 """
+
+from __future__ import annotations
 
 from pathlib import Path
 
@@ -20,11 +22,24 @@ OTHER_SUFFIXES = {".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka"}
 
 
 class Folder(Dataset):
-    """Your own songs; see the module for the layout.
+    r"""Your own songs; see the module for the layout.
 
     Parameters
     ----------
     folder : str or Path
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no songs, or ``labels.csv`` is no such table or names files outside the folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "labels.csv").write_text("path,genre,artist\na.mp3,rock,Ann\nb.mp3,rock;pop,Ben\n")
+    ...     Folder(folder)
+    <folder: 2 clips, 2 tags, 2 genres>
     """
 
     name = "folder"
@@ -33,7 +48,7 @@ class Folder(Dataset):
     where = "put songs into <folder>/<genre>/, or write <folder>/labels.csv"
     split_kinds = ("random", "artist")
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         folder = Path(folder)
         table = _from_csv(folder) if (folder / "labels.csv").is_file() else _from_folders(folder)
         index = pd.Index(table.pop("clip_id"), name="clip_id")

@@ -12,6 +12,9 @@ Where
     https://mirg.city.ac.uk/codeapps/the-magnatagatune-dataset
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +57,17 @@ class MagnaTagATune(Dataset):
     ----------
     unusable : pd.Index
         Clip ids of the known empty files, not in the tables.
+
+    Raises
+    ------
+    ValueError
+        If a table is missing or damaged, or a path leaves the folder.
+
+    Examples
+    --------
+    >>> data = MagnaTagATune("MagnaTagATune")  # doctest: +SKIP
+    >>> data.split("official").value_counts()["train"]  # doctest: +SKIP
+    18706
     """
 
     name = "magnatagatune"
@@ -67,7 +81,7 @@ class MagnaTagATune(Dataset):
   pages = {387--392}, year = {2009}}"""
     split_kinds = ("random", "artist", "official")
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         folder = Path(folder)
         tracks, tags = read_tables(folder)
         self._all_files = tracks["path"]
@@ -86,7 +100,7 @@ class MagnaTagATune(Dataset):
             audio_folder=audio_folder,
         )
 
-    def clip_seconds(self, ids=None):  # noqa: D102 - as in Dataset
+    def clip_seconds(self, ids: Sequence | None = None) -> float:  # noqa: D102 - as in Dataset
         # Equal for all clips by definition; also known where there is no audio.
         return CLIP_SAMPLES / CLIP_SR
 
@@ -100,7 +114,7 @@ class MagnaTagATune(Dataset):
         return {clip_id: self._audio_folder / path for clip_id, path in self._all_files.items()}
 
 
-def read_tables(folder):
+def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read and check the two official tables.
 
     Parameters

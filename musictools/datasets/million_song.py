@@ -1,8 +1,8 @@
 """The Million Song Dataset with Last.fm's tags.
 
 Description
-    943,347 songs, 505,216 of them with tags that Last.fm's listeners chose freely (522,366 of them). The most frequent
-    tags are kept. Some are personal (``favorites``); `choi2018` took the 50 most frequent that say something of the
+    943,347 songs, 505,216 of them with tags that Last.fm's users chose freely (522,366 different ones). The most
+    frequent tags are kept. Some are personal (``favorites``); `choi2018` took the 50 most frequent that describe the
     music.
 Layout
     One of two. **JSON**: ``lastfm_train/A/B/C/TRABC....json`` and ``lastfm_test/...``, a file a song with artist,
@@ -17,6 +17,8 @@ Licence
 Where
     http://millionsongdataset.com/lastfm
 """
+
+from __future__ import annotations
 
 import json
 import re
@@ -87,6 +89,17 @@ class MillionSong(Dataset):
     path_template : str
         Where a song's audio lies in `folder`, such as
         ``{track_id[2]}/{track_id[3]}/{track_id[4]}/{track_id}.mp3``; empty: there is no audio.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, the template holds anything else, or the folder has neither layout.
+
+    Examples
+    --------
+    >>> data = MillionSong("lastfm", top=50, path_template="{track_id}.mp3")  # doctest: +SKIP
+    >>> data.split("official").unique()  # doctest: +SKIP
+    array(['train', 'test'], dtype=object)
     """
 
     name = "million_song"
@@ -98,7 +111,7 @@ class MillionSong(Dataset):
   author = {Bertin-Mahieux, Thierry and Ellis, Daniel P. W. and Whitman, Brian and Lamere, Paul},
   booktitle = {Proc. of the 12th International Society for Music Information Retrieval Conference}, year = {2011}}"""
 
-    def __init__(self, folder, *, top=50, min_weight=0, path_template=""):
+    def __init__(self, folder: str | Path, *, top: int = 50, min_weight: float = 0, path_template: str = ""):
         folder = Path(folder)
         if isinstance(top, bool) or not isinstance(top, int) or top < 1:
             raise ValueError(f"top must be a positive int. Got {top!r}.")
@@ -119,13 +132,13 @@ class MillionSong(Dataset):
         genres = [tag for tag in tags if tag.lower() in GENRES]
         super().__init__(folder, tracks=tracks, tags=tags, genres=tags[genres], descriptors=tags.drop(columns=genres))
 
-    def path(self, clip_id):  # noqa: D102 - as in Dataset
+    def path(self, clip_id: str) -> Path:  # noqa: D102 - as in Dataset
         path = super().path(clip_id)
         if not self.has_audio:
             raise ValueError(f"{self.name} in {self.folder} has no audio files. A path_template says where yours are.")
         return path
 
-    def validate(self):  # noqa: D102 - as in Dataset
+    def validate(self) -> tuple[dict, dict]:  # noqa: D102 - as in Dataset
         # Without a path_template there are no files to look at, so none is missing.
         return super().validate() if self.has_audio else ({}, {})
 

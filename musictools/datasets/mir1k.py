@@ -13,6 +13,8 @@ Where
     http://mirlab.org/dataset/public/ (Hsu and Jang).
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,17 @@ class Mir1k(Dataset):
     Parameters
     ----------
     folder : str or Path
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no clips in one of the two layouts, or no labels.
+
+    Examples
+    --------
+    >>> data = Mir1k("mir1k")  # doctest: +SKIP
+    >>> sorted(data.stems("abjones_1_01")[0])  # doctest: +SKIP
+    ['accompaniment', 'voice']
     """
 
     name = "mir1k"
@@ -45,7 +58,7 @@ class Mir1k(Dataset):
     split_kinds = ("random", "artist")
     has_stems = True
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         folder = Path(folder)
         self._official = (folder / "Wavfile").is_dir()
         place, ending = ("Wavfile", ".wav") if self._official else ("clips", ".voice.ogg")
@@ -85,6 +98,11 @@ class Mir1k(Dataset):
         stems : dict of str to np.ndarray [shape=(n,), float32]
             ``voice`` and ``accompaniment``; their sum is the mix.
         sr : int
+
+        Raises
+        ------
+        ValueError
+            If there is no such clip, or its files cannot be decoded or differ in sampling rate.
         """
         path = self.path(clip_id)
         if self._official:
@@ -146,7 +164,7 @@ class Mir1k(Dataset):
             vocal = self._flags[clip_id]
         return HOP_SECONDS * np.arange(1, len(vocal) + 1), vocal
 
-    def validate(self):  # noqa: D102 - as in Dataset
+    def validate(self) -> tuple[dict, dict]:  # noqa: D102 - as in Dataset
         # In the compact layout a clip needs both its files.
         missing, invalid = super().validate()
         if not self._official:

@@ -18,6 +18,8 @@ Where
     https://github.com/MTG/mtg-jamendo-dataset
 """
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 
@@ -50,6 +52,17 @@ class MtgJamendo(Dataset):
         Whose official split is used, one of `SUBSETS`; empty: of the whole set.
     split_number : int
         Which of the five official splits, 0 to 4.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is unknown, or tables are missing, damaged or contradict each other.
+
+    Examples
+    --------
+    >>> data = MtgJamendo("mtg-jamendo-dataset", subset="top50tags")  # doctest: +SKIP
+    >>> data.split("official").unique()  # doctest: +SKIP
+    array(['train', 'validation', 'test'], dtype=object)
     """
 
     name = "mtg_jamendo"
@@ -61,7 +74,7 @@ class MtgJamendo(Dataset):
   author = {Bogdanov, Dmitry and Won, Minz and Tovstogan, Philip and Porter, Alastair and Serra, Xavier},
   booktitle = {Machine Learning for Music Discovery Workshop, ICML}, year = {2019}}"""
 
-    def __init__(self, folder, *, subset="top50tags", split_number=0):
+    def __init__(self, folder: str | Path, *, subset: str = "top50tags", split_number: int = 0):
         folder = Path(folder)
         if subset not in SUBSETS:
             raise ValueError(f"subset must be one of {', '.join(map(repr, SUBSETS))}. Got {subset!r}.")
@@ -79,7 +92,7 @@ class MtgJamendo(Dataset):
         self.split_kinds = ("random", "artist", "official") if split_files else ("random", "artist")
         self.has_audio = any((audio_folder / f"{n:02d}").is_dir() for n in range(100))
 
-    def path(self, clip_id):  # noqa: D102 - as in Dataset
+    def path(self, clip_id: str) -> Path:  # noqa: D102 - as in Dataset
         # The full file, or the one of low quality where only that is there.
         full = super().path(clip_id)
         low = full.with_suffix(".low.mp3")

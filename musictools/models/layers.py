@@ -1,6 +1,9 @@
 """The package's own Keras layers; importing this module registers them, so that Keras can read models with them."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import keras
 from keras import layers, ops
@@ -33,44 +36,66 @@ class HarmonicFilters(layers.Layer):
     q : float > 0
         First value of Q.
     **kwargs
-        Of every Keras layer; ``dtype`` defaults to float32, as half precision has no Fourier transform.
+        Arguments of every Keras layer; ``dtype`` defaults to float32, as half precision has no Fourier transform.
+
+    Examples
+    --------
+    >>> HarmonicFilters(n_harmonics=2, n_bands=24)(np.zeros((1, 1024, 1))).shape
+    TensorShape([1, 24, 5, 2])
     """
 
-    def __init__(self, n_harmonics=6, n_bands=128, sample_rate=16000, n_fft=512, hop=256, q=1.0, **kwargs):
+    def __init__(
+        self,
+        n_harmonics: int = 6,
+        n_bands: int = 128,
+        sample_rate: int = 16000,
+        n_fft: int = 512,
+        hop: int = 256,
+        q: float = 1.0,
+        **kwargs: Any,
+    ):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.n_harmonics, self.n_bands, self.sample_rate = n_harmonics, n_bands, sample_rate
         self.n_fft, self.hop, self.first_q = n_fft, hop, q
 
-    def build(self, input_shape):
-        """Make Q."""
+    def build(self, input_shape: tuple) -> None:  # noqa: D102 - as in keras.layers.Layer
         self.q = self.add_weight(shape=(), name="q", initializer=keras.initializers.Constant(self.first_q))
 
-    def centres(self):
-        """Centres in Hz as list of float, the bands of harmonic 1 first."""
+    def centres(self) -> list[float]:
+        """Centre frequencies of the filters.
+
+        Returns
+        -------
+        centres : list of float
+            In Hz, the bands of harmonic 1 first.
+        """
         pitches = [LOWEST * 2 ** (band / 24) for band in range(self.n_bands)]
         return [harmonic * pitch for harmonic in range(1, self.n_harmonics + 1) for pitch in pitches]
 
-    def filters(self):
-        """Weights in [0, 1], tensor (n_fft // 2 + 1, n_harmonics * n_bands)."""
+    def filters(self) -> Any:
+        """Weight of every FFT bin in every filter, for the present Q.
+
+        Returns
+        -------
+        filters : tensor [shape=(n_fft // 2 + 1, n_harmonics * n_bands)]
+            In [0, 1].
+        """
         centres = ops.convert_to_tensor(self.centres(), dtype=self.compute_dtype)
         bins = ops.arange(self.n_fft // 2 + 1, dtype=self.compute_dtype) * (self.sample_rate / self.n_fft)
         widths = (ALPHA * centres + BETA) / self.q
         return ops.relu(1 - 2 * ops.abs(bins[:, None] - centres) / widths)
 
-    def call(self, inputs):
-        """Return the bands' decibels."""
+    def call(self, inputs: Any) -> Any:  # noqa: D102 - as in keras.layers.Layer
         real, imaginary = ops.stft(inputs[..., 0], self.n_fft, self.hop, self.n_fft)
         power = ops.matmul(ops.square(real) + ops.square(imaginary), self.filters())
         power = ops.reshape(power, (-1, 1 + inputs.shape[1] // self.hop, self.n_harmonics, self.n_bands))
         decibels = (10 / math.log(10)) * ops.log(ops.maximum(power, FAINTEST))
         return ops.transpose(decibels, (0, 3, 1, 2))
 
-    def compute_output_shape(self, input_shape):
-        """(batch, n_bands, frames, n_harmonics)."""
+    def compute_output_shape(self, input_shape: tuple) -> tuple:  # noqa: D102 - as in keras.layers.Layer
         return input_shape[0], self.n_bands, 1 + input_shape[1] // self.hop, self.n_harmonics
 
-    def get_config(self):
-        """Arguments for `from_config`."""
+    def get_config(self) -> dict[str, Any]:  # noqa: D102 - as in keras.layers.Layer
         return {
             **super().get_config(),
             "n_harmonics": self.n_harmonics,
@@ -93,31 +118,32 @@ class ClassToken(layers.Layer):
     seed : int or None
         Seed of the token's first value, uniform in [0, 1) as in the release.
     **kwargs
-        Of every Keras layer.
+        Arguments of every Keras layer.
+
+    Examples
+    --------
+    >>> ClassToken()(np.zeros((1, 4, 8))).shape
+    TensorShape([1, 5, 8])
     """
 
-    def __init__(self, seed=None, **kwargs):
+    def __init__(self, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.seed = seed
 
-    def build(self, input_shape):
-        """Make the token, one weight a unit."""
+    def build(self, input_shape: tuple) -> None:  # noqa: D102 - as in keras.layers.Layer
         self.token = self.add_weight(
             shape=(1, 1, input_shape[-1]),
             name="token",
             initializer=keras.initializers.RandomUniform(0.0, 1.0, seed=self.seed),
         )
 
-    def call(self, inputs):
-        """Return the sequence with the token as its first step."""
+    def call(self, inputs: Any) -> Any:  # noqa: D102 - as in keras.layers.Layer
         batch = ops.shape(inputs)[0]
         return ops.concatenate([ops.tile(ops.cast(self.token, inputs.dtype), (batch, 1, 1)), inputs], axis=1)
 
-    def compute_output_shape(self, input_shape):
-        """One step more."""
+    def compute_output_shape(self, input_shape: tuple) -> tuple:  # noqa: D102 - as in keras.layers.Layer
         batch, steps, units = input_shape
         return batch, steps + 1, units
 
-    def get_config(self):
-        """Arguments for `from_config`."""
+    def get_config(self) -> dict[str, Any]:  # noqa: D102 - as in keras.layers.Layer
         return {**super().get_config(), "seed": self.seed}

@@ -5,9 +5,21 @@ settings. Maps are perceptual: ``magma`` for levels, ``Blues`` for shares, a div
 values. Axes and colour bars carry units.
 """
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from musictools.spectrograms import FrontEnd
 
 __all__ = [
     "bars",
@@ -27,7 +39,9 @@ _SCALE = 99.5  # percentile of the values at which the colours of a heatmap end:
 _GREY = 0.7  # brightness of the loudest cells below a heatmap
 
 
-def figure(*, width=7.0, height=None, rows=1, columns=1, **options):
+def figure(
+    *, width: float = 7.0, height: float | None = None, rows: int = 1, columns: int = 1, **options: Any
+) -> tuple[Figure, Any]:
     """Make a figure with a constrained layout.
 
     Parameters
@@ -44,6 +58,12 @@ def figure(*, width=7.0, height=None, rows=1, columns=1, **options):
     -------
     fig : matplotlib.figure.Figure
     axes : Axes or np.ndarray of Axes
+
+    Examples
+    --------
+    >>> fig, axes = figure(width=6, rows=2)
+    >>> axes.shape
+    (2,)
     """
     import matplotlib.pyplot as plt
 
@@ -51,7 +71,16 @@ def figure(*, width=7.0, height=None, rows=1, columns=1, **options):
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
 
 
-def spectrogram(S, *, front_end, ax=None, title="", colorbar=True, vmin=None, vmax=None):
+def spectrogram(
+    S: np.ndarray,
+    *,
+    front_end: FrontEnd,
+    ax: Axes | None = None,
+    title: str = "",
+    colorbar: bool = True,
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> Axes:
     """A spectrogram over seconds and Hz.
 
     Parameters
@@ -68,6 +97,17 @@ def spectrogram(S, *, front_end, ax=None, title="", colorbar=True, vmin=None, vm
     Returns
     -------
     ax : Axes
+
+    See Also
+    --------
+    heatmap : Relevance over a spectrogram.
+
+    Examples
+    --------
+    >>> from musictools.spectrograms import FrontEnd
+    >>> fig, ax = figure()
+    >>> spectrogram(np.zeros((128, 63)), front_end=FrontEnd(16000, 512, 256, 128), ax=ax).get_xlabel()
+    'time (s)'
     """
     ax = _axes(ax)
     image = _image(ax, S, front_end, cmap="magma", vmin=vmin, vmax=vmax)
@@ -77,7 +117,16 @@ def spectrogram(S, *, front_end, ax=None, title="", colorbar=True, vmin=None, vm
     return ax
 
 
-def heatmap(relevance, *, S=None, front_end=None, ax=None, title="", colorbar=True, label="relevance"):
+def heatmap(
+    relevance: np.ndarray,
+    *,
+    S: np.ndarray | None = None,
+    front_end: FrontEnd | None = None,
+    ax: Axes | None = None,
+    title: str = "",
+    colorbar: bool = True,
+    label: str = "relevance",
+) -> Axes:
     """Relevance over a grey spectrogram (`rotheneder2023` figure 5.3c).
 
     Values that are nowhere negative are drawn in sequential colours, the more opaque the higher; signed ones in
@@ -87,7 +136,7 @@ def heatmap(relevance, *, S=None, front_end=None, ax=None, title="", colorbar=Tr
     Parameters
     ----------
     relevance : np.ndarray [shape=(n_bins, n_frames)]
-        Of a waveform shape (1, n); drawn are sums over stretches of time, columns behind the waveform.
+        For waveforms shape (1, n): sums over short stretches of time are drawn as columns behind the waveform.
     S : np.ndarray [shape=(n_bins, n_frames)] or None
         What was explained, drawn below in grey: the spectrogram in dB or scaled, or the waveform.
     front_end : musictools.spectrograms.FrontEnd or None
@@ -107,6 +156,16 @@ def heatmap(relevance, *, S=None, front_end=None, ax=None, title="", colorbar=Tr
     ------
     ValueError
         If `relevance` is no matrix, holds NaN or Inf, or has another shape than `S`.
+
+    See Also
+    --------
+    musictools.explain.relevance : What is drawn.
+
+    Examples
+    --------
+    >>> fig, ax = figure()
+    >>> heatmap(np.eye(8), S=np.ones((8, 8)), ax=ax, title="rock").get_title()
+    'rock'
     """
     from matplotlib.ticker import ScalarFormatter
 
@@ -149,7 +208,7 @@ def heatmap(relevance, *, S=None, front_end=None, ax=None, title="", colorbar=Tr
     return ax
 
 
-def waveform(y, *, sr, ax=None, title="", color="tab:blue"):
+def waveform(y: np.ndarray, *, sr: int, ax: Axes | None = None, title: str = "", color: str = "tab:blue") -> Axes:
     """A waveform as its envelope.
 
     Parameters
@@ -166,14 +225,23 @@ def waveform(y, *, sr, ax=None, title="", color="tab:blue"):
     """
     ax = _axes(ax)
     block = max(1, len(y) // 2000)
-    parts = y[: len(y) // block * block].reshape(-1, block)
-    time = np.arange(len(parts)) * block / sr
-    ax.fill_between(time, parts.min(axis=1), parts.max(axis=1), linewidth=0, color=color)
+    blocks = y[: len(y) // block * block].reshape(-1, block)
+    time = np.arange(len(blocks)) * block / sr
+    ax.fill_between(time, blocks.min(axis=1), blocks.max(axis=1), linewidth=0, color=color)
     ax.set(xlabel="time (s)", ylabel="amplitude", ylim=(-1, 1), xlim=(0, len(y) / sr), title=title)
     return ax
 
 
-def bars(counts, *, ax=None, horizontal=False, xlabel="", ylabel="", title="", log=False):
+def bars(
+    counts: pd.Series | pd.DataFrame,
+    *,
+    ax: Axes | None = None,
+    horizontal: bool = False,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str = "",
+    log: bool = False,
+) -> Axes:
     """Bars of a Series, or groups of bars of a DataFrame.
 
     Parameters
@@ -198,7 +266,7 @@ def bars(counts, *, ax=None, horizontal=False, xlabel="", ylabel="", title="", l
     return ax
 
 
-def confusion(table, *, ax=None, title=""):
+def confusion(table: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> Axes:
     """A confusion matrix: shares of every true class, counts written in.
 
     Parameters
@@ -218,7 +286,17 @@ def confusion(table, *, ax=None, title=""):
     return ax
 
 
-def table_heatmap(table, *, ax=None, text=None, title="", label="", vmin=None, vmax=None, diverging=False):
+def table_heatmap(
+    table: pd.DataFrame,
+    *,
+    ax: Axes | None = None,
+    text: pd.DataFrame | None = None,
+    title: str = "",
+    label: str = "",
+    vmin: float | None = None,
+    vmax: float | None = None,
+    diverging: bool = False,
+) -> Axes:
     """A table as colours, with the values written in.
 
     Parameters
@@ -260,7 +338,14 @@ def table_heatmap(table, *, ax=None, text=None, title="", label="", vmin=None, v
     return ax
 
 
-def history(histories, *, column="val_loss", ax=None, title="", ylabel=None):
+def history(
+    histories: dict[str, pd.DataFrame],
+    *,
+    column: str = "val_loss",
+    ax: Axes | None = None,
+    title: str = "",
+    ylabel: str | None = None,
+) -> Axes:
     """Training histories as lines over epochs.
 
     Parameters
@@ -287,7 +372,9 @@ def history(histories, *, column="val_loss", ax=None, title="", ylabel=None):
     return ax
 
 
-def intervals(table, *, value, low, high, ax=None, xlabel="", title=""):
+def intervals(
+    table: pd.DataFrame, *, value: str, low: str, high: str, ax: Axes | None = None, xlabel: str = "", title: str = ""
+) -> Axes:
     """Values with their intervals, one row each, the first on top.
 
     Parameters
@@ -314,7 +401,15 @@ def intervals(table, *, value, low, high, ax=None, xlabel="", title=""):
     return ax
 
 
-def taggram(scores, *, start, seconds, tags, ax=None, title=""):
+def taggram(
+    scores: np.ndarray,
+    *,
+    start: np.ndarray,
+    seconds: float,
+    tags: Sequence[str],
+    ax: Axes | None = None,
+    title: str = "",
+) -> Axes:
     """Tag scores over time (`tagger_slides`, figure 1).
 
     Parameters
@@ -346,7 +441,7 @@ def taggram(scores, *, start, seconds, tags, ax=None, title=""):
     return ax
 
 
-def layers(model, *, ax=None, title=""):
+def layers(model: keras.Model, *, ax: Axes | None = None, title: str = "") -> Axes:
     """A network as stacked volumes, drawn by visualkeras.
 
     Parameters

@@ -1,15 +1,26 @@
 """Drawing of features: galleries (figures 7.3 and 7.5 to 7.8 of `choi2018`) and first-layer weights (7.4)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from musictools import plots
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from musictools.spectrograms import FrontEnd
 
 __all__ = ["gallery", "weights"]
 
 _DEPTH = 70.0  # dB below the loudest cell of a column's clip
 
 
-def gallery(rows, *, front_end, axes, depth=_DEPTH):
+def gallery(
+    rows: dict[str, dict[str, np.ndarray]], *, front_end: FrontEnd, axes: np.ndarray, depth: float = _DEPTH
+) -> np.ndarray:
     """Spectrograms in rows and columns: the clips on top, features below.
 
     Every column has the colours of its clip, so that what a feature leaves out is dark.
@@ -55,7 +66,7 @@ def gallery(rows, *, front_end, axes, depth=_DEPTH):
     return axes
 
 
-def weights(kernel, *, ax=None, title="", end=None):
+def weights(kernel: np.ndarray, *, ax: Axes | None = None, title: str = "", end: float | None = None) -> Axes:
     """A first-layer kernel with the sums of its rows and columns (`choi2018` figure 7.4).
 
     Column sums that change sign make a filter that passes changes over time; row sums of one sign pass what is broad

@@ -1,9 +1,18 @@
 """Drawings of notebook 04: arrays and trees in, Axes out."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from sklearn.tree import DecisionTreeClassifier
+
 __all__ = ["tree"]
 
 
-def tree(classifier, *, descriptors, ax, title=""):
+def tree(classifier: DecisionTreeClassifier, *, descriptors: Sequence[str], ax: Axes, title: str = "") -> Axes:
     """A decision tree on descriptors as questions: down to the left for no, to the right for yes.
 
     Parameters

@@ -1,24 +1,41 @@
 """Many feature maps in one picture: arrays in, Axes out, as in `musictools.plots`."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = ["jackknifed", "mosaic"]
 
 
-def mosaic(maps, *, columns=None, names=None, highlight=None, ax=None, title=""):
+def mosaic(
+    maps: np.ndarray,
+    *,
+    columns: int | None = None,
+    names: Sequence[str] | None = None,
+    highlight: dict[int, str] | None = None,
+    ax: Axes | None = None,
+    title: str = "",
+) -> Axes:
     """Feature maps side by side, each scaled to its own lowest and highest value.
 
     Parameters
     ----------
     maps : np.ndarray [shape=(n_maps, height, width)]
-        Low frequency first; drawn with low frequency at the bottom. Those of waveforms, (n_maps, 1, n), are drawn as
-        bands. A constant map is drawn dark.
+        Low frequency first, drawn at the bottom. Maps of waveforms, (n_maps, 1, n), are drawn as bands. A constant map
+        is drawn dark.
     columns : int > 0 or None
         Maps in a row; None: about as many as there are rows.
     names : sequence of str or None
         Written below each map.
     highlight : dict of int to str or None
-        Place of a map -> label: a frame around it, the label above.
+        Place of a map -> label: a box around it, the label above.
     ax : Axes or None
     title : str
 
@@ -70,7 +87,7 @@ def mosaic(maps, *, columns=None, names=None, highlight=None, ax=None, title="")
     return ax
 
 
-def jackknifed(table, *, ax=None, title=""):
+def jackknifed(table: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> Axes:
     """F1 of the best maps with their intervals, and the F1 of the guess, a line a tag.
 
     Parameters

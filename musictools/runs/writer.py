@@ -16,6 +16,7 @@ from .paths import from_root, root
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from pydantic import BaseModel
 
 __all__ = ["Run", "Upstream", "start"]
 
@@ -64,7 +65,24 @@ def start(output_dir: str | Path, *, notebook: str, parameters: dict | None = No
     return Run(from_root(output_dir), notebook=_checked(notebook), parameters=parameters, scheduler=scheduler)
 
 
-class Run:
+class _Outputs:
+    """What `Run` and `Upstream` have in common."""
+
+    def model_path(self, name: str) -> Path:
+        """Path of a model, ``models/<name>.keras``; as `path` with the kind ``models``.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        path : Path
+        """
+        return self.path("models", name)
+
+
+class Run(_Outputs):
     """One notebook's results: writes them below one folder and records them in the manifest.
 
     Made by :func:`musictools.runs.start`. The parameters are attributes, too.
@@ -105,6 +123,11 @@ class Run:
         -------
         path : Path
             Its folder exists.
+
+        Raises
+        ------
+        ValueError
+            If the kind is unknown, or the name holds anything else.
         """
         if kind not in _FOLDERS:
             raise ValueError(f"kind must be one of {', '.join(_FOLDERS)}. Got {kind!r}.")
@@ -129,6 +152,11 @@ class Run:
         -------
         table : pd.DataFrame
             What was given.
+
+        Raises
+        ------
+        ValueError
+            If `table` is neither, or the name is not allowed.
         """
         import pandas as pd
 
@@ -214,7 +242,7 @@ class Run:
             model.save(temporary)
         self._record(path)
 
-    def card(self, name, card):
+    def card(self, name: str, card: "BaseModel") -> None:
         """Write what must be known of a model as ``cards/<name>.json``.
 
         Parameters
@@ -236,19 +264,6 @@ class Run:
         path = self.path("cards", name)
         manifests.write_json(path, card.model_dump())
         self._record(path)
-
-    def model_path(self, name: str) -> Path:
-        """Return ``models/<name>.keras``, expected to be there when the run finishes.
-
-        Parameters
-        ----------
-        name : str
-
-        Returns
-        -------
-        path : Path
-        """
-        return self.path("models", name)
 
     def say(self, text: str) -> None:
         """Show a sentence (Markdown) and record it for the report.
@@ -356,7 +371,7 @@ class Run:
         manifests.write_record(self.output_dir, self.notebook, record)
 
 
-class Upstream:
+class Upstream(_Outputs):
     """The finished results of an earlier notebook; made by :meth:`Run.upstream`.
 
     Parameters
@@ -369,7 +384,7 @@ class Upstream:
         Its entry in the manifest. Its parameters are the attribute ``parameters``.
     """
 
-    def __init__(self, output_dir, notebook, record):
+    def __init__(self, output_dir: Path, notebook: str, record: dict):
         self.output_dir, self.notebook, self.parameters = output_dir, notebook, record["parameters"]
         self._outputs = record["outputs"]
 
@@ -412,19 +427,6 @@ class Upstream:
         import pandas as pd
 
         return pd.read_csv(self.path("tables", name), **options)
-
-    def model_path(self, name: str) -> Path:
-        """Return the path of one of its models.
-
-        Parameters
-        ----------
-        name : str
-
-        Returns
-        -------
-        path : Path
-        """
-        return self.path("models", name)
 
 
 def _checked(name):

@@ -7,17 +7,23 @@ below `floor`. Frames are centred (zero padding of n_fft // 2 on both sides), th
 bands are Slaney's with area normalisation: all as librosa 0.11 does by default. The transform runs in double
 precision, as librosa's does, everything after it in single: a single precision transform is 1.5 times faster but
 misses librosa by up to 2e-3 dB in bands 90 dB below their frame's maximum. Models see ``FrontEnd.scale(S)``,
-which maps [floor, ceiling] linearly to [0, 1]. A model that listens to the samples themselves has a front end of kind
+which maps [floor, ceiling] linearly to [0, 1]. A model that takes the waveform itself has a front end of kind
 ``"waveform"``: `S` is then the waveform, shape (1, n), and is not scaled.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 __all__ = ["SHARMA2022", "FrontEnd", "ModelInput", "segments"]
 
@@ -26,9 +32,9 @@ _BLOCK = 32  # spectrogram frames transformed at once: stays in the processor's 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """A recipe for spectrograms: frozen, hashable, serialisable.
+    """Settings of a spectrogram: frozen, hashable, serialisable.
 
-    Attributes
+    Parameters
     ----------
     sr : int > 0
         Sampling rate in Hz that waveforms are resampled to before.
@@ -44,6 +50,23 @@ class FrontEnd:
         Power of 0 dB; "max" takes the clip's own maximum, so that loudness is lost.
     floor, ceiling : float
         In dB. Values below `floor` are raised to it; `scale` maps [floor, ceiling] to [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range, or bins of a CQT lie beyond half the sampling rate.
+
+    See Also
+    --------
+    musictools.models.describe : The front end of a model.
+    musictools.spectrograms.open_store : The spectrograms of a whole data set.
+
+    Examples
+    --------
+    >>> front_end = FrontEnd(sr=16000, n_fft=512, hop_length=256, n_mels=128)
+    >>> S = front_end.compute(np.sin(2 * np.pi * 440 / 16000 * np.arange(16000)))
+    >>> S.shape, bool(abs(front_end.frequencies()[S[:, 30].argmax()] - 440) < 15)
+    ((128, 63), True)
     """
 
     sr: int
@@ -83,30 +106,66 @@ class FrontEnd:
             )
 
     @property
-    def n_bins(self):
+    def n_bins(self) -> int:
         """Rows of a spectrogram."""
         return self.n_fft // 2 + 1 if self.kind == "stft" else self.n_mels
 
     @property
-    def key(self):
+    def key(self) -> str:
         """Short hash that names this front end in files, str of 12 hexadecimal digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
 
-    def to_json(self):
-        """Serialise; `FrontEnd.from_json` reads it back."""
+    def to_json(self) -> str:
+        """Serialise.
+
+        Returns
+        -------
+        text : str
+            `from_json` reads it back.
+        """
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text):
-        """Read what `to_json` wrote."""
+    def from_json(cls, text: str) -> FrontEnd:
+        """Read what `to_json` wrote.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        front_end : FrontEnd
+        """
         return cls(**json.loads(text))
 
-    def n_frames(self, n_samples):
-        """Frames of a clip of `n_samples` samples at `sr`."""
+    def n_frames(self, n_samples: int) -> int:
+        """Number of frames of a clip's spectrogram.
+
+        Parameters
+        ----------
+        n_samples : int >= 0
+            Samples of the clip at `sr`.
+
+        Returns
+        -------
+        n_frames : int
+        """
         return n_samples if self.kind == "waveform" else 1 + n_samples // self.hop_length
 
-    def frequencies(self):
-        """Centre frequency of every bin in Hz, np.ndarray [shape=(n_bins,)]."""
+    def frequencies(self) -> np.ndarray:
+        """Centre frequency of every bin.
+
+        Returns
+        -------
+        frequencies : np.ndarray [shape=(n_bins,)]
+            In Hz.
+
+        Raises
+        ------
+        ValueError
+            If the front end is of kind "waveform".
+        """
         if self.kind == "mel":
             return _mel_edges(self.sr, self.n_mels)[1:-1]
         if self.kind == "waveform":
@@ -117,13 +176,23 @@ class FrontEnd:
             return librosa.cqt_frequencies(self.n_mels, fmin=librosa.note_to_hz("C1"))
         return librosa.fft_frequencies(sr=self.sr, n_fft=self.n_fft)
 
-    def mel_weights(self):
-        """How much of each FFT bin's power goes to each band, sparse array [shape=(n_mels, n_fft // 2 + 1)]."""
+    def mel_weights(self) -> csr_array:
+        """How much of each FFT bin's power goes to each mel band.
+
+        Returns
+        -------
+        weights : scipy.sparse.csr_array [shape=(n_mels, n_fft // 2 + 1), float32]
+
+        Raises
+        ------
+        ValueError
+            If the front end is of another kind than "mel".
+        """
         if self.kind != "mel":
             raise ValueError(f"Only a front end of kind 'mel' has mel bands. Got {self.kind!r}.")
         return _mel_bands(self.sr, self.n_fft, self.n_mels)
 
-    def compute(self, y):
+    def compute(self, y: np.ndarray) -> np.ndarray:
         """Decibel spectrogram of a waveform.
 
         Parameters
@@ -150,7 +219,7 @@ class FrontEnd:
             return y[None]
         return self._decibel(self._cqt_power(y) if self.kind == "cqt" else self._power(y))
 
-    def scale(self, S):
+    def scale(self, S: np.ndarray) -> np.ndarray:
         """Map decibels to the model's input range: floor -> 0, ceiling -> 1, clipped.
 
         Parameters
@@ -235,15 +304,21 @@ def _mel_edges(sr, n_mels):
 
 @dataclass(frozen=True)
 class ModelInput:
-    """What one model is fed: a front end and how its spectrogram is cut.
+    """The input of a model: a front end, and how its spectrogram is cut into segments.
 
-    Attributes
+    Parameters
     ----------
     front_end : FrontEnd
     length : int > 0
         Frames of one input.
     step : int > 0
         Frames from the start of one input to the start of the next.
+
+    Examples
+    --------
+    >>> short_chunk = ModelInput(FrontEnd(16000, 512, 256, 128), length=230, step=115)
+    >>> short_chunk.shape, short_chunk.count(1821)
+    ((128, 230, 1), 14)
     """
 
     front_end: FrontEnd
@@ -251,12 +326,22 @@ class ModelInput:
     step: int
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         """Input shape of the model, (n_bins, length, 1); of one that takes a waveform (length, 1)."""
         return (self.length, 1) if self.front_end.kind == "waveform" else (self.front_end.n_bins, self.length, 1)
 
-    def count(self, n_frames):
-        """Inputs that a spectrogram of `n_frames` frames gives."""
+    def count(self, n_frames: int) -> int:
+        """Number of inputs that a spectrogram gives.
+
+        Parameters
+        ----------
+        n_frames : int >= 0
+            Frames of the spectrogram.
+
+        Returns
+        -------
+        count : int
+        """
         return max(0, (n_frames - self.length) // self.step + 1)
 
 
@@ -280,7 +365,7 @@ def segments(S: np.ndarray, *, length: int, step: int, pad_to: int | None = None
     Returns
     -------
     segments : np.ndarray [shape=(n_segments, n_bins, length)]
-        A read-only view where possible; frames after the last whole segment are left out.
+        A read-only view where possible; frames after the last complete segment are left out.
 
     Raises
     ------

@@ -31,7 +31,45 @@ __all__ = ["ArrayStore", "Segments", "SpectrogramStore", "compute_file", "open_s
 _ROWS = 16  # rows that one worker makes at a time and then marks as complete
 
 
-class SpectrogramStore:
+class _Store:
+    """The interface that `Segments` reads; a store fills `_S`, an array or Zarr array (n_clips, n_bins, n_frames)."""
+
+    @property
+    def n_bins(self) -> int:
+        """Rows of every spectrogram."""
+        return self._S.shape[1]
+
+    def n_frames(self, clip_id: int | str) -> int:
+        """Number of frames of a clip's spectrogram.
+
+        Parameters
+        ----------
+        clip_id : int or str
+
+        Returns
+        -------
+        n_frames : int
+            0 where the spectrogram is absent.
+        """
+        raise NotImplementedError
+
+    def scale(self, raw: np.ndarray) -> np.ndarray:
+        """Map stored values to what models see.
+
+        Parameters
+        ----------
+        raw : np.ndarray
+            As `raw` returns it.
+
+        Returns
+        -------
+        x : np.ndarray [same shape, float32]
+            In [0, 1]; waveforms as they are.
+        """
+        raise NotImplementedError
+
+
+class SpectrogramStore(_Store):
     """Spectrograms of many clips on disk; made by `SpectrogramStore.build`, opened by its folder.
 
     Parameters
@@ -142,23 +180,7 @@ class SpectrogramStore:
         """Clip ids whose row is complete, in order."""
         return [clip_id for clip_id, n in zip(self.all_ids, self._n_frames, strict=True) if n]
 
-    @property
-    def n_bins(self) -> int:
-        """Rows of every spectrogram."""
-        return self._S.shape[1]
-
-    def n_frames(self, clip_id: int | str) -> int:
-        """Number of frames of a clip's spectrogram.
-
-        Parameters
-        ----------
-        clip_id : int or str
-
-        Returns
-        -------
-        n_frames : int
-            0 where the spectrogram is absent.
-        """
+    def n_frames(self, clip_id: int | str) -> int:  # noqa: D102 - as in _Store
         return int(self._n_frames[self._position(clip_id)])
 
     def raw(self, clip_id: int | str) -> np.ndarray:
@@ -187,18 +209,7 @@ class SpectrogramStore:
         """Spectrogram of a clip in dB, np.ndarray [shape=(n_bins, n_frames), float32]."""
         return self.raw(clip_id).astype(np.float32)
 
-    def scale(self, raw: np.ndarray) -> np.ndarray:
-        """Map stored values to what models see.
-
-        Parameters
-        ----------
-        raw : np.ndarray
-
-        Returns
-        -------
-        x : np.ndarray [same shape, float32]
-            In [0, 1]; waveforms as they are.
-        """
+    def scale(self, raw: np.ndarray) -> np.ndarray:  # noqa: D102 - as in _Store
         return self.front_end.scale(raw)
 
     def __len__(self):
@@ -210,8 +221,8 @@ class SpectrogramStore:
         return self._row[clip_id]
 
 
-class ArrayStore:
-    """The same interface over spectrograms that came as an array, for data sets without audio.
+class ArrayStore(_Store):
+    """Spectrograms in an array, for data sets that come as spectrograms; used like a `SpectrogramStore`.
 
     Parameters
     ----------
@@ -241,22 +252,7 @@ class ArrayStore:
         digest.update(np.ascontiguousarray(self._S))
         return digest.hexdigest()
 
-    @property
-    def n_bins(self) -> int:
-        """Rows of every spectrogram."""
-        return self._S.shape[1]
-
-    def n_frames(self, clip_id: int | str) -> int:
-        """Number of frames of a clip's spectrogram.
-
-        Parameters
-        ----------
-        clip_id : int or str
-
-        Returns
-        -------
-        n_frames : int
-        """
+    def n_frames(self, clip_id: int | str) -> int:  # noqa: D102 - as in _Store
         return self.raw(clip_id).shape[1]
 
     def raw(self, clip_id: int | str) -> np.ndarray:
@@ -276,18 +272,7 @@ class ArrayStore:
         """Spectrogram in [0, 1], np.ndarray [shape=(n_bins, n_frames), float32]."""
         return self.scale(self.raw(clip_id))
 
-    def scale(self, raw: np.ndarray) -> np.ndarray:
-        """Map stored values to what models see.
-
-        Parameters
-        ----------
-        raw : np.ndarray [uint8]
-
-        Returns
-        -------
-        x : np.ndarray [same shape, float32]
-            In [0, 1].
-        """
+    def scale(self, raw: np.ndarray) -> np.ndarray:  # noqa: D102 - as in _Store
         return raw.astype(np.float32) / 255.0
 
     def __len__(self):
@@ -469,10 +454,14 @@ def open_store(
     ValueError
         If the data set has neither audio nor spectrograms.
 
+    See Also
+    --------
+    Segments : Model inputs cut from a store.
+
     Examples
     --------
-    >>> from musictools import datasets, spectrograms  # doctest: +SKIP
-    >>> store = open_store(datasets.load("composed"), spectrograms.FRONT_ENDS["short_chunk"])  # doctest: +SKIP
+    >>> from musictools import datasets, models  # doctest: +SKIP
+    >>> store = open_store(datasets.load("composed"), models.describe("short_chunk").front_end)  # doctest: +SKIP
     """
     if data.spectrograms is not None:
         return ArrayStore(data.spectrograms, list(data.tracks.index))
@@ -568,6 +557,11 @@ def compute_file(path: str | Path, front_end: FrontEnd, *, seconds: float | None
     ------
     musictools.audio.AudioError
         If the file cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> compute_file("song.mp3", FrontEnd(16000, 512, 256, 128), seconds=30).shape  # doctest: +SKIP
+    (128, 1876)
     """
     y, _ = audio.load(path, sr=front_end.sr)
     if seconds is not None:

@@ -1,4 +1,4 @@
-"""The composed corpus: music the suite composes and renders itself, in MagnaTagATune's layout.
+"""The composed corpus: music that this package composes and renders, in MagnaTagATune's layout.
 
 It knows what no real data set knows: the complete tags of every clip, its instruments apart, its tempo, key and chords.
 

@@ -1,13 +1,17 @@
 """From a plan to notes: the bars of the track that lie in the clip, section by section."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np
 
 from .instruments import HAND_DRUMS, INSTRUMENTS, VOICES
 from .patterns import STYLES, Bar, drums
-from .planning import CLIP_SECONDS, KIND_OF
+from .planning import CLIP_SECONDS, KIND_OF, ClipPlan
 from .theory import NOTE_NAMES, chord
+
+__all__ = ["Score", "Stem", "compose"]
 
 # Bars of a section and which of the three progressions it takes; the form is repeated to the track's end.
 FORM = (("intro", 4, 0), ("verse", 8, 0), ("chorus", 8, 1), ("verse", 8, 0), ("chorus", 8, 1), ("bridge", 8, 2))
@@ -67,7 +71,7 @@ class Score:
     stems: dict
 
 
-def compose(plan):
+def compose(plan: ClipPlan) -> Score:
     """Write the notes of a clip.
 
     Parameters
@@ -79,6 +83,13 @@ def compose(plan):
     -------
     score : Score
         Notes, chords and metre; neighbouring clips of a track share sections, not bars.
+
+    Examples
+    --------
+    >>> from musictools.datasets import composed
+    >>> score = compose(composed.plan(400)[0])
+    >>> score.key, list(score.stems)
+    ('Db major', ['violin', 'harpsichord', 'cello'])
     """
     style = plan.style
     bar_seconds = style.beats * 60 / style.tempo
@@ -126,7 +137,7 @@ def _bar(style, section, index, progression, number, player=0):
     code = [name for name, _, _ in FORM].index(section)
     return Bar(
         steps=steps,
-        chords=tuple((a, b - a, c) for a, b, c in zip(bounds[:-1], bounds[1:], played)),
+        chords=tuple((a, b - a, c) for a, b, c in zip(bounds[:-1], bounds[1:], played, strict=True)),
         key=style.key,
         mode=style.mode,
         index=index,

@@ -3,6 +3,8 @@
 It is built on the first load and completed if a build was interrupted.
 """
 
+from __future__ import annotations
+
 import json
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +21,7 @@ __all__ = ["Composed"]
 
 
 class Composed(MagnaTagATune):
-    """Music composed and rendered by the suite itself.
+    """Music that this package composes and renders, with complete tags and stems.
 
     Parameters
     ----------
@@ -29,6 +31,21 @@ class Composed(MagnaTagATune):
     seed : int >= 0
     workers : int > 0 or None
         Processes that build it.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, or the folder holds other data.
+
+    See Also
+    --------
+    musictools.datasets.load : Data sets by name.
+
+    Examples
+    --------
+    >>> data = Composed(n_clips=400)  # doctest: +SKIP
+    >>> data.truth(1)["meter"], sorted(data.stems(1)[0])  # doctest: +SKIP
+    ('4/4', ['cello', 'harpsichord', 'violin'])
     """
 
     name = "composed"
@@ -38,7 +55,9 @@ class Composed(MagnaTagATune):
     bibtex = ""
     has_stems = True
 
-    def __init__(self, folder=None, *, n_clips=400, seed=0, workers=None):
+    def __init__(
+        self, folder: str | Path | None = None, *, n_clips: int = 400, seed: int = 0, workers: int | None = None
+    ):
         if folder is None:
             folder = runs.data_home() / f"composed-v{writer.VERSION}-{n_clips}-{seed}"
         folder = writer.build(folder, n_clips=n_clips, seed=seed, workers=workers)
@@ -103,7 +122,7 @@ class Composed(MagnaTagATune):
 
     @cached_property
     def complete_descriptors(self) -> pd.DataFrame:
-        """What is true of every clip, whether annotators wrote it or not: as `descriptors`, same rows and columns."""
+        """True descriptors of every clip, written by annotators or not; the rows and columns of `descriptors`."""
         true = pd.DataFrame(False, index=self.tags.index, columns=self.tags.columns)
         for clip_id in true.index:
             true.loc[clip_id, sorted(self.truth(clip_id)["tags"] & set(true.columns))] = True

@@ -7,10 +7,12 @@ around which MIDI pitch, and how often the player is there. Ranges and instrumen
 
 import dataclasses
 
+__all__ = ["GENRES", "Recipe"]
+
 GENRES = ("classical", "electronic", "rock", "indian", "metal", "pop", "country", "new age")
 
 # Share of the corpus, roughly balanced; the spellings annotators use, each with how often.
-SHARES = dict(zip(GENRES, (1.3, 1.2, 1.1, 0.95, 0.9, 0.95, 0.8, 0.8)))
+SHARES = dict(zip(GENRES, (1.3, 1.2, 1.1, 0.95, 0.9, 0.95, 0.8, 0.8), strict=True))
 SPELLINGS = {
     "classical": {"classical": 0.85, "classic": 0.3},
     "electronic": {"electronic": 0.6, "techno": 0.5, "dance": 0.25, "electro": 0.2, "electronica": 0.15},
@@ -23,7 +25,7 @@ SPELLINGS = {
 }
 
 # Genres that artists cross into.
-NEIGHBOURS = {
+RELATED = {
     "classical": ("new age", "pop"),
     "electronic": ("pop", "new age", "indian"),
     "rock": ("metal", "pop", "country"),

@@ -1,10 +1,12 @@
-"""The instruments of the General MIDI bank that the corpus uses: their names, envelopes and what a listener calls them.
+"""The instruments of the General MIDI bank that the corpus uses: names, envelopes and concepts.
 
 An envelope is (decay, release) in seconds: the time constant of the sound's own decay (0: it sustains) and the length
 of the fade after the note's end. Concepts are names in `annotating.CONCEPTS`.
 """
 
 import dataclasses
+
+__all__ = ["INSTRUMENTS", "Instrument"]
 
 DRUM_STEMS = ("drums", "hand drums")
 VOICES = (52, 53, 54, 85)

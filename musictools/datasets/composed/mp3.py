@@ -2,10 +2,12 @@
 
 libsndfile writes such files too, but takes four times as long as LAME at its normal quality, and longer than the
 rendering. lameenc leaves out the frame that tells a decoder how many samples in front and behind are filling; without
-it a decoder returns them as well. Its layout is that of LAME 3.100's "Info" frame.
+it a decoder returns them as well. The frame written here has the layout of LAME 3.100's "Info" frame.
 """
 
 import numpy as np
+
+__all__ = ["encode"]
 
 SR, KBIT = 16_000, 32  # as the files of MagnaTagATune
 FRAME_BYTES = 72 * KBIT * 1000 // SR
@@ -14,7 +16,7 @@ FRAME_SAMPLES = 576  # of one MPEG-2 frame
 QUALITY = 5  # LAME's normal; 0 is the slowest
 
 
-def encode(y):
+def encode(y: np.ndarray) -> bytes:
     """Encode a mono waveform of 16 kHz.
 
     Parameters

@@ -4,6 +4,8 @@ Every style is a function ``(bar, centre) -> notes``; a note is (step, length, p
 steps. What must come back when a phrase comes back is drawn from ``bar.material``, what may differ from ``bar.rng``.
 """
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np
@@ -366,7 +368,7 @@ def aria(bar, centre):
 
 
 def raga(bar, centre):
-    """A line close to the scale's neighbours, long notes with quick turns before them."""
+    """A line that moves stepwise through the scale, with quick turns before long notes."""
     notes = _line(bar, centre, lengths=(2, 4, 4, 8, 1, 1, 6), reach=9, snap=8, rests=0.03)
     scale = scale_pitches(bar.key, bar.mode, centre, reach=12)
     turns = []
@@ -379,7 +381,7 @@ def raga(bar, centre):
     return turns
 
 
-def drums(bar, pattern, *, last):
+def drums(bar: Bar, pattern: str, *, last: bool) -> list[tuple]:
     """Return the drum notes of a bar; the last bar of a section ends in a fill.
 
     Parameters

@@ -3,14 +3,18 @@
 A plan is cheap and complete: with it a clip can be composed and rendered again at any time, alone.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
 import re
 
 import numpy as np
 
-from .genres import GENRES, GUESTS, NEIGHBOURS, RECIPES, SHARES
+from .genres import GENRES, GUESTS, RECIPES, RELATED, SHARES
 from .instruments import PADS
+
+__all__ = ["ClipPlan", "Player", "Style", "plan"]
 
 CLIP_SECONDS = 29.124
 FOLDERS = {"train": "0123456789ab", "validation": "c", "test": "def"}
@@ -62,7 +66,20 @@ class Player:
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """What the clips of one track share; see `genres.Recipe` for the units."""
+    """What the clips of one track have in common; see `genres.Recipe` for the units.
+
+    Parameters
+    ----------
+    tempo, key, mode, beats, changes
+        Beats per minute, pitch class of the tonic, name of the scale, beats in a bar, chords in a bar.
+    progressions : tuple of tuple of int
+        Degrees of the chords in verse, chorus and bridge.
+    players : tuple of Player
+    looseness, swing, level, tone, reverb
+        Timing in seconds, lateness of offbeats in eighths, level in dB, gains of four bands in dB, seconds and share.
+    seed : tuple of int
+        Of the corpus, the artist and the track.
+    """
 
     tempo: float
     key: int
@@ -117,7 +134,7 @@ class ClipPlan:
     style: Style
 
 
-def plan(n_clips, *, seed=0):
+def plan(n_clips: int, *, seed: int = 0) -> list[ClipPlan]:
     """Plan the composed corpus.
 
     Parameters
@@ -245,7 +262,7 @@ def _style(genre, artist, seed, track):
     """Draw the style of a track from its artist's habits and its genre's recipe; return it and all true genres."""
     habit = np.random.default_rng([seed, 4, artist])
     rng = np.random.default_rng([seed, 5, track])
-    other = str(habit.choice(NEIGHBOURS[genre]))
+    other = str(habit.choice(RELATED[genre]))
     blend = float(rng.uniform(0.2, 0.7)) if habit.random() < 0.6 and rng.random() < CROSSOVER / 0.6 else 0.0
     own, guest = RECIPES[genre], RECIPES[other]
     ensembles = habit.permutation(len(own.ensembles))[:3]

@@ -4,6 +4,8 @@ The synthesizer gives each pitch once, at full velocity and without release; vel
 reverberation are added here. Waveforms are float32 at `SR`, exactly `N_SAMPLES` long.
 """
 
+from __future__ import annotations
+
 import functools
 
 import numpy as np
@@ -14,6 +16,9 @@ import scipy.signal
 from . import soundfont
 from .composing import compose
 from .instruments import DRUM_DECAY, INSTRUMENTS, PADS, VOICES
+from .planning import ClipPlan
+
+__all__ = ["N_SAMPLES", "SR", "mix", "stems"]
 
 SR = 16_000
 N_SAMPLES = 465_984  # 29.124 s, as MagnaTagATune's clips
@@ -116,7 +121,7 @@ def _acoustics(style, n):
     return tone, scipy.fft.rfft(impulse.astype(np.float32), n)
 
 
-def stems(plan):
+def stems(plan: ClipPlan) -> dict[str, np.ndarray]:
     """Render every instrument of a clip.
 
     Parameters
@@ -126,7 +131,7 @@ def stems(plan):
 
     Returns
     -------
-    stems : dict of str to np.ndarray [shape=(465984,)], float32
+    stems : dict of str to np.ndarray [shape=(465984,), float32]
         Waveforms at 16 kHz by stem name; their sum is the clip before MP3 coding, with the plan's level and no peak
         above 1. A limiter common to all stems takes the peaks, so that the sum stays exact.
     """
@@ -152,7 +157,7 @@ def _gain(mix, level):
     return (gain * over).astype(np.float32)
 
 
-def mix(plan):
+def mix(plan: ClipPlan) -> np.ndarray:
     """Render a clip.
 
     Parameters
@@ -162,7 +167,7 @@ def mix(plan):
 
     Returns
     -------
-    y : np.ndarray [shape=(465984,)], float32
+    y : np.ndarray [shape=(465984,), float32]
         The sum of `stems`.
     """
     return np.sum(list(stems(plan).values()), axis=0, dtype=np.float32)

@@ -9,6 +9,8 @@ unstable, are opened; and every program has a synthesizer of its own. The sound 
 synthesizer knows neither velocity nor release; `rendering` sees to these.
 """
 
+from __future__ import annotations
+
 import functools
 import importlib.util
 import pathlib
@@ -16,6 +18,8 @@ import struct
 import tempfile
 
 import numpy as np
+
+__all__ = ["bank_path", "play", "repaired"]
 
 ROOT_KEY, SAMPLE, FILTER_CUTOFF = 58, 53, 8  # generator numbers of the SoundFont 2.01 standard
 RENDER_SR = 32000  # twice the corpus rate: the synthesizer rounds loops to whole samples, which detunes high notes
@@ -28,7 +32,7 @@ GENERATOR = np.dtype([("code", "<u2"), ("value", "<i2")])
 ZONE = np.dtype([("generator", "<u2"), ("modulator", "<u2")])
 
 
-def bank_path():
+def bank_path() -> pathlib.Path:
     """Return the path of the General MIDI bank that pretty_midi installs.
 
     Returns
@@ -64,9 +68,9 @@ def _tables(data):
 def _own_headers(zones, generators, headers):
     """Point every zone of `generators` (changed in place) to a sample header with that zone's root key."""
     known, new = {}, list(headers[:-1])
-    for first, last in zip(zones["generator"][:-1], zones["generator"][1:]):
+    for first, last in zip(zones["generator"][:-1], zones["generator"][1:], strict=True):
         zone = generators[first:last]
-        value = dict(zip(zone["code"].tolist(), zone["value"].tolist()))
+        value = dict(zip(zone["code"].tolist(), zone["value"].tolist(), strict=True))
         if value.get(ROOT_KEY, -1) < 0 or SAMPLE not in value:
             continue
         key = value[SAMPLE], value[ROOT_KEY]
@@ -87,7 +91,7 @@ def _safe_loops(headers):
     headers["points"] = points.astype(np.uint32)
 
 
-def repaired(data):
+def repaired(data: bytes) -> bytes:
     """Return a SoundFont whose zones' root keys stand in the sample headers.
 
     Parameters
@@ -133,7 +137,7 @@ def synthesizer(program, is_drum):
         return symusic.Synthesizer(sf_path=str(path), sample_rate=RENDER_SR, quality=0)
 
 
-def play(program, pitch, seconds, *, is_drum=False):
+def play(program: int, pitch: int, seconds: float, *, is_drum: bool = False) -> np.ndarray:
     """Render one note at full velocity.
 
     Parameters
@@ -149,7 +153,7 @@ def play(program, pitch, seconds, *, is_drum=False):
 
     Returns
     -------
-    y : np.ndarray [shape=(RENDER_SR * seconds,)], float32
+    y : np.ndarray [shape=(RENDER_SR * seconds,), float32]
         Mono sound at `RENDER_SR`; not finite where the synthesizer fails.
     """
     import symusic

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+__all__ = ["Chord", "chord"]
+
 NOTE_NAMES = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 
 SCALES = {
@@ -47,7 +49,7 @@ class Chord:
     label: str
 
 
-def chord(degree, *, key, mode):
+def chord(degree: int, *, key: int, mode: str) -> Chord:
     """Return the triad on a degree of a scale.
 
     Parameters
@@ -80,7 +82,7 @@ def nearest(pitch_class, centre):
 
 
 def voicing(tones, centre):
-    """Return the pitches of a chord close around `centre`, low to high: neighbouring chords move little."""
+    """Return the pitches of a chord close around `centre`, low to high; between chords the voices move little."""
     return sorted(nearest(tone, centre) for tone in tones)
 
 

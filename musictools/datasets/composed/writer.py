@@ -1,9 +1,12 @@
 """The composed corpus on disk, in MagnaTagATune's official layout."""
 
+from __future__ import annotations
+
 import csv
 import dataclasses
 import io
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -13,8 +16,10 @@ from musictools.files import atomic, remove_stale
 from .annotating import annotate, tag_names
 from .genres import GENRES
 from .mp3 import encode
-from .planning import plan
+from .planning import ClipPlan, plan
 from .rendering import N_SAMPLES, SR, mix
+
+__all__ = ["VERSION", "build", "load_plans"]
 
 VERSION = 3  # raise it whenever a note, a sound or a tag changes
 INFO_COLUMNS = ("clip_id", "track_number", "title", "artist", "album", "url", "segmentStart", "segmentEnd",
@@ -22,13 +27,13 @@ INFO_COLUMNS = ("clip_id", "track_number", "title", "artist", "album", "url", "s
 TABLES = ("annotations_final.csv", "clip_info_final.csv")
 
 
-def build(folder, *, n_clips=400, seed=0, workers=None):
+def build(folder: str | os.PathLike, *, n_clips: int = 400, seed: int = 0, workers: int | None = None) -> pathlib.Path:
     """Compose, render and write the corpus.
 
     Parameters
     ----------
     folder : str or os.PathLike
-        Where it shall lie. An interrupted build of the same corpus goes on where it stopped.
+        Where to write it. An interrupted build of the same corpus resumes where it stopped.
     n_clips : int > 0
         Number of clips.
     seed : int >= 0
@@ -81,7 +86,7 @@ def _counts(plans):
     }
 
 
-def load_plans(folder):
+def load_plans(folder: str | os.PathLike) -> dict[int, ClipPlan]:
     """Return the plans of a built corpus.
 
     Parameters

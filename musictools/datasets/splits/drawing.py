@@ -64,13 +64,13 @@ def random(strata: pd.Series, *, shares: dict[str, float], seed: int) -> pd.Seri
     >>> pd.crosstab(genres, split).loc["rock"].to_dict()
     {'test': 2, 'train': 2}
     """
-    names, parts = _check_shares(shares)
+    names, values = _check_shares(shares)
     rng = np.random.default_rng(seed)
     split = pd.Series(names[0], index=strata.index, dtype=object, name="split")
     carry = np.zeros(len(names))
     for _, group in strata.groupby(strata, sort=True):
         ids = group.index.to_numpy()[rng.permutation(len(group))]
-        carry += parts * len(ids)
+        carry += values * len(ids)
         take = _whole(carry, len(ids))
         carry -= take
         split.loc[ids] = np.repeat(np.asarray(names, dtype=object), take)
@@ -106,7 +106,7 @@ def grouped(strata: pd.Series, groups: pd.Series, *, shares: dict[str, float], s
     >>> int(split.groupby(artists).nunique().max())
     1
     """
-    names, parts = _check_shares(shares)
+    names, values = _check_shares(shares)
     rng = np.random.default_rng(seed)
     alone = pd.Series([f"\0{i}" for i in range(len(groups))], index=groups.index)
     groups = groups.astype(object).where(groups.notna() & (groups.astype(str) != ""), alone)
@@ -114,7 +114,7 @@ def grouped(strata: pd.Series, groups: pd.Series, *, shares: dict[str, float], s
     table = table.iloc[rng.permutation(len(table))]
     table = table.iloc[np.argsort(-table.sum(axis=1).to_numpy(), kind="stable")]
     total = table.to_numpy().sum(axis=0)
-    wanted = np.outer(parts, np.append(total, total.sum()))
+    wanted = np.outer(values, np.append(total, total.sum()))
     have = np.zeros_like(wanted)
     chosen = {}
     for group, row in zip(table.index, table.to_numpy(), strict=True):
