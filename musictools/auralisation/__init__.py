@@ -1,4 +1,4 @@
-"""What a feature of a convnet sounds like: deconvolution, sound, numbers beside the ear, pruning (`choi2018`, 7.2).
+"""What a feature of a CNN sounds like: deconvolution, resynthesis, measures of the sounds, pruning (`choi2018`, 7.2).
 
 Names are loaded when they are first used, so that measures of sounds alone do not load TensorFlow.
 """
@@ -26,6 +26,4 @@ def __getattr__(name):
         return import_module(f"musictools.auralisation.{name}")
     if name not in _NAMES:
         raise AttributeError(f"musictools.auralisation has no {name!r}")
-    found = getattr(import_module(f"musictools.auralisation.{_NAMES[name]}"), name)
-    globals()[name] = found
-    return found
+    return getattr(import_module(f"musictools.auralisation.{_NAMES[name]}"), name)

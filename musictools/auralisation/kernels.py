@@ -1,26 +1,34 @@
-"""How large a convolution is in ms and Hz (`choi2018`, table 7-A), from any network and its front end.
+"""Sizes of convolutions in ms and Hz (`choi2018`, table 7-A), for any network and its front end.
 
-Two sizes stand side by side. The *effective* size is C's: the kernel times all strides before it, so a 3x3 kernel
-behind one pooling of 2x2 counts six frames and six bins. The *receptive field* also counts what the poolings and the
-convolutions before add around it: it is all that one cell of the map can depend on.
+The *effective* size is that of `choi2018`: the kernel times all strides before it, so a 3x3 kernel after one pooling of
+2x2 counts six frames and six bins. The *receptive field* also counts what the poolings and convolutions before add
+around it: it is everything that one cell of the map can depend on.
 
 n frames last (n - 1) * hop_length + n_fft samples. n bins reach from the lower neighbour of the first to the upper
-neighbour of the last: (n + 1) * sr / n_fft of an STFT. A mel band reaches from the centre below it to the centre above
-it, so the same rule holds there, but the height depends on the place: n bands around 1 kHz are meant, or as near to it
-as the ends allow. Nothing is wider than the input or higher than the front end.
+neighbour of the last: (n + 1) * sr / n_fft for an STFT. A mel band reaches from the centre below it to the centre above
+it, so the same rule holds, but the height depends on the frequency: it is that of n bands around 1 kHz, or as near to
+it as the range allows. No size exceeds the input or the front end's range.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
 import numpy as np
 import pandas as pd
 from keras import layers
 
-from musictools.models.graph import reading as graphs
+from musictools.models.graph.reading import read
+
+if TYPE_CHECKING:
+    from musictools.spectrograms import FrontEnd
 
 __all__ = ["effective_sizes"]
 
 _CONVOLVING = (layers.Conv1D, layers.Conv2D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _SLIDING = (*_CONVOLVING, layers.MaxPooling1D, layers.MaxPooling2D, layers.AveragePooling1D, layers.AveragePooling2D)
-_TURNING = (
+_NO_MAPS = (
     layers.Permute,
     layers.Reshape,
     layers.GlobalMaxPooling1D,
@@ -30,30 +38,42 @@ _TURNING = (
 )
 
 
-def effective_sizes(model, *, front_end, at=1000.0):
-    """Sizes of all convolutions of a network.
+def effective_sizes(model: keras.Model, *, front_end: FrontEnd, at: float = 1000.0) -> pd.DataFrame:
+    """Compute the sizes of all convolutions of a network.
 
     Parameters
     ----------
     model : keras.Model
         Takes spectrograms (n_bins, n_frames, 1), or waveforms (n, 1), whose convolutions have no height.
     front_end : musictools.spectrograms.FrontEnd
+        The model's front end.
     at : float > 0
-        Hz around which the height of mel bands is taken.
+        Frequency around which the height of mel bands is taken, in Hz.
 
     Returns
     -------
     table : pd.DataFrame
-        A row a convolution: layer (its name), kernel ("3x3": bins x frames), frames, bins, width_ms, height_hz (C's
+        One row per convolution: layer (its name), kernel ("3x3": bins x frames), frames, bins, width_ms, height_hz (the
         effective size), field_frames, field_bins, field_ms, field_hz (the receptive field).
 
     Raises
     ------
     ValueError
-        If the model does not fit the front end, or has no convolution over its input: one that makes a spectrogram
-        of its own has none.
+        If the model does not fit the front end, or has no convolution over its input, as a model that computes a
+        spectrogram of its own.
+
+    Examples
+    --------
+    >>> from musictools import models
+    >>> model = models.build("ckn19", n_outputs=8, width=0.1)
+    >>> sizes = effective_sizes(model, front_end=models.describe("ckn19").front_end)
+    >>> sizes[["layer", "kernel", "frames", "field_frames"]]
+       layer kernel  frames  field_frames
+    0  conv1    3x3       3             3
+    1  conv2    3x3       6             8
+    2  conv3    3x3      12            18
     """
-    graph = graphs.read(model)
+    graph = read(model)
     waveform = front_end.kind == "waveform"
     if len(graph.input_shape) != (2 if waveform else 3) or (not waveform and graph.input_shape[0] != front_end.n_bins):
         raise ValueError(
@@ -62,9 +82,7 @@ def effective_sizes(model, *, front_end, at=1000.0):
         )
     if not 0 < at < front_end.sr / 2:
         raise ValueError(f"at must lie between 0 and {front_end.sr / 2:g} Hz. Got {at}.")
-    rows = [
-        _row(name, kernel, jump, field, graph.input_shape, front_end, at) for name, kernel, jump, field in _walk(graph)
-    ]
+    rows = [_row(*sizes, graph.input_shape, front_end, at) for sizes in _walk(graph)]
     if not rows:
         raise ValueError(f"{graph.name} has no convolution over its input.")
     return pd.DataFrame(rows)
@@ -73,11 +91,11 @@ def effective_sizes(model, *, front_end, at=1000.0):
 def _walk(graph):
     """Name, kernel, strides before and receptive field of every convolution, each as (bins, frames) or (samples,)."""
     rank = len(graph.input_shape) - 1
-    states, found = {0: (np.ones(rank), np.ones(rank))}, []
+    states, convolutions = {0: (np.ones(rank), np.ones(rank))}, []
     for call in graph.calls:
         known = [states[i] for i in call.inputs if i in states]
         if not known:
-            continue  # behind a layer that leaves no map
+            continue  # after a layer whose output is no map
         jump, field = (np.max([state[part] for state in known], axis=0) for part in (0, 1))
         layer = call.layer
         if isinstance(layer, _SLIDING):
@@ -85,23 +103,26 @@ def _walk(graph):
             size, stride = (np.broadcast_to(v, rank) for v in (size, layer.strides))
             reach = (size - 1) * np.broadcast_to(getattr(layer, "dilation_rate", 1), rank) + 1
             if isinstance(layer, _CONVOLVING):
-                found.append((call.name, reach, jump, field + (reach - 1) * jump))
+                convolutions.append((call.name, reach, jump, field + (reach - 1) * jump))
             states[call.outputs[0]] = jump * stride, field + (reach - 1) * jump
-        elif len(call.node.outputs[0].shape) == rank + 2 and not isinstance(layer, _TURNING):
+        elif len(call.node.outputs[0].shape) == rank + 2 and not isinstance(layer, _NO_MAPS):
             states[call.outputs[0]] = jump, field
-    return found
+    return convolutions
 
 
 def _row(name, kernel, jump, field, shape, front_end, at):
     row = {"layer": name, "kernel": "x".join(str(int(n)) for n in kernel)}
-    for before, cells in (("", kernel * jump), ("field_", field)):
+    for prefix, ms, hz, cells in (
+        ("", "width_ms", "height_hz", kernel * jump),
+        ("field_", "field_ms", "field_hz", field),
+    ):
         frames = min(float(cells[-1]), shape[len(cells) - 1])
         bins = np.nan if len(cells) == 1 else min(float(cells[0]), shape[0])
         row |= {
-            f"{before}frames": int(frames),
-            f"{before}bins": bins if np.isnan(bins) else int(bins),
-            f"{before}{'width_ms' if not before else 'ms'}": _milliseconds(frames, front_end),
-            f"{before}{'height_hz' if not before else 'hz'}": _hertz(bins, front_end, at),
+            f"{prefix}frames": int(frames),
+            f"{prefix}bins": bins if np.isnan(bins) else int(bins),
+            ms: _milliseconds(frames, front_end),
+            hz: _hertz(bins, front_end, at),
         }
     return row
 
@@ -113,7 +134,7 @@ def _milliseconds(frames, front_end):
 
 
 def _hertz(bins, front_end, at):
-    """From the lower neighbour of the first bin to the upper neighbour of the last, around a place for mel bands."""
+    """From the lower neighbour of the first bin to the upper neighbour of the last; around `at` for mel bands."""
     if np.isnan(bins):
         return np.nan
     if front_end.kind == "stft":

@@ -1,9 +1,10 @@
-"""Features to listen to, as one page: pictures, numbers and players, no script, nothing from outside."""
+"""A page of auralised features: pictures, measures and players, without scripts or external files."""
 
 import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from musictools import html
 __all__ = ["thumbnail", "write"]
 
 
-def write(path: str | Path, entries: Sequence[dict], *, title: str, note: str = "") -> Path:
+def write(path: str | Path, entries: Sequence[dict[str, Any]], *, title: str, note: str = "") -> Path:
     """Write the page.
 
     Parameters
@@ -50,7 +51,7 @@ def write(path: str | Path, entries: Sequence[dict], *, title: str, note: str = 
 
 
 def _sound(entry):
-    """What the page shows of an entry; its spectrogram as a picture inside the page."""
+    """What the template needs of an entry; its spectrogram becomes a picture inside the page."""
     S = entry.get("S")
     picture = None if S is None else html.data_url(thumbnail(S, top=entry.get("top")))
     return {"clip": entry["clip"], "file": entry["file"], "picture": picture, "numbers": entry["numbers"]}

@@ -1,24 +1,44 @@
-"""Which features are worth listening to: what the network loses when one map is taken away (`choi2018`, 7.2.5).
+"""Which features are worth listening to: the loss when one map is ablated (`choi2018`, 7.2.5).
 
-A map is *ablated* by putting its mean over all inputs and cells in its place (or 0); the network runs on from there.
-The mean is the milder choice: with 0 the layers above also meet a level that they have never seen.
+A map is *ablated* by replacing it by its mean over all inputs and cells, or by 0; the network continues from there.
+The mean changes less: with 0 the layers above also meet a level that they have never seen.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import keras
 import numpy as np
 import pandas as pd
 from keras import ops
 
 from musictools import evaluation, runs
 from musictools.auralisation.deconvolution import feature_maps
-from musictools.models.graph import reading as graphs
 from musictools.models.graph.autodiff import compiled_arrays
+from musictools.models.graph.reading import read
+
+if TYPE_CHECKING:
+    from musictools.spectrograms import Segments
 
 __all__ = ["ablate", "best"]
 
 FILLS = ("mean", "zero")
 
 
-def ablate(model, x, labels, *, layers, fill="mean", clip=None, repeats=0, seed=0, batch_size=32):
+def ablate(
+    model: keras.Model,
+    x: np.ndarray | Segments,
+    labels: np.ndarray,
+    *,
+    layers: Sequence[str],
+    fill: str = "mean",
+    clip: np.ndarray | None = None,
+    repeats: int = 0,
+    seed: int = 0,
+    batch_size: int = 32,
+) -> pd.DataFrame:
     """Ablate every feature of some layers, one at a time.
 
     Parameters
@@ -26,32 +46,51 @@ def ablate(model, x, labels, *, layers, fill="mean", clip=None, repeats=0, seed=
     model : keras.Model
         A classifier that ends in a softmax.
     x : np.ndarray or Segments [shape=(n, n_bins, n_frames, 1)]
-        Inputs it has not been trained on.
+        Inputs that the model was not trained on.
     labels : np.ndarray [shape=(n,), int]
         Their classes.
     layers : sequence of str
+        Names of layers with feature maps.
     fill : {"mean", "zero"}
-        What stands in place of the map.
+        What replaces the map.
     clip : np.ndarray [shape=(n,)] or None
-        The inputs' clips, for intervals; None: every input counts as one.
+        The clip of every input, for intervals; None: every input is a clip of its own.
     repeats : int >= 0
-        Of the bootstrap over clips; 0: no intervals.
+        Resamples of the bootstrap over clips; 0: no intervals.
     seed : int >= 0
+        Seed of the bootstrap.
     batch_size : int > 0
+        Number of inputs computed at once.
 
     Returns
     -------
     table : pd.DataFrame
-        A row a feature, the costliest of each layer first: layer, feature, rank (from 1), accuracy_drop, loss_rise
-        (cross-entropy in nats, as difference to the whole network), active (share of cells above 0), activation (mean);
-        with repeats also loss_low and loss_high, a 95 % interval over clips.
+        One row per feature, those with the highest loss first within each layer: layer, feature, rank (from 1),
+        accuracy_drop, loss_rise (cross-entropy in nats, minus that of the whole network), active (share of cells above
+        0), activation (mean); with `repeats` also loss_low and loss_high, a 95 % interval over clips.
 
     Raises
     ------
     ValueError
-        If the model has no softmax, a layer no maps, or labels do not fit.
+        If the model has no softmax, a layer has no maps, or the labels do not fit.
+
+    See Also
+    --------
+    best : The features that are missed most.
+
+    Examples
+    --------
+    >>> from musictools import models
+    >>> model = models.build("ckn19", n_outputs=2, width=0.05, input_shape=(32, 32, 1), seed=0)
+    >>> x = np.random.default_rng(0).random((4, 32, 32, 1), dtype=np.float32)
+    >>> table = ablate(model, x, np.array([0, 1, 0, 1]), layers=["conv1"])
+    >>> table[["layer", "rank"]]
+       layer  rank
+    0  conv1     1
+    1  conv1     2
+    2  conv1     3
     """
-    graph = graphs.read(model)
+    graph = read(model)
     if graph.head != "softmax":
         raise ValueError(f"model must be a classifier that ends in a softmax. {graph.name} ends in {graph.head}.")
     labels = np.asarray(labels)
@@ -71,19 +110,21 @@ def ablate(model, x, labels, *, layers, fill="mean", clip=None, repeats=0, seed=
     return pd.concat(tables, ignore_index=True)
 
 
-def best(table, n):
-    """The costliest features of every layer.
+def best(table: pd.DataFrame, n: int) -> dict[str, list[int]]:
+    """Choose the features of every layer whose ablation raises the loss most.
 
     Parameters
     ----------
     table : pd.DataFrame
-        As of `ablate`.
+        As returned by `ablate`.
     n : int > 0
+        Number of features per layer.
 
     Returns
     -------
     features : dict of str to list of int
-        Layer -> features, the costliest first. Those never active are left out, as there is nothing to hear.
+        Layer -> features, that with the highest loss first. Features that are never active are left out, because they
+        are silent.
     """
     alive = table[table["active"] > 0]
     return {layer: group["feature"].head(n).tolist() for layer, group in alive.groupby("layer", sort=False)}
@@ -136,6 +177,6 @@ def _one(graph, call, x, labels, fill, clip, repeats, seed, batch_size):
 
 
 def _scores(logits, labels):
-    """Cross-entropy and whether it is right, of every input."""
+    """Cross-entropy of every input, and whether its class is right."""
     log = ops.convert_to_numpy(ops.log_softmax(logits, axis=-1))
     return -log[np.arange(len(labels)), labels], logits.argmax(axis=1) == labels

@@ -1,49 +1,63 @@
 """Does a deconvolved image show the feature, or only the input?
 
-Deconvolution recovers much of the input by itself: the switches alone say where something loud was (Nie et al. 2018).
-So the images are held against the input, against those of other features, and against those of a network that knows
-nothing, its weights shuffled within every layer (`explain.randomised`).
+Deconvolution recovers much of the input whatever the weights: the switches alone say where something loud was (Nie et
+al. 2018). So images are compared with the input, with those of other features, and with those of the same network with
+its weights shuffled within every layer (`explain.metrics.randomisation`).
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
 import numpy as np
 import pandas as pd
 
 from musictools.auralisation.deconvolution import Deconvolution
-from musictools.explain.metrics import randomisation as randomised
+from musictools.explain.metrics import randomisation
 
 __all__ = ["likeness"]
 
 
-def likeness(model, x, *, layers, features=None, seed=0):
-    """How alike images are to what they should differ from.
+def likeness(
+    model: keras.Model,
+    x: np.ndarray,
+    *,
+    layers: Sequence[str],
+    features: dict[str, Sequence[int]] | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Correlate images with what they should differ from.
 
     Parameters
     ----------
     model : keras.Model
+        Takes spectrograms.
     x : np.ndarray [shape=(n, n_bins, n_frames, 1)]
+        Inputs of the model.
     layers : sequence of str
+        Names of layers with feature maps.
     features : dict of str to sequence of int or None
-        By layer; None: all. Features that are never active do not count.
+        Features by layer; None: all. Features that are never active do not count.
     seed : int >= 0
-        Of the shuffled network.
+        Seed of the shuffling.
 
     Returns
     -------
     table : pd.DataFrame
-        A row a layer: layer, features (how many are active), input (mean correlation of an image and the input), others
-        (of two features' images of one input), shuffled (of an image and that of the same feature of the shuffled
-        network), inputs_of_shuffled (of the shuffled network's images and the input). Images are rectified; NaN where
-        there is nothing to compare.
+        One row per layer: layer, features (number of active ones), and mean correlations: input (image and input),
+        others (images of two features for the same input), shuffled (image and that of the same feature of the shuffled
+        network), inputs_of_shuffled (image of the shuffled network and input). Images are rectified. NaN where there is
+        nothing to compare.
     """
-    names = [group[0] for group in randomised.layer_groups(model)]
-    shuffled = randomised.scrambled(model, names, seed=seed, x=x)
+    names = [group[0] for group in randomisation.layer_groups(model)]
+    shuffled = randomisation.scrambled(model, names, seed=seed, x=x)
     rows = []
     for layer in layers:
-        ways = Deconvolution(model, layer), Deconvolution(shuffled, layer)
-        chosen = np.arange(ways[0].n_features) if features is None else np.asarray(features[layer])
-        own, other = (np.maximum(way.images(x, chosen), 0).reshape(len(x), len(chosen), -1) for way in ways)
-        inputs = x.reshape(len(x), 1, -1)
-        own, other, inputs = _standardised(own), _standardised(other), _standardised(inputs)
+        deconvolutions = Deconvolution(model, layer), Deconvolution(shuffled, layer)
+        chosen = np.arange(deconvolutions[0].n_features) if features is None else np.asarray(features[layer])
+        own, other = (np.maximum(d.images(x, chosen), 0).reshape(len(x), len(chosen), -1) for d in deconvolutions)
+        own, other, inputs = map(_standardised, (own, other, x.reshape(len(x), 1, -1)))
         among = np.einsum("nax,nbx->nab", own, own) / own.shape[-1]
         among = among[:, ~np.eye(len(chosen), dtype=bool)]
         rows.append(

@@ -1,52 +1,62 @@
-"""From a deconvolved image to sound: the clip's own phase, and as magnitude what the feature brought down.
+"""From a deconvolved image to sound: magnitudes from the image, phase from the clip.
 
-The front ends give decibels scaled to [0, 1], so an image is in that domain, of any size and sign. Its negative part is
-cut off. The rest is multiplied by one number a feature, the same for all clips that are compared: it brings the
-99.9th percentile of the feature's images to that of the clips. So a feature that a clip does not excite stays silent in
-that clip, and is not turned up until something is heard. Then the image is read in one of two ways:
+Front ends give decibels scaled to [0, 1], so an image is on that scale, but of any size and sign. Its negative values
+are set to 0. The rest is multiplied by one factor per feature, the same for all clips that are compared, which brings
+the 99.9th percentile of the feature's images to that of the clips. So a feature that a clip does not excite stays
+silent in that clip instead of being amplified. The image is then read in one of two ways:
 
-- ``"mask"``, the default: as an amplitude factor in [0, 1] for every cell, multiplied onto the clip's transform. So
-  does the program that the author of `choi2018` published with the chapter. Half of the image is -6 dB.
-- ``"decibels"``: as what it is, a scaled decibel spectrogram. Its amplitude, with the clip's phase, is the sound; where
-  it exceeds the clip's own it is brought down to it. This is listing 7.1 of `choi2018`, "img * SRC.phase", with the
-  front end undone. It is merciless: half of the image is half of the front end's range, 60 dB. Features are told apart
-  more clearly, but what is left of them are scattered cells that no sound has, a watery noise.
+- ``"mask"``, the default: as an amplitude factor in [0, 1] for every cell of the clip's transform, as in the program
+  that the author of `choi2018` published with the chapter. Half of the image is -6 dB.
+- ``"decibels"``: as a scaled decibel spectrogram. Its amplitude, at most that of the clip, with the clip's phase is the
+  sound. This is listing 7.1 of `choi2018`, "img * SRC.phase", with the front end inverted. Half of the image is half of
+  the front end's range, 60 dB, so features are told apart more clearly, but only scattered cells remain, which sound
+  watery.
 
-Both are a mask in the end; what stands in mel bands is spread over FFT bins, and `explain.evidence.resynthesise` does
-the rest, so a sound has exactly the clip's length.
+Both are masks in the end. `explain.application.evidence.resynthesise` spreads mel bands over FFT bins and applies them,
+so a sound has exactly the clip's length.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from musictools.explain.application import evidence
 from musictools.spectrograms import segments
 
+if TYPE_CHECKING:
+    from musictools.auralisation.deconvolution import Deconvolution
+    from musictools.spectrograms import FrontEnd
+
 __all__ = ["READINGS", "Auralisation", "auralise", "image_of_clip", "mask_of", "scale_of", "sound_of"]
 
 READINGS = ("mask", "decibels")
-_TOP = 99.9  # percentile that an image's scale looks at
+_TOP = 99.9  # percentile that determines an image's scale
 
 
 @dataclass(frozen=True)
 class Auralisation:
-    """One feature in one clip, to see and to hear.
+    """One feature in one clip, as image and sound.
 
-    Attributes
+    Parameters
     ----------
     layer : str
+        Name of the layer.
     feature : int
+        Index of the feature map, from 0.
     image : np.ndarray [shape=(n_bins, n_frames), float32]
         Deconvolved, rectified and scaled, in the front end's units of [0, 1]; may exceed 1.
     mask : np.ndarray [shape=(n_bins, n_frames), float32], in [0, 1]
         Amplitude factors.
     sound, rest : np.ndarray [shape=(n,), float32]
-        Together the clip, times `gain`.
+        Their sum is the clip times `gain`.
     gain : float in (0, 1]
-        Below 1 where the sound would have clipped.
+        Below 1 if the sound would have clipped.
     activation : float >= 0
-        Mean of the feature's map in this clip, its negative part counted as 0.
+        Mean of the feature's map in this clip, negative values counted as 0.
     """
 
     layer: str
@@ -60,34 +70,65 @@ class Auralisation:
 
 
 def auralise(
-    deconvolution, clips, features, *, front_end, length, step=None, join="mean", reading="mask", batch_size=8
-):
+    deconvolution: Deconvolution,
+    clips: dict[str, np.ndarray],
+    features: int | Sequence[int],
+    *,
+    front_end: FrontEnd,
+    length: int,
+    step: int | None = None,
+    join: str = "mean",
+    reading: str = "mask",
+    batch_size: int = 8,
+) -> dict[tuple[str, int], Auralisation]:
     """Auralise features in clips.
 
     Parameters
     ----------
     deconvolution : Deconvolution
+        Of the layer whose features are auralised.
     clips : dict of str to np.ndarray [shape=(n,)]
-        Waveforms at ``front_end.sr``, of any length; a feature's loudness is comparable among them.
+        Waveforms at ``front_end.sr``, of any length. A feature's loudness is comparable among them.
     features : int or sequence of int
+        Indices of feature maps, from 0.
     front_end : musictools.spectrograms.FrontEnd
-        The model's, of kind mel or stft.
+        The model's front end, of kind mel or stft.
     length : int > 0
-        Frames of one model input.
+        Frames of one segment, the model's input.
     step : int > 0 or None
-        Frames from one input to the next; None: half an input.
-    join, reading, batch_size
-        As in `image_of_clip`, `mask_of` and `Deconvolution.images`.
+        Frames from one segment to the next; None: half a segment.
+    join : {"mean", "max"}
+        How overlapping segments are combined.
+    reading : {"mask", "decibels"}
+        How an image becomes amplitude factors, as defined at the top of the module.
+    batch_size : int > 0
+        Number of segments times features computed at once.
 
     Returns
     -------
-    found : dict of (str, int) to Auralisation
-        By clip and feature, features of a clip after each other.
+    sounds : dict of (str, int) to Auralisation
+        By clip and feature, all features of a clip in a row.
 
     Raises
     ------
     ValueError
-        If something does not fit, see the functions named.
+        If the front end cannot be inverted, there is no clip, or an argument does not fit.
+
+    See Also
+    --------
+    musictools.auralisation.measure : Measures of a sound.
+
+    Examples
+    --------
+    >>> from musictools import auralisation, models
+    >>> from musictools.spectrograms import FrontEnd
+    >>> model = models.build("choi_stft", n_outputs=3, width=0.05, input_shape=(129, 40, 1), seed=0)
+    >>> front_end = FrontEnd(8000, 256, 128, 129, kind="stft")
+    >>> clicks, tone = auralisation.measures.clicks_and_tone(sr=8000, seconds=1.0)
+    >>> deconvolution = auralisation.Deconvolution(model, "conv1")
+    >>> sounds = auralise(deconvolution, {"both": clicks + tone}, [0, 1], front_end=front_end, length=40)
+    >>> sounds["both", 1].sound.shape
+    (8000,)
     """
     if front_end.kind not in ("mel", "stft"):
         raise ValueError(f"Only front ends of kind 'mel' and 'stft' can be turned to sound. Got {front_end.kind!r}.")
@@ -101,41 +142,58 @@ def auralise(
             deconvolution, spectra[name], features, length=length, step=step, join=join, batch_size=batch_size
         )
     scales = [scale_of([images[name][i] for name in clips], list(spectra.values())) for i in range(len(features))]
-    found = {}
+    sounds = {}
     for name, y in clips.items():
         for i, feature in enumerate(features):
             image = np.maximum(images[name][i], 0) * np.float32(scales[i])
             mask = mask_of(image, spectra[name], front_end=front_end, reading=reading)
             sound, rest, gain = sound_of(y, mask, front_end=front_end)
-            found[name, feature] = Auralisation(
+            sounds[name, feature] = Auralisation(
                 deconvolution.layer, feature, image, mask, sound, rest, gain, float(levels[name][i])
             )
-    return found
+    return sounds
 
 
-def image_of_clip(deconvolution, S, features, *, length, step=None, join="mean", batch_size=8):
-    """Deconvolved images of a whole clip, put together from those of overlapping inputs.
+def image_of_clip(
+    deconvolution: Deconvolution,
+    S: np.ndarray,
+    features: Sequence[int],
+    *,
+    length: int,
+    step: int | None = None,
+    join: str = "mean",
+    batch_size: int = 8,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Deconvolve a whole clip by joining the images of overlapping segments.
 
     Parameters
     ----------
     deconvolution : Deconvolution
+        Of the layer whose features are wanted.
     S : np.ndarray [shape=(n_bins, n_frames)], in [0, 1]
-        Scaled by the front end. Shorter than one input: its last column is repeated, as a `inference.Tagger` does, and
-        what is added is cut off again.
+        Scaled by the front end. If it is shorter than one segment, its last column is repeated, as by
+        `inference.Tagger`, and the images are cropped.
     features : sequence of int
+        Indices of feature maps, from 0.
     length : int > 0
-        Frames of one input.
+        Frames of one segment.
     step : int > 0 or None
-        Frames from one input to the next; None: half an input. The last input ends with the clip.
+        Frames from one segment to the next; None: half a segment. The last segment ends with the clip.
     join : {"mean", "max"}
-        Of inputs that overlap.
+        How overlapping segments are combined.
     batch_size : int > 0
+        Number of segments times features computed at once.
 
     Returns
     -------
     images : np.ndarray [shape=(k, n_bins, n_frames), float32]
     levels : np.ndarray [shape=(k,)]
         Mean activation of the features.
+
+    Raises
+    ------
+    ValueError
+        If `join` is unknown or an argument does not fit.
     """
     if join not in ("mean", "max"):
         raise ValueError(f"join must be 'mean' or 'max'. Got {join!r}.")
@@ -154,45 +212,51 @@ def image_of_clip(deconvolution, S, features, *, length, step=None, join="mean",
     if join == "max":
         whole[:] = -np.inf
     count = np.zeros(whole.shape[2], dtype=np.float32)
-    for part, start in zip(parts, starts):
+    for part, start in zip(parts, starts, strict=True):
         place = np.s_[..., start : start + length]
         whole[place] = np.maximum(whole[place], part) if join == "max" else whole[place] + part
         count[start : start + length] += 1
     return whole[..., :n] / (1 if join == "max" else count[:n]), levels
 
 
-def scale_of(images, spectra):
-    """The factor that brings a feature's images to the level of the clips that it is compared on.
+def scale_of(images: Sequence[np.ndarray], spectra: Sequence[np.ndarray]) -> float:
+    """Compute the factor that brings a feature's images to the level of its clips.
 
     Parameters
     ----------
     images : sequence of np.ndarray [shape=(n_bins, n_frames)]
-        One feature's, one a clip; only what is positive counts.
+        Images of one feature, one per clip. Only positive values count.
     spectra : sequence of np.ndarray [shape=(n_bins, n_frames)], in [0, 1]
         The clips, scaled by the front end.
 
     Returns
     -------
     scale : float >= 0
-        0 where no image is positive anywhere: a dead feature is silent.
+        0 if no image is positive anywhere: a dead feature is silent.
+
+    Examples
+    --------
+    >>> scale_of([np.full((2, 2), 4.0)], [np.full((2, 2), 0.5)])
+    0.125
     """
     top = float(np.percentile(np.concatenate([np.maximum(d, 0).ravel() for d in images]), _TOP))
     top = top or max(float(np.max(d)) for d in images)
     return float(np.percentile(np.concatenate([S.ravel() for S in spectra]), _TOP)) / top if top > 0 else 0.0
 
 
-def mask_of(image, S, *, front_end, reading="mask"):
+def mask_of(image: np.ndarray, S: np.ndarray, *, front_end: FrontEnd, reading: str = "mask") -> np.ndarray:
     """Read an image as amplitude factors.
 
     Parameters
     ----------
     image : np.ndarray [shape=(n_bins, n_frames)]
-        Scaled; what is not positive is silent.
+        Scaled. Cells that are not positive are silent.
     S : np.ndarray [shape=(n_bins, n_frames)], in [0, 1]
         The clip, scaled by the front end.
     front_end : musictools.spectrograms.FrontEnd
+        The front end of both.
     reading : {"mask", "decibels"}
-        See the module's head.
+        As defined at the top of the module.
 
     Returns
     -------
@@ -201,7 +265,7 @@ def mask_of(image, S, *, front_end, reading="mask"):
     Raises
     ------
     ValueError
-        If the reading is unknown or the shapes differ.
+        If the reading is unknown, the shapes differ, or the image is not finite.
     """
     if reading not in READINGS:
         raise ValueError(f"reading must be one of {', '.join(READINGS)}. Got {reading!r}.")
@@ -214,20 +278,22 @@ def mask_of(image, S, *, front_end, reading="mask"):
     return np.where(image > 0, np.float32(10) ** (below / np.float32(20)), 0).astype(np.float32)
 
 
-def sound_of(y, mask, *, front_end):
-    """Turn a mask to sound that fits a file.
+def sound_of(y: np.ndarray, mask: np.ndarray, *, front_end: FrontEnd) -> tuple[np.ndarray, np.ndarray, float]:
+    """Apply a mask to a clip, with a gain that prevents clipping.
 
     Parameters
     ----------
     y : np.ndarray [shape=(n,)]
-        At ``front_end.sr``.
+        The clip, at ``front_end.sr``.
     mask : np.ndarray [shape=(n_bins, n_frames)], in [0, 1]
+        Amplitude factors.
     front_end : musictools.spectrograms.FrontEnd
+        The front end of the mask.
 
     Returns
     -------
     sound, rest : np.ndarray [shape=(n,), float32]
-        `sound` lies in [-1, 1]; together they are the clip times `gain`.
+        `sound` lies in [-1, 1]. Their sum is the clip times `gain`.
     gain : float in (0, 1]
     """
     sound, rest = evidence.resynthesise(y, mask, front_end=front_end)
