@@ -1,9 +1,20 @@
 """A trained mapping with its card: sets of descriptors in, membership degrees out. Needs no scikit-learn."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
 from musictools.models.card import ModelCard
+
+if TYPE_CHECKING:
+    import keras
+
+    from musictools.inference import Tagger
 
 __all__ = ["Mapping", "checked", "degrees"]
 
@@ -20,11 +31,28 @@ class Mapping:
     Attributes
     ----------
     descriptors, genres : list of str
+
+    Raises
+    ------
+    ValueError
+        If the card is not that of a mapping or does not fit the model.
+
+    See Also
+    --------
+    musictools.mapping.network.DescriptorNetwork : The training of such a model.
+
+    Examples
+    --------
+    >>> from musictools.models import mapping
+    >>> card = ModelCard(task="mapping", model="mapping", inputs=["guitar", "sitar"], outputs=["indian", "pop", "rock"])
+    >>> network = Mapping(mapping.build(n_descriptors=2, n_genres=3, units=4, dropout=0.0), card)
+    >>> network.membership(["sitar"]).index.tolist()
+    ['indian', 'pop', 'rock']
     """
 
-    def __init__(self, model, card):
+    def __init__(self, model: keras.Model, card: ModelCard) -> None:
         if card.task != "mapping":
-            raise ValueError(f"The model is no mapping: its card says task={card.task!r}.")
+            raise ValueError(f"The model is not a mapping: its card says task={card.task!r}.")
         self.model, self.card = model, card
         self.descriptors, self.genres = list(card.inputs), list(card.outputs)
         shape = model.input_shape[-1], model.output_shape[-1]
@@ -35,8 +63,8 @@ class Mapping:
             )
 
     @classmethod
-    def load(cls, path):
-        """Read what notebook 04 wrote.
+    def load(cls, path: str | Path) -> Mapping:
+        """Read a mapping that notebook 04 wrote.
 
         Parameters
         ----------
@@ -50,7 +78,7 @@ class Mapping:
         Raises
         ------
         ValueError
-            If there is no such model, it or its card is damaged or missing, or it is no mapping.
+            If the model or its card is missing or damaged, or the model is not a mapping.
         """
         from musictools import models
 
@@ -60,23 +88,23 @@ class Mapping:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
-    def membership(self, descriptors):
+    def membership(self, descriptors: pd.DataFrame | Sequence[str]) -> pd.DataFrame | pd.Series:
         """Degree to which sets of descriptors belong to every genre.
 
         Parameters
         ----------
         descriptors : pd.DataFrame [clips x descriptors, bool] or sequence of str
-            A table, whose columns that the mapping does not know are passed over, or one set by name.
+            A table, in which unknown columns are ignored, or the names of one set.
 
         Returns
         -------
-        membership : pd.DataFrame [clips x genres], or pd.Series [genre -> degree] of one set
-            Of a set without any known descriptor: what the network makes of nothing.
+        membership : pd.DataFrame [clips x genres], or pd.Series [genre -> degree] for one set
+            The empty set has a membership too: the network's output for an input of zeros.
 
         Raises
         ------
         ValueError
-            If a descriptor of a named set is not known.
+            If a named descriptor is unknown.
         """
         if isinstance(descriptors, pd.DataFrame):
             x = descriptors.reindex(columns=self.descriptors, fill_value=False)
@@ -91,40 +119,74 @@ class Mapping:
         x = np.isin(self.descriptors, names)[None]
         return pd.Series(degrees(self.model, x)[0], index=self.genres, name="membership")
 
-    def following(self, tagger, *, rule="f1"):
-        """The mapping as an `explain.system.ExplanationSystem` wants it.
+    def following(self, tagger: Tagger, *, rule: str = "f1") -> Callable[[pd.Series], pd.Series]:
+        """Join the mapping to a tagger, as `explain.application.system.ExplanationSystem` takes it.
 
         Parameters
         ----------
         tagger : inference.Tagger
-            Its thresholds make descriptors of scores.
+            Tagger whose thresholds turn scores into descriptors.
         rule : str
-            Which of them.
+            Rule of the thresholds.
 
         Returns
         -------
         mapping : callable
-            pd.Series [tag -> score] -> pd.Series [genre -> degree]. Tags that the mapping does not know are passed
-            over.
+            pd.Series [tag -> score] -> pd.Series [genre -> degree]. Tags that the mapping does not know are ignored.
         """
 
-        def membership(scores):
+        def membership(scores: pd.Series) -> pd.Series:
             table = tagger.decide(scores, rule=rule)
             return self.membership([tag for tag in table["tag"][table["predicted"]] if tag in self.descriptors])
 
         return membership
 
 
-def degrees(model, X):
-    """A mapping network's softmax, np.ndarray [shape=(n, n_genres), float64]; done in one go, however many rows."""
+def degrees(model: keras.Model, X: np.ndarray) -> np.ndarray:
+    """Membership degrees of many sets, the softmax of a mapping network.
+
+    Parameters
+    ----------
+    model : keras.Model
+    X : array [shape=(n, n_descriptors), bool or 0/1]
+
+    Returns
+    -------
+    degrees : np.ndarray [shape=(n, n_genres), float64]
+        Rows that add up to 1.
+
+    Raises
+    ------
+    ValueError
+        If `X` holds other values.
+    """
     X = checked(X)
-    parts = [np.asarray(model.predict_on_batch(X[k : k + 65536]), float) for k in range(0, len(X), 65536)]
-    joined = np.concatenate(parts) if parts else np.zeros((0, model.output_shape[-1]))
-    return joined / joined.sum(axis=1, keepdims=True)
+    batches = [np.asarray(model.predict_on_batch(X[k : k + 65536]), float) for k in range(0, len(X), 65536)]
+    joined = np.concatenate(batches) if batches else np.zeros((0, model.output_shape[-1]))
+    return joined / joined.sum(axis=1, keepdims=True)  # in float32 the softmax adds up to 1 only nearly
 
 
-def checked(X):
-    """Descriptors as the network takes them, np.ndarray [shape=(n, n_descriptors), float32]; ValueError if not 0/1."""
+def checked(X: np.ndarray) -> np.ndarray:
+    """Convert descriptors to the network's input.
+
+    Parameters
+    ----------
+    X : array [shape=(n, n_descriptors), bool or 0/1]
+
+    Returns
+    -------
+    X : np.ndarray [shape=(n, n_descriptors), float32]
+
+    Raises
+    ------
+    ValueError
+        If `X` has other dimensions or values.
+
+    Examples
+    --------
+    >>> checked([[True, False]])
+    array([[1., 0.]], dtype=float32)
+    """
     X = np.asarray(X, dtype=np.float32)
     if X.ndim != 2 or not np.isin(X, (0, 1)).all():
         raise ValueError(f"descriptors must be a table of True and False (or 1 and 0). Got shape {X.shape}.")

@@ -1,5 +1,7 @@
 """The mapping network as a scikit-learn classifier."""
 
+from __future__ import annotations
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
@@ -15,29 +17,48 @@ class DescriptorNetwork(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     units : int > 0
-        Of the hidden layer.
+        Units of the hidden layer.
     dropout : float in [0, 1)
     batch_size : int > 0
     epochs : int > 0
-        The source gives none.
+        The source does not give a number.
     learning_rate : float > 0
-        Of Adam; the source names neither.
+        Learning rate of Adam; the source names neither.
     seed : int >= 0
-        Of initial weights, dropout and the order of the examples.
+        Seed of initial weights, dropout and the order of the examples.
 
     Attributes
     ----------
     classes_ : np.ndarray [shape=(n_genres,)]
-        Sorted.
+        Genres in alphabetical order.
     model_ : keras.Model
+
+    See Also
+    --------
+    musictools.mapping.membership.Mapping : The trained network with its card.
+
+    Examples
+    --------
+    >>> network = DescriptorNetwork(units=4, epochs=1).fit([[1, 0], [0, 1]], ["rock", "pop"])
+    >>> network.classes_.tolist(), network.predict_proba([[1, 1]]).shape
+    (['pop', 'rock'], (1, 2))
     """
 
-    def __init__(self, *, units=200, dropout=0.4, batch_size=20, epochs=10, learning_rate=0.001, seed=0):
+    def __init__(
+        self,
+        *,
+        units: int = 200,
+        dropout: float = 0.4,
+        batch_size: int = 20,
+        epochs: int = 10,
+        learning_rate: float = 0.001,
+        seed: int = 0,
+    ) -> None:
         self.units, self.dropout, self.batch_size = units, dropout, batch_size
         self.epochs, self.learning_rate, self.seed = epochs, learning_rate, seed
 
-    def fit(self, X, y):
-        """Train.
+    def fit(self, X: np.ndarray, y: np.ndarray) -> DescriptorNetwork:
+        """Train the network.
 
         Parameters
         ----------
@@ -80,11 +101,30 @@ class DescriptorNetwork(ClassifierMixin, BaseEstimator):
         )
         return self
 
-    def predict_proba(self, X):
-        """Membership degrees, np.ndarray [shape=(n, n_genres)], rows that add up to 1."""
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Membership degrees.
+
+        Parameters
+        ----------
+        X : array [shape=(n, n_descriptors), bool or 0/1]
+
+        Returns
+        -------
+        degrees : np.ndarray [shape=(n, n_genres), float64]
+            Rows that add up to 1.
+        """
         check_is_fitted(self, "model_")
         return degrees(self.model_, X)
 
-    def predict(self, X):
-        """The genre of the highest degree, np.ndarray [shape=(n,)]."""
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Genres of the highest degrees.
+
+        Parameters
+        ----------
+        X : array [shape=(n, n_descriptors), bool or 0/1]
+
+        Returns
+        -------
+        genres : np.ndarray [shape=(n,)]
+        """
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
