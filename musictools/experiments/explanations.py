@@ -1,8 +1,14 @@
-"""Experiments of notebook 05: many clips, many methods, one table each.
+"""Experiments of notebook 05: many clips and many methods, one table per question.
 
-A listener is what `explain.system` says. ``data`` is a data set that knows stems: ``stems(clip_id)``,
-``tag_stems(clip_id, tag)``, ``complete_descriptors``, ``audio(clip_id)``, such as the composed corpus.
+``tagger`` is an `inference.Tagger`, or an object with the same attributes. ``data`` is a data set that knows complete
+labels and stems, such as the composed corpus: it has ``audio``, ``stems``, ``tag_stems``, ``truth`` and
+``complete_descriptors``.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,38 +20,45 @@ from musictools.explain.attribution.explainer import Explainer
 from musictools.explain.metrics import faithfulness, localisation
 from musictools.spectrograms import ModelInput
 
+if TYPE_CHECKING:
+    import keras
+
+    from musictools.datasets.composed.dataset import Composed
+    from musictools.explain.attribution.explanation import Explanation
+    from musictools.inference import Tagger
+
 __all__ = [
-    "accepted",
-    "carried",
-    "consistent",
+    "accepted_inputs",
+    "best_methods",
+    "choose_clips",
+    "conservation_table",
+    "consistency_table",
     "explainers",
-    "faithful",
-    "conservation_reports",
-    "localised",
-    "loops",
-    "some_of_each",
-    "trust",
+    "faithfulness_tables",
+    "feedback_table",
+    "localisation_rows",
+    "stem_tags",
 ]
 
 _NEVER_BLANK = 1e-6  # a reference below any score
 
 
-def explainers(model, methods, **options):
-    """Prepare methods.
+def explainers(model: keras.Model, methods: dict[str, dict], **options: Any) -> dict[str, Callable[..., Explanation]]:
+    """Prepare several methods for one model.
 
     Parameters
     ----------
     model : keras.Model
     methods : dict of str to dict
-        Label -> options of `Explainer`, method (the label itself if left out) and contrast among them.
+        Label -> options of `Explainer`, including method (default: the label) and contrast.
     **options
-        Of all.
+        Options of all methods.
 
     Returns
     -------
     prepared : dict of str to callable
-        Label -> function of ``(x, neuron, reference=None)`` that returns an `Explanation`; where a method has a
-        contrast the reference is left out.
+        Label -> function of ``(x, neuron, reference=None)`` that returns an `Explanation`. A method with a contrast
+        ignores the reference.
     """
     prepared = {}
     for label, own in methods.items():
@@ -65,13 +78,13 @@ class _Prepared:
         return self.explainer(x, neuron, reference=reference)
 
 
-def carried(listener, data, ids):
-    """Which tags of which clips single stems carry, and not all stems.
+def stem_tags(tagger: Tagger, data: Composed, ids: Sequence) -> pd.DataFrame:
+    """Tags of each clip that some of its stems carry and others do not, such as its instruments.
 
     Parameters
     ----------
-    listener : listener
-    data : Dataset
+    tagger : Tagger
+    data : Composed
     ids : sequence of clip id
 
     Returns
@@ -79,25 +92,31 @@ def carried(listener, data, ids):
     table : pd.DataFrame [clips x tags, bool]
         Tags that no clip has are left out.
     """
-    table = pd.DataFrame(False, index=list(ids), columns=listener.tags)
+    table = pd.DataFrame(False, index=list(ids), columns=tagger.tags)
     for clip_id in ids:
-        table.loc[clip_id, list(_carriers(listener, data, clip_id))] = True
+        table.loc[clip_id, list(_carriers(tagger, data, clip_id))] = True
     return table.loc[:, table.any()]
 
 
-def some_of_each(table, n):
-    """Few clips that have every tag several times.
+def choose_clips(table: pd.DataFrame, n: int) -> list:
+    """Choose few clips that contain every tag several times.
 
     Parameters
     ----------
     table : pd.DataFrame [clips x tags, bool]
     n : int > 0
-        Clips wanted of each tag; all of those that have fewer.
+        Number of clips for each tag; all clips of a tag that has fewer.
 
     Returns
     -------
     ids : list of clip id
         In the order in which they were chosen: rare tags first.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"rare": [0, 0, 1], "frequent": [1, 1, 1]}, index=["a", "b", "c"]).astype(bool)
+    >>> choose_clips(table, 2)
+    ['c', 'a']
     """
     chosen = []
     for tag in table.sum().sort_values(kind="stable").index:
@@ -107,37 +126,45 @@ def some_of_each(table, n):
     return chosen
 
 
-def localised(listener, data, ids, *, methods, per_clip=2):
-    """Where relevance lies, against the stems that carry each tag.
+def localisation_rows(
+    tagger: Tagger, data: Composed, ids: Sequence, *, methods: dict[str, Callable], per_clip: int = 2
+) -> pd.DataFrame:
+    """Compare where relevance lies with the stems that carry each tag.
 
     Parameters
     ----------
-    listener : listener
-    data : Dataset
+    tagger : Tagger
+    data : Composed
     ids : sequence of clip id
     methods : dict of str to callable
-        Of `explainers`.
+        Methods from `explainers`.
     per_clip : int > 0
-        Inputs of a clip, evenly spread.
+        Number of inputs of a clip, evenly spread.
 
     Returns
     -------
     rows : pd.DataFrame
-        As of `localisation.localise`, with clip, tag and method; clips of one instrument and tags of all give none.
+        Rows of `localisation.localise` with clip, tag and method. Clips with one instrument, and tags that all stems
+        carry, have no rows.
+
+    Raises
+    ------
+    ValueError
+        If no clip has a tag that some of its stems carry and others do not.
     """
-    model_input = ModelInput(listener.front_end, listener.length, listener.step)
+    model_input = ModelInput(tagger.front_end, tagger.length, tagger.step)
     rows = []
     for clip_id in ids:
-        carriers = _carriers(listener, data, clip_id)
+        carriers = _carriers(tagger, data, clip_id)
         if not carriers:
             continue
-        stems, _ = data.stems(clip_id, sr=listener.front_end.sr)
-        shares = localisation.stem_shares(stems, listener.front_end)
-        x = listener.inputs(sum(stems.values()))
+        stems, _ = data.stems(clip_id, sr=tagger.front_end.sr)
+        shares = localisation.stem_shares(stems, tagger.front_end)
+        x = tagger.inputs(sum(stems.values()))
         chosen = np.linspace(0, len(x) - 1, min(per_clip, len(x))).astype(int)
-        x, neurons = x[chosen], [listener.tags.index(tag) for tag in carriers]
+        x, neurons = x[chosen], [tagger.tags.index(tag) for tag in carriers]
         for label, method in methods.items():
-            blank = label.startswith("deep_taylor")  # where the logit is negative; the reference is but a factor
+            blank = label.startswith("deep_taylor")  # for a negative logit; its maps differ by a factor only
             maps = _matrix(method(x, neurons, reference=_NEVER_BLANK if blank else None).relevance)
             for k, (tag, names) in enumerate(carriers.items()):
                 mask = localisation.cut(localisation.target_mask(shares, names), model_input)[chosen]
@@ -149,11 +176,11 @@ def localised(listener, data, ids, *, methods, per_clip=2):
     return pd.concat(rows, ignore_index=True)
 
 
-def _carriers(listener, data, clip_id):
+def _carriers(tagger, data, clip_id):
     """Tags of a clip that some stems carry and others do not, with those stems."""
     true, n_stems = data.complete_descriptors.loc[clip_id], len(data.truth(clip_id)["instruments"])
-    found = {tag: data.tag_stems(clip_id, tag) for tag in listener.tags if true.get(tag, False)}
-    return {tag: names for tag, names in found.items() if 0 < len(names) < n_stems}
+    stems = {tag: data.tag_stems(clip_id, tag) for tag in tagger.tags if true.get(tag, False)}
+    return {tag: names for tag, names in stems.items() if 0 < len(names) < n_stems}
 
 
 def _matrix(maps):
@@ -161,79 +188,99 @@ def _matrix(maps):
     return maps[..., 0] if maps.shape[-2] > 1 and maps.ndim > 3 else maps
 
 
-def accepted(listener, data, ids, *, rule="f1", limit=4):
-    """Inputs with a tag that is true and that the model accepts, one input a clip and tag.
+def accepted_inputs(
+    tagger: Tagger, data: Composed, ids: Sequence, *, rule: str = "f1", limit: int = 4
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Inputs with a tag that is true and that the model predicts, one input per clip and tag.
 
     Parameters
     ----------
-    listener : listener
-    data : Dataset
+    tagger : Tagger
+    data : Composed
     ids : sequence of clip id
     rule : str
-        Of the thresholds.
+        Rule of the thresholds.
     limit : int > 0
-        Tags of a clip, those with the widest margin.
+        Number of tags of a clip, those whose scores exceed their thresholds most.
 
     Returns
     -------
     x : np.ndarray [shape=(n, ...)]
     table : pd.DataFrame
-        A row an input: clip, tag, neuron, threshold.
+        One row per input: clip, tag, neuron, threshold.
+
+    Raises
+    ------
+    ValueError
+        If the model predicts no true tag of these clips.
     """
     inputs, rows = [], []
-    thresholds = _thresholds(listener, rule)
+    thresholds = _thresholds(tagger, rule)
     for clip_id in ids:
-        y, sr = data.audio(clip_id, sr=listener.front_end.sr)
-        x = listener.inputs(y)
-        scores = pd.DataFrame(evaluation.predict(listener.model, x, batch_size=16), columns=listener.tags)
+        y, sr = data.audio(clip_id, sr=tagger.front_end.sr)
+        x = tagger.inputs(y)
+        scores = pd.DataFrame(evaluation.predict(tagger.model, x, batch_size=16), columns=tagger.tags)
         true = data.complete_descriptors.loc[clip_id]
-        margin = (scores.max() - thresholds)[[tag for tag in listener.tags if true.get(tag, False)]]
+        margin = (scores.max() - thresholds)[[tag for tag in tagger.tags if true.get(tag, False)]]
         for tag in margin[margin > 0].nlargest(limit).index:
             inputs.append(x[int(scores[tag].argmax())])
-            rows.append({"clip": clip_id, "tag": tag, "neuron": listener.tags.index(tag), "threshold": thresholds[tag]})
+            rows.append({"clip": clip_id, "tag": tag, "neuron": tagger.tags.index(tag), "threshold": thresholds[tag]})
     if not rows:
-        raise ValueError("The model accepts no true tag of these clips: there is nothing to explain.")
+        raise ValueError("The model predicts no true tag of these clips, so that there is nothing to explain.")
     return np.stack(inputs), pd.DataFrame(rows)
 
 
-def _thresholds(listener, rule):
-    decided = listener.decide(pd.Series(0.0, listener.tags, name="score"), rule=rule)
-    return decided.set_index("tag")["threshold"][listener.tags]
+def _thresholds(tagger, rule):
+    decided = tagger.decide(pd.Series(0.0, tagger.tags, name="score"), rule=rule)
+    return decided.set_index("tag")["threshold"][tagger.tags]
 
 
-def faithful(listener, x, table, *, methods, fills=faithfulness.BASELINES, steps=10, seed=0):
-    """Curves of deletion and insertion, and what the evidence alone and the rest alone say.
+def faithfulness_tables(
+    tagger: Tagger,
+    x: np.ndarray,
+    table: pd.DataFrame,
+    *,
+    methods: dict[str, Callable],
+    baselines: Sequence[str] = faithfulness.BASELINES,
+    steps: int = 10,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Curves of deletion and insertion, and scores of the evidence alone and of the rest alone.
 
     Parameters
     ----------
-    listener : listener
-    x, table
-        Of `accepted`.
+    tagger : Tagger
+    x : np.ndarray [shape=(n, ...)]
+        Inputs from `accepted_inputs`.
+    table : pd.DataFrame
+        Their table.
     methods : dict of str to callable
-        Of `explainers`.
-    fills : sequence of str
+        Methods from `explainers`.
+    baselines : sequence of str
         Some of `faithfulness.BASELINES`.
     steps : int > 0
+        Number of steps of a curve.
     seed : int >= 0
+        Seed of the random order and of the resampling.
 
     Returns
     -------
     curves : pd.DataFrame
-        method, fill, kind, share, probability, control: means over the inputs.
+        method, fill (the baseline), kind, share, probability, control: means over the inputs.
     scores : pd.DataFrame
-        method, fill, deletion, insertion (areas less those of a random order; positive is better), their intervals
+        method, fill, deletion, insertion (areas relative to a random order; positive is better), their intervals
         ``…_low`` and ``…_high`` over clips, and `faithfulness.measures` of the evidence.
     """
     from musictools.explain.attribution.explainer import logits
 
-    network, neuron = logits(listener.model), table["neuron"].to_numpy()
+    network, neuron = logits(tagger.model), table["neuron"].to_numpy()
     lines, scores = [], []
     for label, method in methods.items():
         relevance = method(x, neuron, reference=table["threshold"].to_numpy().clip(1e-6, 1 - 1e-6)).relevance
-        for fill in fills:
+        for fill in baselines:
             row = {"method": label, "fill": fill}
             for kind in ("deletion", "insertion"):
-                found = faithfulness.curves(
+                curve = faithfulness.curves(
                     network, x, neuron, relevance, baseline=fill, kind=kind, steps=steps, seed=seed
                 )
                 lines.append(
@@ -242,66 +289,75 @@ def faithful(listener, x, table, *, methods, fills=faithfulness.BASELINES, steps
                             "method": label,
                             "fill": fill,
                             "kind": kind,
-                            "share": found.share,
-                            "probability": found.probability.mean(axis=0),
-                            "control": found.control_probability.mean(axis=0),
+                            "share": curve.share,
+                            "probability": curve.probability.mean(axis=0),
+                            "control": curve.control_probability.mean(axis=0),
                         }
                     )
                 )
-                advantage = pd.Series(found.advantage()).groupby(table["clip"].to_numpy()).mean().to_numpy()
-                ends = evaluation.bootstrap(
-                    lambda some, a=advantage: {"mean": a[some].mean()},
-                    np.arange(len(advantage)),
-                    repeats=300,
-                    seed=seed,
-                )["mean"]
-                row |= {kind: advantage.mean(), f"{kind}_low": ends[0], f"{kind}_high": ends[1]}
+                advantage = pd.Series(curve.advantage()).groupby(table["clip"].to_numpy()).mean().to_numpy()
+                low, high = evaluation.bootstrap(
+                    lambda some, a=advantage: a[some].mean(), np.arange(len(advantage)), repeats=300, seed=seed
+                )
+                row |= {kind: advantage.mean(), f"{kind}_low": low, f"{kind}_high": high}
             inside = faithfulness.masked(network, x, neuron, relevance, baseline=fill, seed=seed)
             scores.append(row | dict(faithfulness.measures(inside, threshold=table["threshold"].to_numpy())))
     return pd.concat(lines, ignore_index=True), pd.DataFrame(scores)
 
 
-def loops(listener, data, ids, *, method, mask=None, rule="f1", control=True):
-    """Feed the evidence of whole clips back, for tags that single stems carry and the model accepts.
+def feedback_table(
+    tagger: Tagger,
+    data: Composed,
+    ids: Sequence,
+    *,
+    method: Callable,
+    mask: dict | None = None,
+    rule: str = "f1",
+    control: bool = True,
+) -> pd.DataFrame:
+    """Feed the evidence of whole clips back to the model, for predicted tags that some stems carry.
 
     Parameters
     ----------
-    listener : listener
-    data : Dataset
+    tagger : Tagger
+    data : Composed
     ids : sequence of clip id
     method : callable
-        One of `explainers`.
+        A method from `explainers`.
     mask : dict or None
         Options of `evidence.mask_from`.
     rule : str
-        Of the thresholds.
+        Rule of the thresholds.
     control : bool
-        Also the same mask moved by half the clip's length: as large and as shaped, but elsewhere.
+        Whether to feed back a control: the same mask, shifted by half a clip.
 
     Returns
     -------
     table : pd.DataFrame
-        As of `evidence.feed_back`, with clip and place ("evidence" or "moved").
+        Rows of `evidence.feed_back` with clip and place ("evidence" or "moved").
+
+    Raises
+    ------
+    ValueError
+        If the model predicts no tag of these clips that a stem carries.
     """
-    thresholds, tables = _thresholds(listener, rule), []
-    front_end = listener.front_end
+    thresholds, tables = _thresholds(tagger, rule), []
+    front_end = tagger.front_end
 
     def scores(y):
-        return pd.Series(
-            evaluation.predict(listener.model, listener.inputs(y), batch_size=16).mean(axis=0), listener.tags
-        )
+        return pd.Series(evaluation.predict(tagger.model, tagger.inputs(y), batch_size=16).mean(axis=0), tagger.tags)
 
     for clip_id in ids:
         y, _ = data.audio(clip_id, sr=front_end.sr)
         said = scores(y)
-        tags = [tag for tag in listener.tags if said[tag] > thresholds[tag] and data.tag_stems(clip_id, tag)]
+        tags = [tag for tag in tagger.tags if said[tag] > thresholds[tag] and data.tag_stems(clip_id, tag)]
         if not tags:
             continue
-        x, n_frames = listener.inputs(y), front_end.n_frames(len(y))
-        neurons = [listener.tags.index(tag) for tag in tags]
+        x, n_frames = tagger.inputs(y), front_end.n_frames(len(y))
+        neurons = [tagger.tags.index(tag) for tag in tags]
         reference = thresholds[tags].to_numpy().clip(1e-6, 1 - 1e-6)
         maps = _matrix(method(x, neurons, reference=reference).relevance)
-        starts = np.arange(len(x)) * listener.step
+        starts = np.arange(len(x)) * tagger.step
         merged = {tag: merge(maps[:, k], starts=starts, n_frames=n_frames) for k, tag in enumerate(tags)}
         places = {"evidence": 0, "moved": n_frames // 2} if control else {"evidence": 0}
         for place, shift in places.items():
@@ -309,110 +365,121 @@ def loops(listener, data, ids, *, method, mask=None, rule="f1", control=True):
                 tag: evidence.evidence(y, np.roll(R, shift, axis=1), front_end=front_end, **(mask or {}))
                 for tag, R in merged.items()
             }
-            tables.append(evidence.feed_back(scores, said, heard, thresholds=thresholds).assign(clip=clip_id, place=place))
+            tables.append(
+                evidence.feed_back(scores, said, heard, thresholds=thresholds).assign(clip=clip_id, place=place)
+            )
     if not tables:
-        raise ValueError("The model accepts no tag of these clips that a stem carries.")
+        raise ValueError("The model predicts no tag of these clips that a stem carries.")
     return pd.concat(tables, ignore_index=True)
 
 
-def conservation_reports(models, x_of, *, methods, neuron_of):
-    """Is relevance conserved, and how much of it reaches the input?
+def conservation_table(
+    models: dict[str, keras.Model],
+    inputs: dict[str, np.ndarray],
+    *,
+    methods: Sequence[str],
+    neurons: dict[str, np.ndarray],
+) -> pd.DataFrame:
+    """Check for several models whether relevance is conserved and how much of it reaches the input.
 
     Parameters
     ----------
     models : dict of str to keras.Model
-    x_of : dict of str to np.ndarray
+    inputs : dict of str to np.ndarray
         Inputs by model.
     methods : sequence of str
-        Of relevance propagation.
-    neuron_of : dict of str to np.ndarray [shape=(n,)]
-        What is explained of every input.
+        Methods of relevance propagation.
+    neurons : dict of str to np.ndarray [shape=(n,)]
+        Explained output of every input, by model.
 
     Returns
     -------
     table : pd.DataFrame
-        model, method, error (largest open amount), reached (median share), verdict; models that relevance cannot pass
-        have the reason as their verdict.
+        model, method, error (largest unexplained amount), reached (median share), verdict. For a model that the method
+        cannot explain, the verdict is the reason.
     """
     rows = []
     for name, model in models.items():
         for method in methods:
             row = {"model": name, "method": method, "error": np.nan, "reached": np.nan}
             try:
-                found = Explainer(model, method=method)(x_of[name], neuron_of[name]).conservation
+                report = Explainer(model, method=method)(inputs[name], neurons[name]).conservation
             except ValueError as refusal:
                 rows.append(row | {"verdict": str(refusal)})
                 continue
-            reached = found.reached()
-            row |= {"error": float(found.error().max()), "verdict": found.verdict()}
+            reached = report.reached()
+            row |= {"error": float(report.error().max()), "verdict": report.verdict()}
             rows.append(row | {"reached": float(np.median(reached[np.isfinite(reached)]))})
     return pd.DataFrame(rows)
 
 
-def consistent(listener, data, x, table, *, methods, clips=2):
-    """What must hold of a method whatever the model says.
+def consistency_table(
+    tagger: Tagger, data: Composed, x: np.ndarray, table: pd.DataFrame, *, methods: Sequence[str], clips: int = 2
+) -> pd.DataFrame:
+    """Check properties that a method must have whatever the model predicts.
 
     Parameters
     ----------
-    listener : listener
-    data : Dataset
-    x, table
-        Of `accepted`.
+    tagger : Tagger
+    data : Composed
+    x : np.ndarray [shape=(n, ...)]
+        Inputs from `accepted_inputs`.
+    table : pd.DataFrame
+        Their table.
     methods : sequence of str
+        Some of `explain.METHODS`.
     clips : int > 0
-        Whose sound is shifted by two semitones and played a tenth faster.
+        Number of clips that are shifted by two semitones and played a tenth faster.
 
     Returns
     -------
     table : pd.DataFrame
-        method; batch: difference between maps made one by one and together; swap: between a tag's map and that of the
-        tag whose weights it was given; pitch_shift, time_stretch: rank correlation of the deformed clip's map with the
-        moved map, ``…_control`` with the map as it was.
+        method; batch: difference between maps computed one by one and together; swap: difference between a tag's map
+        and that of the tag whose weights it was given; pitch_shift, time_stretch: rank correlation of the deformed
+        clip's map with the moved map, and with the map as it was (``…_control``).
     """
-    from musictools.explain.metrics import sanity
+    from musictools.explain.metrics import equivariance, sanity
 
-    model_input = ModelInput(listener.front_end, listener.length, listener.step)
+    model_input = ModelInput(tagger.front_end, tagger.length, tagger.step)
     neuron, rows = table["neuron"].to_numpy(), []
-    swapped = [int(neuron[0]), int((neuron[0] + 1) % len(listener.tags))]
+    swapped = [int(neuron[0]), int((neuron[0] + 1) % len(tagger.tags))]
+    first = table.drop_duplicates("clip").head(clips)
+    sounds = [data.audio(clip, sr=tagger.front_end.sr)[0] for clip in first["clip"]]
     for method in methods:
-        prepared = Explainer(listener.model, method=method, conservation=False)
+        prepared = Explainer(tagger.model, method=method, conservation=False)
         row = {
             "method": method,
             "batch": sanity.batch_consistency(prepared, x, neuron) if len(x) > 1 else np.nan,
-            "swap": sanity.label_swap_error(listener.model, x[:2], *swapped, method=method),
+            "swap": sanity.label_swap_error(tagger.model, x[:2], *swapped, method=method),
         }
         for kind, amount in (("pitch_shift", 2.0), ("time_stretch", 1.1)):
-            found = []
-            for line in table.drop_duplicates("clip").head(clips).itertuples():
-                y, sr = data.audio(line.clip, sr=listener.front_end.sr)
-                listen = sanity.listener(prepared, model_input, line.neuron)
-                found.append(
-                    sanity.equivariance(listen, y, sr=sr, front_end=listener.front_end, kind=kind, amount=amount)
-                )
+            moved = equivariance.equivariance(
+                prepared, sounds, first["neuron"].to_numpy(), model_input=model_input, kind=kind, amount=amount
+            )
             row |= {
-                kind: np.mean([f["correlation"] for f in found]),
-                f"{kind}_control": np.mean([f["control"] for f in found]),
+                kind: np.mean(moved["correlation"].to_numpy()),
+                f"{kind}_control": np.mean(moved["control"].to_numpy()),
             }
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def trust(places, faith, badges):
-    """Which method answers which question best.
+def best_methods(places: pd.DataFrame, faith: pd.DataFrame, badges: pd.DataFrame) -> pd.DataFrame:
+    """Find the method that answers each question best.
 
     Parameters
     ----------
     places : pd.DataFrame
-        Of `localisation.table` by method.
+        Table of `localisation.table` by method.
     faith : pd.DataFrame
-        Scores of `faithful`.
+        Scores of `faithfulness_tables`.
     badges : pd.DataFrame
         method, share (of the badge's tests that it passes).
 
     Returns
     -------
     table : pd.DataFrame
-        question, method, value, measured: the winner of each.
+        question, method, value, measured: the best method for each question.
     """
     rank = places[places["measure"] == "rank_accuracy"].set_index("method")["over_energy"]
     area = places[places["measure"] == "auc"].set_index("method")["over_energy"]
