@@ -94,17 +94,7 @@ def test_there_is_an_example_for_each_kind_of_addition():
     assert SECTIONS == ["Add a data set", "Add a method of explanation", "Add a notebook", "Add a tagger"]
 
 
-# Discovery of these two is still being built; a strict xfail says when these lines can go.
-PENDING = {"Add a tagger", "Add a data set"}
-
-
-@pytest.mark.parametrize(
-    "section",
-    [
-        pytest.param(s, marks=pytest.mark.xfail(strict=True, reason="no discovery yet") if s in PENDING else ())
-        for s in SECTIONS
-    ],
-)
+@pytest.mark.parametrize("section", SECTIONS)
 def test_example_works(section, copy):
     code = "\n".join(b.code for b in blocks("CONTRIBUTING.md") if b.section == section and not b.path)
     assert "assert" in code

@@ -187,33 +187,34 @@ LAYERS = LIBRARY | ABOVE
 
 
 def imported(source, inside):
-    """(module, names) of everything that source code imports of the package; `inside`: the file's path in parts."""
+    """(module, names, what they are called here) of all imports of the package; `inside`: the file's path in parts."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((a.name, []) for a in node.names if a.name.split(".")[0] == "musictools")
+            for alias in node.names:
+                if alias.name.split(".")[0] == "musictools":
+                    yield alias.name, [], [alias.asname or alias.name]
         elif isinstance(node, ast.ImportFrom):
             base = inside[: len(inside) - node.level] if node.level else ()
             module = ".".join([*base, *([node.module] if node.module else [])])
             if module.split(".")[0] == "musictools":
-                yield module, [a.name for a in node.names]
+                yield module, [a.name for a in node.names], [a.asname or a.name for a in node.names]
 
 
 def imported_layers(source, inside=()):
     """Modules and packages right below ``musictools`` that source code imports."""
-    for module, names in imported(source, inside):
+    for module, names, _ in imported(source, inside):
         yield from module.split(".")[1:2] or [n for n in names if not n.startswith("__")]
 
 
 def private_names(source, inside=()):
-    """Private names of other modules that source code imports or reads."""
-    modules = set()
-    for _, names in imported(source, inside):
-        yield from (n for n in names if n.startswith("_") and not n.startswith("__"))
-        modules |= set(names)
+    """Private names of other modules that source code imports or reads, whatever it calls these modules."""
+    modules, is_private = set(), re.compile(r"_(?!_)").match
+    for _, names, called in imported(source, inside):
+        yield from filter(is_private, names)
+        modules |= set(called)
     for node in ast.walk(ast.parse(source)):
-        of_module = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules
-        if of_module and node.attr.startswith("_") and not node.attr.startswith("__"):
-            yield f"{node.value.id}.{node.attr}"
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and ast.unparse(node.value) in modules:
+            yield f"{ast.unparse(node.value)}.{node.attr}"
 
 
 def modules_of(layer):
@@ -225,7 +226,7 @@ def test_every_module_has_its_layer():
     here = {
         p.stem if p.suffix == ".py" else p.name
         for p in (ROOT / "musictools").iterdir()
-        if p.suffix == ".py" or (p / "__init__.py").exists()
+        if p.suffix == ".py" or any(p.rglob("*.py"))
     }
     assert here - {"__init__"} == set(LAYERS)
 
@@ -270,7 +271,16 @@ def test_an_import_upwards_is_recognised(statement):
     assert list(imported_layers(statement, ("musictools", "tags", "module"))) == ["experiments"]
 
 
-@pytest.mark.parametrize("statement", ["from .base import _check", "from . import base\nbase._check(1)"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from .base import _check",
+        "from . import base\nbase._check(1)",
+        "from . import base as tables\ntables._check(1)",
+        "import musictools.datasets.base\nmusictools.datasets.base._check(1)",
+        "import musictools.datasets.base as tables\ntables._check(1)",
+    ],
+)
 def test_a_private_name_of_another_module_is_recognised(statement):
     assert list(private_names(statement, ("musictools", "datasets", "gtzan")))
 
