@@ -1,10 +1,12 @@
 """k nearest neighbours for many tags and several k by one search.
 
-The neighbours of a clip do not depend on the labels, so one search serves all tags; and where the k-th neighbour is
-nearer than the next one, the k nearest are the first of a longer list, so it serves all k, too. The predictions equal
-those of ``KNeighborsClassifier``, which searches anew for every k: on the maps of the demo it takes four times as long
-(``tests/benchmarks/bench_probing.py``).
+The neighbours of a clip do not depend on the labels, so one search serves all tags. If the k-th neighbour is nearer
+than the next one, the k nearest are the first of a longer list, so the search serves all k, too. The predictions equal
+those of ``KNeighborsClassifier``, which searches anew for every k; ``tests/benchmarks/bench_probing.py`` measures what
+the single search saves.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 
@@ -51,19 +53,23 @@ def predict(X: np.ndarray, Y: np.ndarray, Q: np.ndarray, *, ks: Sequence[int] = 
            [False]]), 3: array([[ True],
            [False]])}
     """
-    from sklearn.neighbors import NearestNeighbors
-
     X, Q, Y = np.ascontiguousarray(X), np.ascontiguousarray(Q), np.asarray(Y)
     if Y.dtype != bool or Y.ndim != 2 or len(Y) != len(X):
         raise ValueError(f"Y must be bool, ({len(X)}, n_tags). Got {Y.dtype}, {Y.shape}.")
     if not len(ks) or not all(isinstance(k, int | np.integer) and 0 < k <= len(X) for k in ks):
         raise ValueError(f"ks must be ints from 1 to the number of training clips, {len(X)}. Got {list(ks)}.")
-    search = NearestNeighbors(n_neighbors=min(max(ks) + 1, len(X))).fit(X)
-    distance, nearest = search.kneighbors(Q)
     predicted = {}
+    if len(ks) > 1:
+        distance, nearest = _search(X, Q, min(max(ks) + 1, len(X)))
     for k in ks:
-        # Which of several equally distant clips is the k-th depends on k in scikit-learn, so it is asked again.
-        tied = (distance[:, k - 1 : k] == distance[:, k : k + 1]).any()
-        rows = search.kneighbors(Q, k, return_distance=False) if tied else nearest[:, :k]
+        # Which of several equally distant clips is the k-th depends on k in scikit-learn, so it is asked for this k.
+        alone = len(ks) == 1 or (distance[:, k - 1 : k] == distance[:, k : k + 1]).any()
+        rows = _search(X, Q, k)[1] if alone else nearest[:, :k]
         predicted[k] = 2 * Y[rows].sum(axis=1) > k
     return predicted
+
+
+def _search(X, Q, k):
+    from sklearn.neighbors import NearestNeighbors
+
+    return NearestNeighbors(n_neighbors=k).fit(X).kneighbors(Q)

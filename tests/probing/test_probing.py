@@ -12,11 +12,7 @@ from sklearn.svm import SVC
 
 from musictools import datasets, published, tags
 from musictools.datasets import splits
-from musictools.probing import clips, probes, scores
-from musictools.probing import knn as neighbours
-from musictools.probing import map_sets as sets
-from musictools.probing import random_forest as forests
-from musictools.probing import svm as margins
+from musictools.probing import clips, knn, map_sets, probes, random_forest, scores, svm
 from musictools.probing.maps import FeatureMaps
 
 
@@ -42,7 +38,7 @@ def halves(n):
 
 
 def data(kind, n, d, rng):
-    """Maps of many sorts, ties of every sort among them."""
+    """Maps of several kinds, with and without ties."""
     if kind == "random":
         return rng.normal(size=(n, d))
     if kind == "duplicated":
@@ -72,67 +68,56 @@ SHAPES = [
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", ["random", "duplicated", "constant", "bits", "integers", "dead"])
-def test_neighbours_equal_scikit_learn_prediction_by_prediction(kind, dtype):
+def test_knn_equals_scikit_learn_prediction_by_prediction(kind, dtype):
     for number, (n, q, d) in enumerate(SHAPES):
         rng = np.random.default_rng(number)
         X = data(kind, n + q, d, rng).astype(dtype)
         X, Q, Y = X[:n], X[n:], rng.random((n, 3)) < [0.1, 0.5, 0.0]
-        for k, predicted in neighbours.predict(X, Y, Q, ks=(3, 4, 7)).items():
+        for k, predicted in knn.predict(X, Y, Q, ks=(3, 4, 7)).items():
             for tag in range(3):
                 expected = KNeighborsClassifier(k).fit(X, Y[:, tag]).predict(Q)
                 np.testing.assert_array_equal(predicted[:, tag], expected, err_msg=f"{(n, q, d)}, k={k}, tag {tag}")
 
 
-def test_one_search_serves_maps_without_odd_ties(monkeypatch):
-    asked, search = [], neighbours._search
-    monkeypatch.setattr(neighbours, "_search", lambda X, Q, k, **o: asked.append(k) or search(X, Q, k, **o))
+def test_one_search_serves_all_k_where_no_distances_are_tied(monkeypatch):
+    asked, search = [], knn._search
+    monkeypatch.setattr(knn, "_search", lambda X, Q, k: asked.append(k) or search(X, Q, k))
     rng = np.random.default_rng(0)
     Y = rng.random((80, 2)) < 0.5
-    neighbours.predict(rng.normal(size=(80, 30)), Y, rng.normal(size=(20, 30)))
+    knn.predict(rng.normal(size=(80, 30)), Y, rng.normal(size=(20, 30)))
     assert asked == [8]
-    neighbours.predict(rng.integers(0, 2, (80, 30)).astype(float), Y, rng.integers(0, 2, (20, 30)).astype(float))
+    knn.predict(rng.integers(0, 2, (80, 30)).astype(float), Y, rng.integers(0, 2, (20, 30)).astype(float))
     assert asked[1:] == [8, 3, 5, 7]
+    knn.predict(rng.normal(size=(80, 30)), Y, rng.normal(size=(20, 30)), ks=[3])
+    assert asked[5:] == [3], "a single k needs no longer list"
 
 
-def test_dead_maps_need_no_second_search(monkeypatch):
-    asked, search = [], neighbours._search
-    monkeypatch.setattr(neighbours, "_search", lambda X, Q, k, **o: asked.append(k) or search(X, Q, k, **o))
-    X, Y = np.full((50, 30), 0.1, np.float32), np.arange(50)[:, None] < 2
-    monkeypatch.setattr(neighbours, "_in_order", lambda X, Q: True)
-    assert not neighbours.predict(X, Y, X[:60])[5].any(), "two of the first five have the tag"
-    assert neighbours.predict(X, Y, X[:60])[3].all(), "two of the first three have it"
-    assert asked == [8, 8]
-    monkeypatch.setattr(neighbours, "_in_order", lambda X, Q: False)
-    neighbours.predict(X, Y, X[:60])
-    assert asked[2:] == [8, 3, 5, 7], "threads may meet the rows in another order: scikit-learn is asked"
-
-
-def test_neighbours_refuse_what_does_not_fit():
+def test_knn_refuses_what_does_not_fit():
     X, Y = np.zeros((10, 20)), np.zeros((10, 2), bool)
-    with pytest.raises(ValueError, match=r"ks must be ints from 1 to the number of known clips, 10\. Got \[11\]"):
-        neighbours.predict(X, Y, X, ks=[11])
-    with pytest.raises(ValueError, match="X and Q must be .* of one dtype"):
-        neighbours.predict(X, Y, X[:, :5])
+    with pytest.raises(ValueError, match=r"ks must be ints from 1 to the number of training clips, 10\. Got \[11\]"):
+        knn.predict(X, Y, X, ks=[11])
+    with pytest.raises(ValueError, match="X has 5 features, but NearestNeighbors is expecting 20"):
+        knn.predict(X, Y, X[:, :5])
     with pytest.raises(ValueError, match="Y must be bool"):
-        neighbours.predict(X, Y.astype(int), X)
+        knn.predict(X, Y.astype(int), X)
     with pytest.raises(ValueError, match="NaN"):
-        neighbours.predict(np.full((10, 20), np.nan), Y, X)
+        knn.predict(np.full((10, 20), np.nan), Y, X)
 
 
-# --- forests and support vector machines ------------------------------------------------------------------------------
+# --- random forests and support vector machines -----------------------------------------------------------------------
 
 
-def test_first_trees_of_a_forest_are_the_smaller_forest():
+def test_first_trees_of_a_random_forest_are_the_smaller_one():
     rng = np.random.default_rng(0)
     X, Q = rng.normal(size=(60, 12)).astype(np.float32), rng.normal(size=(40, 12)).astype(np.float32)
     Y = np.stack([X[:, 0] > 0.5, rng.random(60) < 0.3, np.ones(60, bool)], axis=1)
-    predicted = forests.predict(X, Y, Q, sizes=(4, 10, 25), seed=3)
+    predicted = random_forest.predict(X, Y, Q, sizes=(4, 10, 25), seed=3)
     assert list(predicted) == [4, 10, 25]
     for size, tag in itertools.product(predicted, range(3)):
         expected = RandomForestClassifier(size, random_state=3).fit(X, Y[:, tag]).predict(Q)
         np.testing.assert_array_equal(predicted[size][:, tag], expected)
     with pytest.raises(ValueError, match=r"sizes must be positive ints\. Got \[0\]"):
-        forests.predict(X, Y, Q, sizes=[0])
+        random_forest.predict(X, Y, Q, sizes=[0])
 
 
 def test_machines_learn_what_they_can():
@@ -140,9 +125,9 @@ def test_machines_learn_what_they_can():
     X, Q = rng.normal(size=(200, 20)).astype(np.float32), rng.normal(size=(200, 20)).astype(np.float32)
     linear, ring = (lambda a: a[:, 0] > 0), (lambda a: (a[:, :3] ** 2).sum(axis=1) > 2.4)
     Y = np.stack([linear(X), ring(X), np.zeros(200, bool), np.ones(200, bool)], axis=1)
-    predicted = margins.predict(X, Y, Q, kinds=margins.KINDS, components=150)
+    predicted = svm.predict(X, Y, Q, kinds=svm.KINDS, components=150)
     right = {kind: [np.mean(p[:, 0] == linear(Q)), np.mean(p[:, 1] == ring(Q))] for kind, p in predicted.items()}
-    assert all(right[kind][0] > 0.8 for kind in margins.KINDS)
+    assert all(right[kind][0] > 0.8 for kind in svm.KINDS)
     assert right["rbf"][1] > right["linear"][1] + 0.05
     assert all(not p[:, 2].any() and p[:, 3].all() for p in predicted.values())
 
@@ -152,16 +137,16 @@ def test_rbf_is_scikit_learns_own_on_centred_maps():
     X, Q = rng.normal(3, 2, (80, 16)), rng.normal(3, 2, (40, 16))
     Y = rng.random((80, 2)) < 0.4
     expected = [SVC(class_weight="balanced").fit(X - X.mean(axis=0), y).predict(Q - X.mean(axis=0)) for y in Y.T]
-    np.testing.assert_array_equal(margins.predict(X, Y, Q, kinds=["rbf"])["rbf"], np.stack(expected, axis=1))
+    np.testing.assert_array_equal(svm.predict(X, Y, Q, kinds=["rbf"])["rbf"], np.stack(expected, axis=1))
 
 
 def test_machines_survive_dead_maps_and_refuse_unknown_kinds():
     X, Y = np.full((30, 20), 0.3, np.float32), np.arange(30)[:, None] % 3 == 0
-    assert {p.shape for p in margins.predict(X, Y, X, kinds=margins.KINDS).values()} == {(30, 1)}
+    assert {p.shape for p in svm.predict(X, Y, X, kinds=svm.KINDS).values()} == {(30, 1)}
     with pytest.raises(ValueError, match="kinds must be a list of linear, rbf, nystroem"):
-        margins.predict(X, Y, X, kinds=["cubic"])
+        svm.predict(X, Y, X, kinds=["cubic"])
     with pytest.raises(ValueError, match="cost and kernel_cost must be positive"):
-        margins.predict(X, Y, X, cost=0.0)
+        svm.predict(X, Y, X, cost=0.0)
 
 
 # --- measures ---------------------------------------------------------------------------------------------------------
@@ -320,7 +305,7 @@ def test_probing_does_not_depend_on_the_order_of_clips_or_the_number_of_workers(
 
 def test_finished_maps_are_kept_and_told_apart(planted, tmp_path, monkeypatch):
     maps, labels = planted
-    calls, real = [], neighbours.predict
+    calls, real = [], knn.predict
     monkeypatch.setitem(probes.METHODS, "knn", lambda *a, **o: calls.append(1) or real(*a, **o))
     options = {"methods": {"knn": {"ks": [3]}}, "folder": tmp_path, "workers": 1}
     first, _ = probes.probe(maps, labels, halves(90), **options)
@@ -341,7 +326,7 @@ def test_probing_refuses_what_makes_no_sense(planted, tmp_path):
         probes.probe(maps, labels.rename(index={3: "other"}), halves(90), methods={"knn": {}})
     with pytest.raises(ValueError, match="labels must be bool with at least one tag"):
         probes.probe(maps, labels[[]], halves(90), methods={"knn": {}})
-    with pytest.raises(ValueError, match="from 1 to the number of known clips, 2"):
+    with pytest.raises(ValueError, match="from 1 to the number of training clips, 2"):
         probes.probe(maps, labels, [(np.arange(2), np.arange(2, 9))], methods={"knn": {}}, workers=1)
     broken = np.zeros((1, 4, 2, 2), np.float32)
     broken[0, 2] = np.nan
@@ -421,7 +406,7 @@ def test_smallest_set_is_the_two_maps_that_carry_a_tag_together():
     rng = np.random.default_rng(0)
     X, groups = rng.normal(size=(300, 24)), np.repeat(np.arange(12), 2)
     y = X[:, 6] - X[:, 15] + 0.3 * rng.normal(size=300) > 0
-    members, path = sets.smallest_set(X, y, groups)
+    members, path = map_sets.smallest_set(X, y, groups)
     assert members.tolist() == [3, 7]
     assert path["chosen"].sum() == 1
     assert path.loc[path["chosen"], "roc_auc"].iloc[0] > 0.95
@@ -429,14 +414,14 @@ def test_smallest_set_is_the_two_maps_that_carry_a_tag_together():
     good = path[path["roc_auc"] >= top["roc_auc"] - top["error"]]
     assert path.loc[path["chosen"], "maps"].iloc[0] == good["maps"].min()
     with pytest.raises(ValueError, match="at least n_folds=5 clips of either kind. Got 4 with the tag"):
-        sets.smallest_set(X, np.arange(300) < 4, groups)
+        map_sets.smallest_set(X, np.arange(300) < 4, groups)
 
 
 def test_maps_that_add_less_than_one_standard_error_stay_out():
     rng = np.random.default_rng(0)
     X, groups = rng.normal(size=(200, 16)), np.repeat(np.arange(8), 2)
     y = X[:, 6] + 0.15 * X[:, 9:14].sum(axis=1) + 0.5 * rng.normal(size=200) > 0
-    members, path = sets.smallest_set(X, y, groups)
+    members, path = map_sets.smallest_set(X, y, groups)
     assert members.tolist() == [3]
     assert path.loc[path["roc_auc"].idxmax(), "maps"] > 1, "more maps score higher, but not clearly"
 
@@ -447,10 +432,12 @@ def test_sets_of_planted_maps_on_clips_not_seen(tmp_path):
     values = rng.random((6, 240, 3, 3)).astype(np.float32)
     values[2] += 0.6 * labels["a"].to_numpy()[:, None, None]
     maps = store(tmp_path / "maps", {"one": values[:3], "two": values[3:]})
-    pooled = sets.pooled(maps, labels.index, workers=1)
+    pooled = map_sets.pooled(maps, labels.index, workers=1)
     np.testing.assert_allclose(pooled["one", 2, "maximum"], values[2].max(axis=(1, 2)))
     np.testing.assert_allclose(pooled["two", 0, "mean"], values[3].mean(axis=(1, 2)), rtol=1e-6)
-    found = sets.smallest_sets(pooled, labels, splits.train_test(labels.index), workers=1).set_index(["layer", "tag"])
+    found = map_sets.smallest_sets(pooled, labels, splits.train_test(labels.index), workers=1).set_index(
+        ["layer", "tag"]
+    )
     assert found.loc[("one", "a"), "feature_maps"] == "2"
     assert found.loc[("all", "a"), "feature_maps"] == "one 2"
     assert found.loc[("all", "a"), "roc_auc_low"] > 0.9
