@@ -378,10 +378,8 @@ def label_swap_error(
     >>> label_swap_error(model, x, 0, other=2, method="gradient")["error"].tolist()
     [0.0, 0.0]
     """
-    explainers = [
-        explain.Explainer(m, method=method, seed=seed, **options)
-        for m in (model, randomisation.label_swapped(model, neuron, other))
-    ]
+    models = model, randomisation.label_swapped(model, neuron, other)
+    explainers = [arguments.explainer(one, method, seed, options) for one in models]
     pairs = [neuron, other], [other, neuron]
     return _errors(*(explained(e, x, pair) for e, pair in zip(explainers, pairs, strict=True)))
 

@@ -1,5 +1,6 @@
 """The explanation system: merging by hand, songs with tones planted in them, the command."""
 
+import collections
 import json
 import re
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from musictools import audio, cli, explain, runs
+from musictools import audio, cli, evaluation, explain, runs
 from musictools.explain.application import system
 from musictools.inference import GenreClassifier, Tagger
 from musictools.models.card import ModelCard
@@ -49,7 +50,7 @@ def tagger(**card):
     return Tagger(levels(MEL, 32, (440, 3000, 6500), head="sigmoid"), ModelCard(**card))
 
 
-def genre_model(**card):
+def genre_card(**card):
     card = {
         "task": "genre",
         "model": "levels",
@@ -58,7 +59,11 @@ def genre_model(**card):
         "length": 16,
         "step": 400,
     } | card
-    return GenreClassifier(levels(COARSE, 16, (440, 3000), head="softmax"), ModelCard(**card))
+    return ModelCard(**card)
+
+
+def genre_model(**card):
+    return GenreClassifier(levels(COARSE, 16, (440, 3000), head="softmax"), genre_card(**card))
 
 
 def song(*, seconds=6.0, sr=SR):
@@ -208,6 +213,90 @@ def test_relevance_is_asked_once_and_only_of_sections_that_predict(models, monke
     assert sorted(options.pop("reference")) == pytest.approx([0.1, 0.2])
     assert options == {"method": "lrp_epsilon", "epsilon": 1e-3}
     assert found.method == "lrp_epsilon"
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Every resampling, spectrogram, score and map that is computed, with all that it depends on."""
+    seen, made, alive = [], {}, []  # alive: no id is used twice
+
+    def watch(thing, name, key):
+        plain = getattr(thing, name)
+
+        def watched(*args, **options):
+            seen.extend((name, *one) for one in key(*args, **options))
+            return plain(*args, **options)
+
+        monkeypatch.setattr(thing, name, watched)
+
+    def maps(explainer, x, neuron, *, reference=None, contrast=None):
+        """One entry for each sample and neuron."""
+        neurons = np.array(neuron) if isinstance(neuron, list) else np.broadcast_to(neuron, len(x))[:, None]
+        neurons = np.broadcast_to(neurons, (len(x), neurons.shape[-1]))
+        levels = np.full(neurons.shape, np.nan) if reference is None else np.asarray(reference, float)
+        levels = levels[:, None] if levels.shape == (len(x),) and not isinstance(neuron, list) else levels
+        levels = np.broadcast_to(levels, neurons.shape).round(9)
+        for i, one in enumerate(np.asarray(x, np.float32)):
+            for k, r in zip(neurons[i], levels[i], strict=True):
+                yield id(made[id(explainer)]), one.tobytes(), int(k), str(r), contrast
+
+    def remember(explainer, model, **options):
+        made[id(explainer)] = model
+        alive.append((explainer, model))
+        return ()
+
+    watch(FrontEnd, "compute", lambda front_end, y: [(front_end, np.asarray(y, np.float32).tobytes())])
+    watch(audio, "resample", lambda y, **rates: [(y.tobytes(), *rates.values())])
+    watch(evaluation, "predict", lambda model, x, **o: [(id(model), np.asarray(x).tobytes())])
+    watch(explain.Explainer, "__init__", remember)
+    watch(explain.Explainer, "__call__", maps)
+    return seen
+
+
+@pytest.mark.parametrize("method", ["deep_taylor", "gradient"])
+def test_everything_is_computed_once(models, calls, method):
+    """Both models have the same rate, and in the second run the same front end as well."""
+    same = GenreClassifier(levels(MEL, 16, (440, 3000), head="softmax"), genre_card(front_end=MEL, step=16))
+    for genre in (models[0], same):
+        calls.clear()
+        found = system.ExplanationSystem(genre, models[1]).explain(song(sr=22050), sr=22050, method=method)
+        assert len(found.heatmaps) == len(found.badges) == 2
+        twice = {key[:2] for key, n in collections.Counter(calls).items() if n > 1}
+        assert not twice
+        assert sum(name == "resample" for name, *_ in calls) == 1
+        mine = [what for name, *what in calls if name == "compute"]
+        front_ends = {MEL, genre.front_end}
+        whole = len(found.y) * 4
+        assert sum(front_end in front_ends and len(y) == whole for front_end, y in mine) == len(front_ends) + 2 * 2
+        assert sum(name == "predict" for name, *_ in calls) == 2 + 2 * 2  # two models, and two sounds for each tag
+
+
+def test_an_explanation_does_not_depend_on_the_songs_before(models):
+    """Badges too: inputs and tags of an earlier song must not be used to test the maps of a later one."""
+    songs = song(), song()[: 4 * SR] + np.float32(0.05) * song()[: -4 * SR - 1 : -1]
+    wanted = [system.ExplanationSystem(*models).explain(y, sr=SR, method="gradient") for y in songs]
+    assert wanted[0].badges != wanted[1].badges
+    for order in ((0, 1), (1, 0)):
+        shared = system.ExplanationSystem(*models)
+        before = dict(vars(shared))
+        for number in order:
+            explained = shared.explain(songs[number], sr=SR, method="gradient")
+            assert explained.badges == wanted[number].badges
+            for tag, heatmap in wanted[number].heatmaps.items():
+                np.testing.assert_array_equal(explained.heatmaps[tag], heatmap)
+            pd.testing.assert_frame_equal(explained.loop, wanted[number].loop)
+        assert vars(shared) == before
+
+
+def test_the_badge_is_that_of_the_map_in_the_best_section(found, models):
+    from musictools.explain.metrics import badge
+
+    tagger, tags = models[1], list(found.heatmaps)
+    x, neurons = tagger.inputs(song()), np.array([tagger.tags.index(tag) for tag in tags])
+    best = found.sections[tags].to_numpy().argmax(axis=0)
+    reference = found.descriptors.set_index("tag").loc[tags, "threshold"].to_numpy()
+    alone = badge.badges(tagger.model, x[best], neurons, reference=reference)
+    assert found.badges == {tag: str(one) for tag, one in zip(tags, alone, strict=True)}
 
 
 def test_chosen_descriptors_need_not_be_predicted(models):
