@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from musictools import evaluation
-from musictools.explain.attribution import controls as baselines
+from musictools.explain.attribution import controls
 from musictools.explain.attribution import perturbation
 from musictools.explain.attribution.explainer import Explainer, logits
 from musictools.explain.metrics import localisation
@@ -67,9 +67,9 @@ METHODS = (*FEW, "gradient/shuffled", "parts/shuffled", "input_x_gradient", "smo
 MEASURES = ("auc", "auc_equal_energy", "auc_loud", "auc_time")
 GROUPS = 100  # of cells with equal energy
 KNOW_NOTHING = ("energy", "change", "edge", "random")
-_PERTURBS = {"occlusion": {"patch": (16, 48), "fill": "mean"},
-             "rise": {"n_masks": 48, "grid": (6, 6), "fill": "mean"},
-             "lime": {"n_samples": 48, "grid": (6, 6), "fill": "mean"}}  # fmt: skip
+_PERTURBS = {"occlusion": {"patch": (16, 48), "baseline": "mean"},
+             "rise": {"n_masks": 48, "grid": (6, 6), "baseline": "mean"},
+             "lime": {"n_samples": 48, "grid": (6, 6), "baseline": "mean"}}  # fmt: skip
 _FOLLOWED = ("energy", "gradient", "deep_taylor", "lrp_composite", "parts")
 _PATHS = ("integrated_gradients", ORACLE)
 _STEPS = 4  # of a path, in the middles of its quarters
@@ -509,7 +509,7 @@ def _without_network(name, x):
         return x - x.mean(axis=1, keepdims=True)
     if name == "random":
         return np.random.default_rng(0).random(x.shape, dtype=np.float32)
-    return baselines.METHODS[name](x[None, ..., None])[0, ..., 0]
+    return controls.METHODS[name](x[None, ..., None])[0, ..., 0]
 
 
 def _mass(R, cells):

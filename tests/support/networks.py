@@ -1,4 +1,4 @@
-"""Tiny networks for the tests of relevance: what the engine sees, and the same folded by hand where it normalises.
+"""Tiny networks for the tests of relevance: what the methods see, and the same canonised by hand where it normalises.
 
 `NETWORKS` maps a name to a function without arguments: input shape, list of layers (see `explain_reference`), and
 None or a function of the built layers by name that makes the list for the reference.
@@ -8,7 +8,6 @@ from functools import cache
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers as L
 
 from musictools import explain
@@ -56,13 +55,17 @@ def inputs(shape, *, signed=False, n=2, seed=1):
 
 
 def eagerly(monkeypatch):
-    """Run the engine without compiling it, which takes far longer than tiny networks do."""
+    """Run the methods without compiling them, which takes far longer than tiny networks do."""
 
     def uncompiled(function, *shapes):
-        return lambda *values: function(*(tf.convert_to_tensor(v, tf.float32) for v in values))
+        def call(*arrays):
+            outputs = function(*(keras.ops.convert_to_tensor(array, dtype="float32") for array in arrays))
+            return keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
+
+        return call
 
     for module in ("propagation", "gradients", "explainer"):
-        monkeypatch.setattr(f"musictools.explain.attribution.{module}.compiled", uncompiled)
+        monkeypatch.setattr(f"musictools.explain.attribution.{module}.compiled_arrays", uncompiled)
 
 
 def check(name, method, *, signed=False, probability=None, contrast=None, **options):

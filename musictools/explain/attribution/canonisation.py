@@ -1,13 +1,17 @@
-"""A graph of layer calls turned into operations that relevance can go back through, batch normalisation folded in exactly.
+"""Canonisation: a graph of layer calls turned into operations that relevance can pass, without batch normalisation.
 
-A batch normalisation (y = a x + b for every channel) disappears into the convolution or dense layer before it, or,
-where a ReLU stands between, travels on through poolings, flatten, dropout and concatenation into those after it:
-their weights take a, their biases b. At zero-padded borders the bias is a map, since padding is not normalised. A
-negative a would turn a maximum into a minimum; there the signal's sign is turned before the pooling. Where no linear
-layer can take it (before a sum, a gate or the output) it stays a operation of its own. The model is not touched.
+A batch normalisation (y = a x + b for every channel) is merged exactly into the convolution or dense layer before it.
+If a ReLU is between them, it is merged into the layers after it, past poolings, flatten, dropout and concatenation:
+their weights are multiplied by a, and b is added to their biases. At zero-padded borders the bias becomes a map, since
+padding is not normalised. A negative a would turn a maximum into a minimum, so the signal's sign is changed before the
+pooling. If no linear layer can take it (before a sum, a gate or the output), it stays an operation of its own. The
+model is not changed.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from keras import layers, ops
@@ -25,6 +29,10 @@ from musictools.explain.attribution.operations import (
 )
 from musictools.models.graph.linear import conv_bias_map, is_linear, kernel_scaled, make_linear
 from musictools.models.graph.reading import GATES, RECTIFIERS, activation_of
+
+if TYPE_CHECKING:
+    from musictools.explain.attribution.operations import Operation
+    from musictools.models.graph.reading import Graph
 
 __all__ = ["Plan", "plan"]
 
@@ -50,7 +58,7 @@ _MOVES = (layers.Reshape, layers.Permute, *_PADS)
 
 @dataclass
 class Plan:
-    """Steps of a network and the value that feeds its last layer.
+    """The operations of a canonised network.
 
     Attributes
     ----------
@@ -58,21 +66,27 @@ class Plan:
         In the order of computation; the last is a `Head`.
     """
 
-    operations: list
+    operations: list[Operation]
 
-    def on_path(self):
-        """Steps that relevance passes, list of Operation."""
-        wanted, found = {self.operations[-1].output}, []
+    def on_path(self) -> list[Operation]:
+        """List the operations that relevance passes.
+
+        Returns
+        -------
+        operations : list of Operation
+            In the order of computation.
+        """
+        wanted, path = {self.operations[-1].output}, []
         for operation in reversed(self.operations):
             if operation.output in wanted:
-                found.append(operation)
+                path.append(operation)
                 wanted |= set(operation.carriers())
-        return found[::-1]
+        return path[::-1]
 
 
 @dataclass(frozen=True)
 class _Value:
-    """A tensor: a operation's output (`positive`: never negative), under a normalisation a x + b still to be applied."""
+    """An operation's output (`positive`: never negative), with a normalisation a x + b still to be applied."""
 
     source: int
     positive: bool = False
@@ -81,12 +95,13 @@ class _Value:
     b: np.ndarray | None = None
 
 
-def plan(graph):
-    """Turn a graph into operations.
+def plan(graph: Graph) -> Plan:
+    """Canonise a graph.
 
     Parameters
     ----------
     graph : musictools.models.graph.reading.Graph
+        The model.
 
     Returns
     -------
@@ -95,7 +110,7 @@ def plan(graph):
     Raises
     ------
     ValueError
-        If relevance would have to pass a layer that no rule knows; names it and what works instead.
+        If relevance would have to pass a layer that has no rule. The message names it and what works instead.
     """
     made = _Planner(graph).finish()
     for operation in made.on_path():
@@ -121,7 +136,9 @@ class _Planner:
         operation = next((s for s in self.operations if s.output == last.source), None)
         if last.a is None and isinstance(operation, Linear) and operation.kind == "dense":
             self.operations.remove(operation)
-            self.operations.append(Head(**{n: getattr(operation, n) for n in operation.__dataclass_fields__ if n != "forward"}))
+            self.operations.append(
+                Head(**{n: getattr(operation, n) for n in operation.__dataclass_fields__ if n != "forward"})
+            )
         else:
             self.emit(
                 Head,
@@ -137,7 +154,7 @@ class _Planner:
         return Plan(self.operations)
 
     def convert(self, call):
-        """The value that a call makes, its operations added to the plan."""
+        """Add the operations of a call; return its value."""
         layer, ins = call.layer, [self.values.get(i) for i in call.inputs]
         if None in ins or len(call.outputs) != 1:
             return self.refuse(call, f"({call.kind}) has several outputs")
@@ -158,7 +175,7 @@ class _Planner:
         return self.plain(call, ins)
 
     def plain(self, call, ins):
-        """Layers before which a normalisation has to be settled."""
+        """Layers before which a normalisation has to be applied."""
         layer = call.layer
         if isinstance(layer, _MOVES):
             keeps = ins[0].a is None and ins[0].first
@@ -178,14 +195,14 @@ class _Planner:
     # -- what changes no tensor -------------------------------------------------------------------------------------
 
     def emit(self, make, name, inputs, *, output=None, **options):
-        """Add a operation; its output's number."""
+        """Add an operation; return the number of its output."""
         if output is None:
             output, self.fresh = self.fresh, self.fresh + 1
         self.operations.append(make(name=name, inputs=tuple(inputs), output=output, **options))
         return output
 
     def settled(self, value):
-        """The number of a value with its normalisation applied, by a operation of its own if need be."""
+        """The number of a value with its normalisation applied, if need be by an operation of its own."""
         if value.a is None:
             return value.source
         key = value.source, value.a.tobytes(), value.b.tobytes()
@@ -218,7 +235,7 @@ class _Planner:
     def normalised(self, call, value):
         layer, shape = call.layer, call.shapes()[0]
         if layer.axis not in (-1, len(shape)):
-            return self.refuse(call, f"normalises axis {layer.axis}, only the last one can be folded, and so")
+            return self.refuse(call, f"normalises axis {layer.axis}, only the last one can be canonised, and so")
         if call.node.arguments.kwargs.get("training"):
             return self.refuse(call, "normalises by its batch (training=True), and so")
         gamma = 1.0 if layer.gamma is None else _array(layer.gamma)
@@ -233,12 +250,17 @@ class _Planner:
         return self.scaled(call, value, a, b)
 
     def scaled(self, call, value, a, b):
-        """A value under a x + b: in the layer before where that is the only one to use it, else still to be done."""
+        """A value under a x + b: merged into the layer before if only this call uses it, else to be applied."""
         if value.a is not None:
             a, b = a * value.a, a * value.b + b
         operation = next((s for s in self.operations if s.output == value.source), None)
         alone = self.consumers.get(call.inputs[0]) == 1 and value.a is None
-        if alone and isinstance(operation, Linear) and operation.kind in ("conv", "dense") and operation.output == call.inputs[0]:
+        if (
+            alone
+            and isinstance(operation, Linear)
+            and operation.kind in ("conv", "dense")
+            and operation.output == call.inputs[0]
+        ):
             operation.kernels = [kernel_scaled(operation.kernels[0], a, depthwise="Depthwise" in operation.layer)]
             operation.bias = b if operation.bias is None else operation.bias * a + b
             return value
@@ -376,8 +398,8 @@ class _Planner:
         value = _Value(number, positive=all(v.positive for v in ins), first=all(v.first for v in ins))
         if all(v.a is None for v in ins):
             return value
-        a = [np.ones(s[-1]) if v.a is None else v.a for v, s in zip(ins, shapes)]
-        b = [np.zeros(s[-1]) if v.a is None else v.b for v, s in zip(ins, shapes)]
+        a = [np.ones(s[-1]) if v.a is None else v.a for v, s in zip(ins, shapes, strict=True)]
+        b = [np.zeros(s[-1]) if v.a is None else v.b for v, s in zip(ins, shapes, strict=True)]
         return replace(value, a=np.concatenate(a), b=np.concatenate(b))
 
     def gated(self, call, ins):

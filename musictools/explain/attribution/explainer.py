@@ -1,117 +1,185 @@
-"""`relevance` and its prepared form `Explainer`: why does this neuron fire for this input."""
+"""`relevance` and its prepared form `Explainer`: why is this output high for this input."""
+
+from __future__ import annotations
 
 import weakref
-import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
 
+import keras
 import numpy as np
-from keras import ops
 
-from musictools.explain.attribution import controls as baselines
-from musictools.explain.attribution import gradients, perturbation
-from musictools.explain.attribution import propagation as engine
+from musictools.explain.attribution import controls, gradients, perturbation, propagation
 from musictools.explain.attribution.conservation import ConservationReport
 from musictools.explain.attribution.explanation import Explanation
-from musictools.models.graph.autodiff import compiled
+from musictools.models.graph.autodiff import WeightWatch, compiled_arrays
 from musictools.models.graph.reading import read
 
 __all__ = ["METHODS", "Explainer", "logits", "relevance"]
 
-_FAMILIES = (engine.OPTIONS, gradients.OPTIONS, perturbation.OPTIONS, baselines.OPTIONS)
+_FAMILIES = (propagation.OPTIONS, gradients.OPTIONS, perturbation.OPTIONS, controls.OPTIONS)
 _DEFAULTS = {name: options for family in _FAMILIES for name, options in family.items()}
 METHODS = tuple(_DEFAULTS)
-_KEPT = weakref.WeakKeyDictionary()  # model -> {method and options: (fingerprint of its weights, Explainer)}
+_KEPT_PER_MODEL = 8  # explainers; each may hold several copies of the weights
+_KEPT = weakref.WeakKeyDictionary()  # model -> _Kept
 
 
 def relevance(
-    model,
-    x,
-    neuron,
+    model: keras.Model,
+    x: np.ndarray,
+    neuron: int | Sequence[int] | np.ndarray,
     *,
-    method="deep_taylor",
-    reference=None,
-    contrast=None,
-    batch_size=32,
-    seed=0,
-    conservation=True,
-    **options,
-):
-    """Explain what a network says.
+    method: str = "deep_taylor",
+    reference: float | np.ndarray | None = None,
+    contrast: int | list[int] | str | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    conservation: bool = True,
+    **options: Any,
+) -> Explanation:
+    """Explain which parts of an input an output of a network depends on.
+
+    The prepared method is kept for the next call with the same model, method and options, until the model's weights
+    change.
 
     Parameters
     ----------
     model : keras.Model
-        Functional or Sequential, one input, one output (n, n_outputs). A sigmoid or softmax at its end is left away:
-        logits are explained, never probabilities. It is not changed.
+        Functional or Sequential, with one input and one output (n, n_outputs). A sigmoid or softmax at its end is
+        removed: logits are explained, never probabilities. The model is not changed.
     x : np.ndarray [shape=(n, *input_shape)]
         Finite. Spectrograms (n_mels, length, 1), low frequency first, as the front end scales them, or waveforms
         (n_samples, 1).
     neuron : int, np.ndarray [shape=(n,)] or list of int
-        One output for all samples; one a sample; or several outputs of every sample.
+        One output for all inputs; one for each input; or several outputs of every input.
     method : str
         One of `METHODS`. ``deep_taylor``: z+ rule without bias in every layer, positive logits only (`rotheneder2023`
         5.3); ``deep_taylor_bounded``: z^B rule at the input; ``lrp_epsilon``, ``lrp_gamma``, ``lrp_alpha_beta``;
         ``lrp_composite``: epsilon in dense layers, gamma or z+ in convolutions, z^B, flat or w^2 at the input.
-    reference : float or np.ndarray or None
-        Probability in (0, 1) of a sigmoid neuron, one for all, one a sample (n,), one a neuron of the list (k,) or
-        (n, k): a tag's base rate or threshold. What is explained is the logit above it, so that a tag accepted at
-        p < 0.5 has evidence too. None: the logit itself.
+    reference : float, np.ndarray or None
+        Probability in (0, 1) of a sigmoid neuron: one for all, one for each input (n,), one for each neuron of the list
+        (k,), or (n, k). Use the tag's base rate or threshold. The difference from its logit is explained, so that a tag
+        accepted at p < 0.5 has evidence too. None: the logit itself.
     contrast : int, list of int, "others" or None
-        Explain the neuron's logit less that of this one, or less the mean of these, or of all others.
+        Explain the neuron's logit less that of this output, or less the mean of these, or of all others.
     batch_size : int > 0
-        Samples that go through the network at once.
+        Number of inputs that go through the network at once.
     seed : int
-        Of methods that draw.
+        Seed of methods that draw random numbers.
     conservation : bool
-        Whether to make the conservation report (about an eighth of the time).
+        Whether to make the conservation report, which takes about an eighth of the time.
     **options
-        Of the method: epsilon, gamma, alpha, low, high, dense, conv, input, rules (layer's name or class -> rule),
-        n_samples, noise, steps, baseline, layer, patch, stride, fill, n_masks, grid, keep, ridge.
+        Options of the method: epsilon, gamma, alpha, low, high, dense, conv, input, rules (name or class of a layer ->
+        rule), n_samples, noise, steps, baseline, layer, patch, stride, n_masks, grid, keep, ridge.
 
     Returns
     -------
     explanation : Explanation
+        Relevance, the explained logits and the conservation report.
 
     Raises
     ------
     ValueError
-        If the model holds a layer that relevance cannot pass (attention, recurrence), x has another shape or holds NaN,
-        a neuron does not exist, or an option is unknown or out of range.
+        If the model has a layer that relevance cannot pass (attention, recurrence) or computes in half precision, x has
+        another shape or holds NaN, a neuron does not exist, or an option is unknown or out of range.
+
+    See Also
+    --------
+    Explainer : The same, prepared for many calls.
+    musictools.explain.badge : Tests of the maps that say how far to trust them.
 
     Examples
     --------
-    >>> explanation = relevance(model, x, neuron=3)
-    >>> explanation.relevance.shape == x.shape
+    >>> import keras
+    >>> model = keras.Sequential(
+    ...     [
+    ...         keras.Input((8, 12, 1)),
+    ...         keras.layers.Conv2D(4, 3, activation="relu", name="conv"),
+    ...         keras.layers.GlobalMaxPooling2D(),
+    ...         keras.layers.Dense(5, activation="sigmoid", name="tags"),
+    ...     ]
+    ... )
+    >>> x = np.random.default_rng(0).random((2, 8, 12, 1), dtype=np.float32)
+    >>> explanation = relevance(model, x, 3, method="lrp_epsilon")
+    >>> explanation.relevance.shape
+    (2, 8, 12, 1)
+    >>> np.allclose(explanation.logit, logits(model)(x)[:, 3], atol=1e-5)
     True
+    >>> explanation.conservation.layers
+    ['tags', 'conv', 'input']
+
+    Two outputs at once, and why output 3 is higher than output 0:
+
+    >>> relevance(model, x, [3, 4]).relevance.shape
+    (2, 2, 8, 12, 1)
+    >>> relevance(model, x, 3, contrast=0).relevance.shape
+    (2, 8, 12, 1)
     """
-    _check_method(method, options)
-    try:
-        key = method, seed, conservation, tuple((n, _key(options[n])) for n in sorted(options))
-        kept = _KEPT.setdefault(model, {})
-    except TypeError:  # no model at all: the explainer says so
-        return Explainer(model, method=method)(x, neuron)
-    mark = _fingerprint(model)
-    if key not in kept or kept[key][0] != mark:
-        kept[key] = (
-            mark,
-            Explainer(model, method=method, batch_size=batch_size, seed=seed, conservation=conservation, **options),
-        )
-    explainer = kept[key][1]
-    explainer.batch_size = _positive("batch_size", batch_size)
+    batch_size = _positive("batch_size", batch_size)
+    settings = {"method": method, "seed": seed, "conservation": conservation, **options}
+    explainer = _prepared(model, settings)
+    explainer.batch_size = batch_size
     return explainer(x, neuron, reference=reference, contrast=contrast)
 
 
 class Explainer:
-    """A method prepared for one model: weights folded once, passes compiled once.
+    """A method prepared for one model: canonised and compiled once, for many calls.
 
-    It keeps the weights that the model had; after training make a new one (`relevance` does so by itself).
+    Make a new one after training, as it may keep the weights that the model had. `relevance` does so by itself.
 
     Parameters
     ----------
-    model, method, batch_size, seed, conservation, **options
-        As of `relevance`.
+    model : keras.Model
+        Functional or Sequential, with one input and one output (n, n_outputs).
+    method : str
+        One of `METHODS`, see `relevance`.
+    batch_size : int > 0
+        Number of inputs that go through the network at once.
+    seed : int
+        Seed of methods that draw random numbers.
+    conservation : bool
+        Whether to make the conservation report.
+    **options
+        Options of the method, see `relevance`.
+
+    Attributes
+    ----------
+    graph : musictools.models.graph.reading.Graph
+        The model as a list of calls.
+    options : dict
+        Options of the method, with defaults.
+
+    Raises
+    ------
+    ValueError
+        If the model cannot be read, or an option is unknown or out of range.
+
+    See Also
+    --------
+    relevance : The same in one call.
+
+    Examples
+    --------
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((6, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    >>> explainer = Explainer(model, method="integrated_gradients", steps=8)
+    >>> explanation = explainer(np.ones((1, 6, 1)), neuron=2)
+    >>> np.allclose(explanation.relevance.sum(), explanation.logit, atol=1e-5)
+    True
     """
 
-    def __init__(self, model, *, method="deep_taylor", batch_size=32, seed=0, conservation=True, **options):
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        method: str = "deep_taylor",
+        batch_size: int = 32,
+        seed: int = 0,
+        conservation: bool = True,
+        **options: Any,
+    ):
         _check_method(method, options)
         self.method, self.seed = method, int(seed)
         self.batch_size = _positive("batch_size", batch_size)
@@ -119,52 +187,54 @@ class Explainer:
         _check_values(self.options)
         self.graph = read(model)
         self.logits = _Logits(self.graph)
-        if method in engine.OPTIONS:
-            self._method = engine.Propagation(self.graph, method, self.options, conservation=conservation)
+        if method in propagation.OPTIONS:
+            _check_precision(self.graph)
+            self._method = propagation.Propagation(self.graph, method, self.options, conservation=conservation)
         elif method in gradients.OPTIONS:
+            _check_precision(self.graph)
             self._method = gradients.Differentiator(self.graph, method, self.options, self.seed)
         elif method in perturbation.OPTIONS:
             self._method = perturbation.Perturber(self.logits, method, self.options, self.seed)
         else:
-            self._method = baselines.Baseline(method, self.seed)
+            self._method = controls.Control(method, self.seed)
 
-    def __call__(self, x, neuron, *, reference=None, contrast=None):
-        """Explain inputs; parameters and result as of `relevance`."""
+    def __call__(
+        self,
+        x: np.ndarray,
+        neuron: int | Sequence[int] | np.ndarray,
+        *,
+        reference: float | np.ndarray | None = None,
+        contrast: int | list[int] | str | None = None,
+    ) -> Explanation:
+        """Explain inputs; the parameters and the result are those of `relevance`."""
         x = self._checked(x)
         neuron, targets = self._targets(neuron, contrast, len(x))
-        reference, offset = self._offset(reference, targets, isinstance(neuron, list), contrast)
         many = isinstance(neuron, list)
-        maps, balances, found = [], [], []
-        for start in range(0, len(x), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            some, balance, logit = self._method.maps(x[part], targets[part], offset[part])
-            if logit is None:
-                logit = np.einsum("nko,no->nk", targets[part], self.logits(x[part])) - offset[part]
-            found.append(logit)
-            maps.append(some if many else some[:, 0])
-            balances.append(balance)
-        conservation = None
-        if balances[0] is not None:  # propagation with a conservation report
-            entries = np.concatenate(balances)
-            conservation = ConservationReport(
-                self._method.steps, self._method.rules, entries.reshape(-1, *entries.shape[2:])
-            )
-        logit = np.concatenate(found)
-        return Explanation(
-            np.concatenate(maps),
-            self.method,
-            neuron,
-            logit if many else logit[:, 0],
-            None if reference is None else reference if many else reference[:, 0],
-            contrast,
-            conservation,
-            dict(self.options),
+        reference, offset = self._offset(reference, targets, many, contrast)
+        batches = [slice(start, start + self.batch_size) for start in range(0, len(x), self.batch_size)]
+        maps, balances, logit = zip(
+            *(self._batch(x[batch], targets[batch], offset[batch]) for batch in batches), strict=True
         )
+        report = None
+        if balances[0] is not None:
+            entries = np.concatenate(balances)
+            entries = entries.reshape(-1, *entries.shape[2:])
+            report = ConservationReport(self._method.layers, self._method.rules, entries)
+        maps, logit = np.concatenate(maps), np.concatenate(logit)
+        if not many:
+            maps, logit, reference = maps[:, 0], logit[:, 0], None if reference is None else reference[:, 0]
+        return Explanation(maps, self.method, neuron, logit, reference, contrast, report, dict(self.options))
+
+    def _batch(self, x, targets, offset):
+        maps, balance, logit = self._method.maps(x, targets, offset)
+        if logit is None:
+            logit = np.einsum("nko,no->nk", targets, self.logits(x)) - offset
+        return maps, balance, logit
 
     def _checked(self, x):
         x = np.asarray(x, dtype=np.float32)
         shape = self.graph.input_shape
-        if x.ndim != len(shape) + 1 or any(b not in (None, a) for a, b in zip(x.shape[1:], shape)):
+        if x.ndim != len(shape) + 1 or any(b not in (None, a) for a, b in zip(x.shape[1:], shape, strict=True)):
             hint = " A single input needs a leading axis: x[None]." if x.ndim == len(shape) else ""
             raise ValueError(f"x must have shape (n, {', '.join(map(str, shape))}). Got {x.shape}.{hint}")
         if not len(x):
@@ -196,7 +266,7 @@ class Explainer:
         return neuron, targets if contrast is None else targets - self._against(contrast, targets)
 
     def _against(self, contrast, targets):
-        """Weights of the outputs that the targets are held against."""
+        """Weights of the outputs that the targets are compared with."""
         if isinstance(contrast, str):
             if contrast != "others" or self.graph.n_outputs < 2:
                 raise ValueError(f"contrast must be an int, a list of ints, or 'others' of several. Got {contrast!r}.")
@@ -234,30 +304,81 @@ class Explainer:
         return reference, np.log(reference / (1 - reference)).astype(np.float32)
 
 
-def logits(model):
-    """A network without its sigmoid or softmax.
+def logits(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a network without its sigmoid or softmax.
 
     Parameters
     ----------
     model : keras.Model
-        As of `relevance`.
+        Functional or Sequential, with one input and one output (n, n_outputs).
 
     Returns
     -------
     logits : callable
         np.ndarray (n, *input_shape) -> np.ndarray (n, n_outputs), float32; in batches of 32.
+
+    Examples
+    --------
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="sigmoid")])
+    >>> x = np.ones((3, 4))
+    >>> np.allclose(1 / (1 + np.exp(-logits(model)(x))), model(x), atol=1e-6)
+    True
     """
     return _Logits(read(model))
 
 
 class _Logits:
     def __init__(self, graph):
-        self._run = compiled(graph.run, (None, *graph.input_shape))
-        self.head = graph.head
+        self.graph, self.head = graph, graph.head
+
+    @cached_property
+    def _run(self):
+        return compiled_arrays(self.graph.run, (None, *self.graph.input_shape))
 
     def __call__(self, x):
         x = np.asarray(x, dtype=np.float32)
-        return np.concatenate([ops.convert_to_numpy(self._run(x[i : i + 32])) for i in range(0, len(x), 32)])
+        return np.concatenate([self._run(x[i : i + 32]) for i in range(0, len(x), 32)])
+
+
+class _Kept:
+    """The explainers of one model that were used last, for the weights that it has now."""
+
+    def __init__(self, model):
+        self.watch, self.explainers = WeightWatch(model), OrderedDict()
+
+    def get(self, model, key, settings):
+        if not self.watch.unchanged(model):
+            self.explainers.clear()
+        explainer = self.explainers.pop(key, None) or Explainer(model, **settings)
+        self.explainers[key] = explainer  # the last one is the one that was used last
+        if len(self.explainers) > _KEPT_PER_MODEL:
+            self.explainers.popitem(last=False)
+        return explainer
+
+
+def _prepared(model, settings):
+    """An explainer, the kept one if there is one."""
+    try:
+        kept = _KEPT.get(model)
+        if kept is None and isinstance(model, keras.Model) and model.built:
+            kept = _KEPT[model] = _Kept(model)
+    except TypeError:  # the model cannot be hashed or weakly referenced
+        kept = None
+    if kept is None:
+        return Explainer(model, **settings)
+    return kept.get(model, _key(settings), settings)
+
+
+def _key(value):
+    """Something hashable that is equal for equal settings only."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    if isinstance(value, dict):
+        return tuple((name, _key(value[name])) for name in sorted(value))
+    if isinstance(value, list | tuple):
+        return type(value).__name__, *map(_key, value)
+    return repr(value)
 
 
 def _check_method(method, options):
@@ -269,13 +390,25 @@ def _check_method(method, options):
         raise ValueError(f"{method} has no option {sorted(unknown)[0]!r}. It has: {known}.")
 
 
+def _check_precision(graph):
+    """Refuse half and double precision: maps are computed in float32."""
+    for call in graph.calls:
+        dtype = getattr(call.layer, "compute_dtype", None) or "float32"
+        if dtype != "float32":
+            raise ValueError(
+                f"Layer {call.name!r} of {graph.name} computes in {dtype}, but derivatives and relevance need float32. "
+                "Build the model with the dtype policy 'float32' and copy the weights with set_weights(get_weights()); "
+                "occlusion, rise and lime work as it is."
+            )
+
+
 _COUNTS = ("n_samples", "steps", "n_masks")
 _NOT_NEGATIVE = ("epsilon", "gamma", "noise", "ridge")
 _SIDES = ("patch", "stride", "grid")
 
 
 def _check_values(options):
-    """Refuse numbers out of range; rules, layers and fills are looked at where they are used."""
+    """Refuse numbers out of range; rules, layers and baselines are checked where they are used."""
     for name, value in options.items():
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         if name in _COUNTS:
@@ -290,10 +423,10 @@ def _check_values(options):
             for side in value if isinstance(value, list | tuple) else [value]:
                 _positive(name, side)
     if options.get("stride") is not None:
-        pairs = zip(np.broadcast_to(options["stride"], 2), np.broadcast_to(options["patch"], 2))
+        pairs = zip(np.broadcast_to(options["stride"], 2), np.broadcast_to(options["patch"], 2), strict=True)
         if any(stride > patch for stride, patch in pairs):
             raise ValueError(
-                f"stride must not exceed patch, cells between would not be heard. Got {options['stride']} "
+                f"stride must not exceed patch, or cells between the patches would be skipped. Got {options['stride']} "
                 f"and {options['patch']}."
             )
 
@@ -302,14 +435,3 @@ def _positive(name, value):
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} must be a positive int. Got {value!r}.")
     return int(value)
-
-
-def _key(value):
-    return (value.shape, value.tobytes()) if isinstance(value, np.ndarray) else repr(value)
-
-
-def _fingerprint(model):
-    mark = 0
-    for weight in getattr(model, "weights", []):
-        mark = zlib.crc32(np.ascontiguousarray(ops.convert_to_numpy(weight)).view(np.uint8), mark)
-    return mark

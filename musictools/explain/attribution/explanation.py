@@ -1,50 +1,86 @@
-"""An explanation: relevance with all that is needed to read, check, save and draw it."""
+"""An explanation: relevance together with what is needed to interpret, check, save and plot it."""
+
+from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from musictools.explain.attribution.conservation import ConservationReport
 from musictools.files import atomic, read_npz
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from musictools.spectrograms import FrontEnd
+
 __all__ = ["Explanation"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
-    """Relevance of an input for one or several neurons.
+    """Relevance of inputs for one or several neurons.
 
     Attributes
     ----------
-    relevance : np.ndarray, float32
-        Shape of x, (n, ...); for a list of neurons (n, k, ...).
+    relevance : np.ndarray [shape=x.shape, float32]
+        (n, ...), or (n, k, ...) for a list of k neurons.
     method : str
+        Name of the method.
     neuron : int, np.ndarray [shape=(n,)] or list of int
-        As it was asked for.
+        The outputs that are explained.
     logit : np.ndarray [shape=(n,) or (n, k)]
-        What is explained: the neuron's logit, less that of `contrast`, less `reference`.
-    reference : np.ndarray or None
-        Probability that was taken as the zero, [shape of `logit`].
+        What is explained: the neuron's logit, less that of `contrast`, less the logit of `reference`.
+    reference : np.ndarray [shape=logit.shape] or None
+        Probability above which the neuron is explained. None: the logit itself is explained.
     contrast : int, list of int, "others" or None
+        The outputs that the neuron is compared with.
     conservation : ConservationReport or None
-        What every layer passed on and absorbed; None for other methods than propagation.
+        What every layer passed on and absorbed. None for methods other than relevance propagation.
     options : dict
-        Of the method.
+        Options of the method.
+
+    See Also
+    --------
+    musictools.explain.relevance : Makes explanations.
+
+    Examples
+    --------
+    >>> explanation = Explanation(np.ones((1, 2, 3, 1), np.float32), "gradient", 4, np.array([0.5]))
+    >>> explanation
+    Explanation('gradient', neuron 4, relevance (1, 2, 3, 1), logit 0.5)
+    >>> explanation.map().shape
+    (2, 3)
     """
 
     relevance: np.ndarray
     method: str
-    neuron: object
+    neuron: int | np.ndarray | list[int]
     logit: np.ndarray
     reference: np.ndarray | None = None
-    contrast: object = None
+    contrast: int | list[int] | str | None = None
     conservation: ConservationReport | None = None
-    options: dict = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
-    def save(self, path):
-        """Write everything to a file.
+    def __repr__(self):
+        low, high = np.min(self.logit, initial=np.inf), np.max(self.logit, initial=-np.inf)
+        parts = [
+            repr(self.method),
+            f"neuron {_short(self.neuron)}",
+            f"relevance {self.relevance.shape}",
+            f"logit {low:.3g}" + ("" if low == high else f" to {high:.3g}"),
+        ]
+        if self.contrast is not None:
+            parts.append(f"contrast {_short(self.contrast)}")
+        if self.conservation is not None:
+            parts.append(repr(self.conservation))
+        return f"Explanation({', '.join(parts)})"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the explanation to a file.
 
         Parameters
         ----------
@@ -54,6 +90,12 @@ class Explanation:
         Returns
         -------
         path : Path
+            The same path.
+
+        Raises
+        ------
+        ValueError
+            If the path does not end in ``.npz``.
         """
         path = Path(path)
         if path.suffix != ".npz":
@@ -77,13 +119,23 @@ class Explanation:
         return path
 
     @classmethod
-    def load(cls, path):
-        """Read what `save` wrote.
+    def load(cls, path: str | Path) -> Explanation:
+        """Read an explanation from a file.
+
+        Parameters
+        ----------
+        path : str or Path
+            Written by `save`.
+
+        Returns
+        -------
+        explanation : Explanation
+            Equal to the saved one, except that options which are objects are replaced by their text.
 
         Raises
         ------
         ValueError
-            If the file holds no explanation.
+            If the file does not exist or holds no explanation.
         """
         try:
             arrays = read_npz(path)
@@ -105,17 +157,22 @@ class Explanation:
         except (OSError, KeyError, ValueError) as error:
             raise ValueError(f"{path}: no saved explanation ({error}).") from error
 
-    def map(self, index=0):
-        """One map as a matrix or, for waveforms, a vector.
+    def map(self, index: int | tuple[int, int] = 0) -> np.ndarray:
+        """Return one map as a matrix, or as a vector for waveforms.
 
         Parameters
         ----------
         index : int or (int, int)
-            Sample, or sample and neuron of the list.
+            Index of the input, or of the input and of the neuron in the list.
 
         Returns
         -------
         relevance : np.ndarray [shape=(n_bins, n_frames) or (n_samples,)]
+
+        Raises
+        ------
+        ValueError
+            If there are several neurons and `index` names none.
         """
         picked = self.relevance[index]
         if isinstance(self.neuron, list) and np.ndim(index) == 0:
@@ -124,20 +181,29 @@ class Explanation:
             picked = picked[0]
         return picked[..., 0]
 
-    def plot(self, ax=None, *, index=0, S=None, front_end=None, title=None):
-        """Draw one map.
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        index: int | tuple[int, int] = 0,
+        S: np.ndarray | None = None,
+        front_end: FrontEnd | None = None,
+        title: str | None = None,
+    ) -> Axes:
+        """Plot one map.
 
         Parameters
         ----------
         ax : Axes or None
+            Axes to draw on. None: new ones.
         index : int or (int, int)
-            As of `map`.
+            Index of the input, or of the input and of the neuron in the list.
         S : np.ndarray [shape=(n_bins, n_frames)] or None
-            Spectrogram to lay it over, grey.
+            Spectrogram to draw below the map, in grey.
         front_end : FrontEnd or None
-            For seconds and Hz at the axes.
+            Gives the axes seconds and Hz.
         title : str or None
-            None: method and logit.
+            Title of the axes. None: method and logit.
 
         Returns
         -------
@@ -151,6 +217,11 @@ class Explanation:
         if picked.ndim == 1:
             picked = picked[None]
         return plots.heatmap(picked, S=S, front_end=front_end, ax=ax, title=title)
+
+
+def _short(value):
+    text = ", ".join(map(str, np.ravel(value)[:5])) + ", …" * (np.size(value) > 5)
+    return text if np.ndim(value) == 0 else f"[{text}]"
 
 
 def _is_object(value):

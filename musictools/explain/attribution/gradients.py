@@ -1,17 +1,26 @@
-"""Methods that need the network's derivative only, or that of a network whose ReLUs are changed.
+"""Attribution by derivatives of the network, or of a network whose ReLUs are changed.
 
 Every function takes a `Differentiator`, x (n, ...) and targets (n, k, n_outputs), and returns maps (n, k, ...), float32
 arrays. Sources: Simonyan et al. 2014 (gradient), Smilkov et al. 2017 (SmoothGrad), Sundararajan
 et al. 2017 (integrated gradients), Springenberg et al. 2015 (guided backpropagation), Selvaraju et al. 2017 (Grad-CAM).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from keras import ops
 
+from musictools.explain.attribution.baselines import baseline_values
 from musictools.explain.attribution.canonisation import plan
+from musictools.explain.attribution.method import Method
 from musictools.explain.attribution.operations import Activation, Linear
 from musictools.explain.attribution.rules import Pass
-from musictools.models.graph.autodiff import compiled, pull
+from musictools.models.graph.autodiff import compiled_arrays, pull
+
+if TYPE_CHECKING:
+    from musictools.models.graph.reading import Graph
 
 __all__ = ["METHODS", "OPTIONS", "Differentiator"]
 
@@ -25,20 +34,27 @@ OPTIONS = {
 }
 
 
-class Differentiator:
-    """A method that derives, prepared for one model; `maps` as of `engine.Propagation`.
+class Differentiator(Method):
+    """A method that uses derivatives, prepared for one model.
 
     Parameters
     ----------
     graph : musictools.models.graph.reading.Graph
+        The model.
     method : str
         One of `OPTIONS`.
     options : dict
         All of ``OPTIONS[method]``.
     seed : int
+        Seed of the noise of SmoothGrad.
+
+    Raises
+    ------
+    ValueError
+        If `grad_cam` finds no feature maps, or `guided_backprop` a layer that has no rule.
     """
 
-    def __init__(self, graph, method, options, seed):
+    def __init__(self, graph: Graph, method: str, options: dict[str, Any], seed: int):
         self.graph, self.method, self.options, self.seed = graph, method, options, seed
         if method == "guided_backprop":
             self.run = _guided(graph)
@@ -47,11 +63,22 @@ class Differentiator:
         self._graphs = {}
 
     def maps(self, x, targets, offset):
-        """Maps (n, k, ...) of a batch; no conservation report and no logits."""
         return METHODS[self.method](self, x, targets), None, None
 
-    def slope(self, x, targets):
-        """Derivative of the targets' logits with respect to x, np.ndarray [shape=(n, k, ...)]."""
+    def slope(self, x: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Compute the derivatives of the targets' logits with respect to the inputs.
+
+        Parameters
+        ----------
+        x : np.ndarray [shape=(n, ...), float32]
+            Inputs.
+        targets : np.ndarray [shape=(n, k, n_outputs), float32]
+            Combinations of outputs.
+
+        Returns
+        -------
+        slope : np.ndarray [shape=(n, k, ...)]
+        """
         k = targets.shape[1]
         if k not in self._graphs:
             run = getattr(self, "run", self.graph.run)
@@ -60,9 +87,8 @@ class Differentiator:
                 flat = ops.reshape(targets, (-1, self.graph.n_outputs))
                 return pull(run, x if k == 1 else ops.repeat(x, k, axis=0), flat)
 
-            self._graphs[k] = compiled(slope, (None, *self.graph.input_shape), (None, k, self.graph.n_outputs))
-        flat = ops.convert_to_numpy(self._graphs[k](x, targets))
-        return flat.reshape(len(x), k, *x.shape[1:])
+            self._graphs[k] = compiled_arrays(slope, (None, *self.graph.input_shape), (None, k, self.graph.n_outputs))
+        return self._graphs[k](x, targets).reshape(len(x), k, *x.shape[1:])
 
 
 def _gradient(self, x, targets):
@@ -74,7 +100,7 @@ def _input_x_gradient(self, x, targets):
 
 
 def _smooth_grad(self, x, targets):
-    """Mean slope around x; noise: the deviation as a share of each sample's range, the same draws for all samples."""
+    """Mean slope around x, the same noise for all samples; its deviation is a share of each sample's range."""
     rng = np.random.default_rng(self.seed)
     axes = tuple(range(1, x.ndim))
     scale = self.options["noise"] * np.ptp(x, axis=axes, keepdims=True)
@@ -85,12 +111,12 @@ def _smooth_grad(self, x, targets):
 
 
 def _integrated_gradients(self, x, targets):
-    """Mean slope on the straight way from the baseline (trapezoids), times that way.
+    """Mean slope on the straight path from the baseline (trapezoidal rule), times the difference from the baseline.
 
-    Of a network that standardises its input the way from 0 changes nothing but the size: take another baseline.
+    In a network that standardises its input, the path from 0 changes only the scale: choose another baseline there.
     """
     steps = self.options["steps"]
-    baseline = np.broadcast_to(np.asarray(self.options["baseline"], dtype=np.float32), x.shape)
+    baseline = baseline_values(x, self.options["baseline"], batch=True)
     total = 0.0
     for number in range(steps + 1):
         weight = np.float32((0.5 if number in (0, steps) else 1.0) / steps)
@@ -99,7 +125,7 @@ def _integrated_gradients(self, x, targets):
 
 
 def _grad_cam(self, x, targets):
-    """Feature maps weighted by their mean slopes, positive part, stretched to the input."""
+    """Positive part of the feature maps weighted by their mean slopes, interpolated to the size of the input."""
     k = targets.shape[1]
     if k not in self._graphs:
 
@@ -111,9 +137,9 @@ def _grad_cam(self, x, targets):
             weights = ops.mean(slope, axis=tuple(range(1, len(A.shape) - 1)), keepdims=True)
             return ops.maximum(ops.sum(weights * A, axis=-1, keepdims=True), 0.0)
 
-        self._graphs[k] = compiled(cam, (None, *self.graph.input_shape), (None, k, self.graph.n_outputs))
-    small = ops.convert_to_numpy(self._graphs[k](x, targets))
-    if small.ndim > x.ndim:  # a spectrogram inside a network of waveforms
+        self._graphs[k] = compiled_arrays(cam, (None, *self.graph.input_shape), (None, k, self.graph.n_outputs))
+    small = self._graphs[k](x, targets)
+    if small.ndim > x.ndim:  # a spectrogram inside a network that takes waveforms
         small = small.mean(axis=1)
     return _stretched(small, x.shape[1:-1]).reshape(len(x), k, *x.shape[1:-1], 1) * np.ones(x.shape[-1], np.float32)
 
@@ -140,24 +166,24 @@ METHODS = {
 
 
 def _guided(graph):
-    """The network as a function whose ReLUs let only positive slopes back."""
+    """The network as a function whose ReLUs pass only positive slopes back."""
     made = plan(graph)
-    for step in made.steps:
-        if isinstance(step, Linear):
-            step.prepare(Pass())
+    for operation in made.operations:
+        if isinstance(operation, Linear):
+            operation.prepare(Pass())
     guided = {s.output for s in made.on_path() if type(s) is Activation}
 
     def run(x):
         values = {0: x}
-        for step in made.steps:
-            forward = _one_way(step.forward) if step.output in guided else step.forward
-            values[step.output] = forward(*(values[i] for i in step.inputs))
-        return values[made.steps[-1].output]
+        for operation in made.operations:
+            forward = _positive_only(operation.forward) if operation.output in guided else operation.forward
+            values[operation.output] = forward(*(values[i] for i in operation.inputs))
+        return values[made.operations[-1].output]
 
     return run
 
 
-def _one_way(function):
+def _positive_only(function):
     @ops.custom_gradient
     def forward(x):
         def grad(*arguments, upstream=None):
@@ -170,7 +196,7 @@ def _one_way(function):
 
 
 def _last_map(graph, name):
-    """The value of a layer's feature maps; by default of the last layer that has any."""
+    """The value that holds a layer's feature maps, by default those of the last layer that has any."""
     rank = max(3, len(graph.input_shape) + 1)
     if name is not None:
         call = graph.find(name)

@@ -1,99 +1,128 @@
-"""What a network does, step by step, and how each step hands relevance back.
+"""The operations of a network, and how each passes relevance back to its inputs.
 
-Relevance of a value with shape (n, ...) has shape (n * k, ...): k maps of every sample, one after the other. A step's
-`backward` returns the relevance of each input and what it absorbed, an array (n * k, 3): by the bias, by the
-stabiliser, and lost because nothing contributed.
+The relevance of a value with shape (n, ...) has shape (n * k, ...): k maps of every sample, one after the other.
 """
 
-from dataclasses import dataclass, field
+from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 from keras import ops
 
-from musictools.explain.attribution.rules import ZBox
+from musictools.explain.attribution.rules import Group, Rule, ZBox
 from musictools.models.graph.autodiff import pull
 
-__all__ = ["Activation", "Gate", "Head", "Join", "Linear", "MaxPool", "Move", "Opaque", "Standardise", "Step"]
+__all__ = ["Activation", "Gate", "Head", "Join", "Linear", "MaxPool", "Move", "Opaque", "Operation", "Standardise"]
 
 
 @dataclass
-class Step:
-    """One step.
+class Operation:
+    """An operation of a network. Unless a subclass overrides `backward`, it moves values without mixing them.
 
     Attributes
     ----------
     name : str
-        Of the layer that it stands for.
+        Name of the layer.
     inputs : tuple of int
         Values that it takes.
     output : int
-        The value that it makes.
+        The value that it computes.
     forward : callable
         Tensors -> tensor.
     """
 
     name: str
-    inputs: tuple
+    inputs: tuple[int, ...]
     output: int
-    forward: object = None
+    forward: Callable | None = None
 
-    def carriers(self):
-        """Inputs that relevance goes on to, tuple of int."""
+    def carriers(self) -> tuple[int, ...]:
+        """List the inputs that receive relevance.
+
+        Returns
+        -------
+        inputs : tuple of int
+        """
         return self.inputs
 
-    def backward(self, xs, y, relevance, k):
-        """Hand relevance back; see the module's head. Here: a map that moves values and mixes none."""
+    def backward(self, xs: list, y: Any, relevance: Any, k: Any) -> tuple[list, Any]:
+        """Pass relevance back to the inputs.
+
+        Parameters
+        ----------
+        xs : list of tensor
+            Inputs of the operation.
+        y : tensor
+            Its output.
+        relevance : tensor [shape=(n * k, ...)]
+            Relevance of the output.
+        k : int or tensor
+            Number of maps of every sample.
+
+        Returns
+        -------
+        parts : list of tensor
+            Relevance of every input in `carriers`.
+        absorbed : tensor [shape=(n * k, 3)] or None
+            What the bias and the stabiliser absorbed, and what was lost because nothing contributed. None: nothing.
+        """
         return [pull(self.forward, repeat(xs[0], k), relevance)], None
 
 
-class Move(Step):
+class Move(Operation):
     """Reshape, flatten, permute, pad, crop."""
 
 
-class MaxPool(Step):
-    """The winner takes all."""
+class MaxPool(Operation):
+    """Max-pooling: the maximum receives all relevance."""
 
 
-class Activation(Step):
-    """An activation that is 0 at 0 and rises: relevance passes."""
+class Activation(Operation):
+    """An increasing activation with f(0) = 0, so relevance passes unchanged."""
 
     def backward(self, xs, y, relevance, k):
-        """As `Step.backward`."""
         return [relevance], None
 
 
 class Standardise(Activation):
-    """A clip less its mean over its deviation: every value stands for itself, so relevance passes."""
+    """Standardisation of a sample by its mean and deviation, which count as constants: relevance passes unchanged."""
 
 
 @dataclass
-class Gate(Step):
-    """A signal times gates that count as constants (squeeze and excitation).
+class Gate(Operation):
+    """A signal multiplied by gates, which count as constants (squeeze and excitation).
 
     Attributes
     ----------
     signal : int
-        Which of the inputs is no gate.
+        Index of the input that is not a gate.
     """
 
     signal: int = 0
 
     def carriers(self):
-        """As `Step.carriers`."""
         return (self.inputs[self.signal],)
 
     def backward(self, xs, y, relevance, k):
-        """As `Step.backward`."""
         return [relevance], None
 
 
 @dataclass
-class Join(Step):
-    """Concatenation."""
+class Join(Operation):
+    """Concatenation.
+
+    Attributes
+    ----------
+    axis : int
+        The axis along which inputs are joined.
+    """
 
     axis: int = -1
 
     def backward(self, xs, y, relevance, k):
-        """As `Step.backward`."""
         ends, end = [], 0
         for x in xs[:-1]:
             end += x.shape[self.axis]
@@ -102,52 +131,62 @@ class Join(Step):
 
 
 @dataclass
-class Opaque(Step):
-    """A layer that relevance cannot go through.
+class Opaque(Operation):
+    """A layer that relevance cannot pass.
 
     Attributes
     ----------
     why : str
+        The reason, as part of a sentence.
     """
 
     why: str = ""
 
 
 @dataclass
-class Linear(Step):
+class Linear(Operation):
     """A linear layer: the sum over its inputs of ``apply(x, w)``, and a bias.
 
     Attributes
     ----------
     kind : {"dense", "conv", "pool", "sum", "scale"}
+        What the layer does.
     apply : callable
         Input and weights -> output; linear in both.
-    kernels : list of array
-        Weights for every input; 1.0 where there are none.
-    bias : array or None
+    kernels : list of np.ndarray or float
+        Weights of every input; 1.0 if it has none.
+    bias : np.ndarray or None
+        Added to the output.
     positive : bool
-        No input can be negative.
+        Whether no input can be negative.
     first : bool
-        Sees the model's input.
+        Whether the layer sees the model's input.
     rule : Rule or None
+        The rule by which it passes relevance back.
     layer : str
-        The layer's class.
+        Name of the layer's class.
     """
 
     kind: str = ""
-    apply: object = None
-    kernels: list = field(default_factory=list)
-    bias: object = None
+    apply: Callable | None = None
+    kernels: list[np.ndarray | float] = field(default_factory=list)
+    bias: np.ndarray | None = None
     positive: bool = False
     first: bool = False
-    rule: object = None
+    rule: Rule | None = None
     layer: str = ""
 
     def __post_init__(self):
         self.forward = self._forward
 
-    def prepare(self, rule):
-        """Take a rule and make what it needs of the weights, once."""
+    def prepare(self, rule: Rule) -> None:
+        """Take a rule and compute once what it needs of the weights.
+
+        Parameters
+        ----------
+        rule : Rule
+            The rule by which relevance is passed back.
+        """
         self.rule = rule
         self._w = [ops.convert_to_tensor(w, dtype="float32") for w in self.kernels]
         self._b = None if self.bias is None else ops.convert_to_tensor(self.bias, dtype="float32")
@@ -156,13 +195,13 @@ class Linear(Step):
         self._forms = [{n: t for n, t in form.items() if not (spare and n == "minus")} for form in forms]
 
     def _forward(self, *xs):
-        y = sum(self.apply(x, w) for x, w in zip(xs, self._w))
+        y = sum(self.apply(x, w) for x, w in zip(xs, self._w, strict=True))
         return y if self._b is None else y + self._b
 
     def backward(self, xs, y, relevance, k, *, bounds=None, positive=False, conservation=True):
-        """As `Step.backward`; `positive`: no input is negative this time, whatever the layer before."""
+        # bounds: lower and upper bound of every input (z^B rule); positive: no input is negative in this batch.
         if bounds is not None:
-            groups = self.rule.bounded(xs, self._forms, *zip(*bounds))
+            groups = self.rule.bounded(xs, self._forms, *zip(*bounds, strict=True))
         else:
             groups = self.rule.groups(xs, self._forms, self._b, y, positive or self.positive)
         if not groups:
@@ -183,16 +222,54 @@ class Linear(Step):
 
 @dataclass
 class Head(Linear):
-    """The last layer, seen from chosen combinations of its outputs: weights (n, k, i) for inputs (n, i)."""
+    """The last layer, seen from combinations of its outputs: it has weights (n, k, i) for inputs (n, i)."""
 
-    def combine(self, targets, offset):
-        """Weights and biases for targets (n, k, n_outputs), the offset taken off the bias."""
+    def combine(self, targets: Any, offset: Any) -> tuple[Any, Any]:
+        """Compute the weights and biases of the targets.
+
+        Parameters
+        ----------
+        targets : tensor [shape=(n, k, n_outputs)]
+            Combinations of outputs.
+        offset : tensor [shape=(n, k)]
+            Subtracted from the bias.
+
+        Returns
+        -------
+        weights : tensor [shape=(n, k, i)]
+            One vector for each target.
+        bias : tensor [shape=(n, k)]
+            One number for each target.
+        """
         weights = ops.einsum("nko,io->nki", targets, self._w[0])
         bias = -offset if self._b is None else ops.einsum("nko,o->nk", targets, self._b) - offset
         return weights, bias
 
-    def backward_from(self, x, relevance, targets, offset, bounds=None):
-        """Relevance (n * k, i) of the input from that of the targets (n, k)."""
+    def backward_from(
+        self, x: Any, relevance: Any, targets: Any, offset: Any, bounds: tuple | None = None
+    ) -> tuple[Any, Any]:
+        """Pass the relevance of the targets back to the input of the last layer.
+
+        Parameters
+        ----------
+        x : tensor [shape=(n, i)]
+            Input of the layer.
+        relevance : tensor [shape=(n, k)]
+            Relevance of the targets.
+        targets : tensor [shape=(n, k, n_outputs)]
+            Combinations of outputs.
+        offset : tensor [shape=(n, k)]
+            Subtracted from their logits.
+        bounds : (tensor, tensor) or None
+            Lower and upper bounds of `x` for the z^B rule.
+
+        Returns
+        -------
+        relevance : tensor [shape=(n * k, i)]
+            Relevance of the input.
+        absorbed : tensor [shape=(n * k, 3)]
+            What the bias and the stabiliser absorbed, and what was lost.
+        """
         weights, bias = self.combine(targets, offset)
         shape = ops.shape(relevance)
         z = ops.sum(x[:, None, :] * weights, axis=-1) + bias
@@ -216,36 +293,49 @@ class Head(Linear):
         )
 
 
-def divide(groups, relevance, k, *, apply, transposed, epsilon, keep=1, conservation=True):
-    """Divide relevance by the contributions of groups.
+def divide(
+    groups: list[Group],
+    relevance: Any,
+    k: Any,
+    *,
+    apply: Callable,
+    transposed: Callable,
+    epsilon: float,
+    keep: int = 1,
+    conservation: bool = True,
+) -> tuple[list, Any]:
+    """Divide relevance among inputs in proportion to the contributions of groups.
 
     Parameters
     ----------
     groups : list of Group
+        Contributions, from the layer's rule.
     relevance : tensor [shape=(n * k, ...)]
+        Relevance of the output.
     k : int or tensor
-        Maps of every sample.
+        Number of maps of every sample.
     apply : callable
         Input and weights -> their contributions.
     transposed : callable
         Input, weights and quotients -> what reaches the input.
     epsilon : float >= 0
+        Added to denominators, with their sign.
     keep : int
-        Leading axes that sums leave.
+        Number of leading axes that sums keep.
     conservation : bool
-        Whether to sum up what is absorbed; it takes time.
+        Whether to sum up what is absorbed, which takes time.
 
     Returns
     -------
     parts : list of tensor
         Relevance of every input.
     absorbed : tensor [shape=(n * k, 3)] or None
-        By the bias, by the stabiliser, and lost.
+        What the bias and the stabiliser absorbed, and what was lost.
     """
-    sums = [sum(sum(apply(x, w) for x, w in zip(xs, ws)) for xs, ws in group.terms) for group in groups]
-    totals = [z if g.bias is None else z + g.bias for g, z in zip(groups, sums)]
+    sums = [sum(sum(apply(x, w) for x, w in zip(xs, ws, strict=True)) for xs, ws in group.terms) for group in groups]
+    totals = [z if g.bias is None else z + g.bias for g, z in zip(groups, sums, strict=True)]
     parts, absorbed = [0.0] * len(groups[0].terms[0][0]), 0.0
-    for number, (group, total) in enumerate(zip(groups, totals)):
+    for number, (group, total) in enumerate(zip(groups, totals, strict=True)):
         share = group.share
         if group.alone is not None:
             others = sum(ops.abs(t) for i, t in enumerate(totals) if i != number) == 0
@@ -257,7 +347,7 @@ def divide(groups, relevance, k, *, apply, transposed, epsilon, keep=1, conserva
         steady = repeat(steady, k)
         quotient = ops.divide_no_nan(arrived, steady)
         for xs, ws in group.terms:
-            for i, (x, w) in enumerate(zip(xs, ws)):
+            for i, (x, w) in enumerate(zip(xs, ws, strict=True)):
                 x = repeat(x, k)
                 parts[i] = parts[i] + x * transposed(x, w, quotient)
         if conservation:
@@ -274,7 +364,7 @@ def _absorbed(group, arrived, quotient, added, steady, keep):
 
 
 def repeat(x, k):
-    """Every sample k times."""
+    """Repeat every sample k times."""
     return x if isinstance(k, int) and k == 1 else ops.repeat(x, k, axis=0)
 
 

@@ -1,14 +1,21 @@
-"""Relevance propagated through a plan: methods, their rules, one compiled pass for k maps of every sample."""
+"""Relevance propagation through a canonised network, in one compiled pass for k maps of every sample."""
+
+from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras import ops
 
 from musictools.explain.attribution import rules
 from musictools.explain.attribution.canonisation import plan
+from musictools.explain.attribution.method import Method
 from musictools.explain.attribution.operations import Join, Linear, Move, Standardise, repeat
-from musictools.models.graph.autodiff import compiled
+from musictools.models.graph.autodiff import compiled_arrays
+
+if TYPE_CHECKING:
+    from musictools.models.graph.reading import Graph
 
 __all__ = ["OPTIONS", "Propagation"]
 
@@ -32,12 +39,16 @@ OPTIONS = {
 }
 
 
-class Propagation:
+_BOUND_TOLERANCE = 1e-5  # relative: decibels computed in float32
+
+
+class Propagation(Method):
     """A method of relevance propagation, prepared for one model.
 
     Parameters
     ----------
     graph : musictools.models.graph.reading.Graph
+        The model.
     method : str
         One of `OPTIONS`.
     options : dict
@@ -47,61 +58,42 @@ class Propagation:
 
     Attributes
     ----------
-    steps : list of str
+    layers : list of str
         Layers that relevance passes, from the output to the input.
     rules : list of str
-        Their rules.
+        Rule of each layer.
+
+    Raises
+    ------
+    ValueError
+        If relevance cannot pass a layer, or a rule is unknown or does not fit its layer.
     """
 
-    def __init__(self, graph, method, options, conservation=True):
+    def __init__(self, graph: Graph, method: str, options: dict[str, Any], conservation: bool = True):
         self.graph, self.method, self.options, self.conservation = graph, method, options, conservation
         self.plan = plan(graph)
-        self.head, path = self.plan.steps[-1], self.plan.on_path()
+        self.head, path = self.plan.operations[-1], self.plan.on_path()
         self.positive_start = method.startswith("deep_taylor")
         chooser = _Chooser(method, options)
-        for step in self.plan.steps:
-            if isinstance(step, Linear):
-                step.prepare(chooser(step) if step in path else rules.Pass())
+        for operation in self.plan.operations:
+            if isinstance(operation, Linear):
+                operation.prepare(chooser(operation) if operation in path else rules.Pass())
         chooser.check_all_used(graph)
-        self.on_path = [step for step in path if isinstance(step, Linear)][::-1]
-        for step in self.on_path:
-            _check_rule(step)
-        self.steps = [*(step.name for step in self.on_path), "input"]
-        self.rules = [*(step.rule.name for step in self.on_path), ""]
-        self.needs_bounds = any(isinstance(step.rule, rules.ZBox) for step in self.on_path)
+        linear = [operation for operation in path if isinstance(operation, Linear)][::-1]
+        for operation in linear:
+            _check_rule(operation)
+        self.layers = [*(operation.name for operation in linear), "input"]
+        self.rules = [*(operation.rule.name for operation in linear), ""]
+        self.needs_bounds = any(isinstance(operation.rule, rules.ZBox) for operation in linear)
         self._graphs = {}
 
     def maps(self, x, targets, offset):
-        """Relevance maps of a batch.
-
-        Parameters
-        ----------
-        x : np.ndarray [shape=(n, *input_shape), float32]
-        targets : np.ndarray [shape=(n, k, n_outputs), float32]
-            Combinations of outputs that are explained.
-        offset : np.ndarray [shape=(n, k), float32]
-            Taken off their logits.
-
-        Returns
-        -------
-        relevance : np.ndarray [shape=(n, k, *input_shape)]
-        balance : np.ndarray [shape=(n, k, n_steps, 5)] or None
-            For every step: arrived, passed, absorbed by the bias, by the stabiliser, lost. The last row is the input:
-            what should arrive by the rows above, what is there, and what padding took.
-        logit : np.ndarray [shape=(n, k)]
-            Of the targets, less the offset.
-
-        Raises
-        ------
-        ValueError
-            If an input lies outside the bounds of the z^B rule.
-        """
         low, high = self._bounds(x)
         k, positive = targets.shape[1], bool(x.min() >= 0)
         key = k == 1, positive
-        if key not in self._graphs:  # one for a single map a sample, one for any number of them
+        if key not in self._graphs:  # one for a single map of each sample, one for any number of them
             shape, many = self.graph.input_shape, 1 if k == 1 else None
-            self._graphs[key] = compiled(
+            self._graphs[key] = compiled_arrays(
                 lambda *a: self._maps(*a, positive=positive),
                 (None, *shape),
                 (None, many, self.graph.n_outputs),
@@ -109,12 +101,11 @@ class Propagation:
                 (),
                 (),
             )
-        found = self._graphs[key](x, targets, offset, np.float32(low), np.float32(high))
-        relevance, balance, logit = map(ops.convert_to_numpy, found)
+        relevance, balance, logit = self._graphs[key](x, targets, offset, np.float32(low), np.float32(high))
         lead = (len(x), k)
         return (
             relevance.reshape(*lead, *x.shape[1:]),
-            balance.reshape(*lead, len(self.steps), 5) if self.conservation else None,
+            balance.reshape(*lead, len(self.layers), 5) if self.conservation else None,
             logit,
         )
 
@@ -124,56 +115,59 @@ class Propagation:
         low, high = self.options["low"], self.options["high"]
         usual = (-1.0, 1.0) if x.ndim == 3 else (0.0, 1.0)
         low, high = usual[0] if low is None else low, usual[1] if high is None else high
-        if x.min() < low or x.max() > high:
+        slack = _BOUND_TOLERANCE * max(abs(low), abs(high))
+        if x.min() < low - slack or x.max() > high + slack:
             raise ValueError(
                 f"x must lie in [low, high] = [{low:g}, {high:g}] for the z^B rule. Got values from "
-                f"{x.min():.4g} to {x.max():.4g}: name the front end's bounds by low= and high=."
+                f"{x.min():.9g} to {x.max():.9g}: name the front end's bounds by low= and high=."
             )
         return low, high
 
     def _maps(self, x, targets, offset, low, high, *, positive):
         k = targets.shape[1] or ops.shape(targets)[1]
-        inputs = {0} if positive else set()  # values that are the input, moved only
-        values, bounds = {0: x}, {0: (low + 0.0 * x, high + 0.0 * x)} if self.needs_bounds else {}
-        for step in self.plan.steps[:-1]:
-            values[step.output] = step.forward(*(values[i] for i in step.inputs))
-            if step.inputs[0] in inputs and isinstance(step, Move):
-                inputs.add(step.output)
-            if bounds.keys() >= set(step.inputs) and isinstance(step, Move | Join | Standardise):
-                both = zip(*(bounds[i] for i in step.inputs))
-                bounds[step.output] = tuple(_bound(step, b, values[step.inputs[0]]) for b in both)
+        inputs = {0} if positive else set()  # values that are the input, only moved
+        values, bounds = {0: x}, {}
+        if self.needs_bounds:  # widened to x where rounding put it outside
+            bounds[0] = ops.minimum(low + 0.0 * x, x), ops.maximum(high + 0.0 * x, x)
+        for operation in self.plan.operations[:-1]:
+            values[operation.output] = operation.forward(*(values[i] for i in operation.inputs))
+            if operation.inputs[0] in inputs and isinstance(operation, Move):
+                inputs.add(operation.output)
+            if bounds.keys() >= set(operation.inputs) and isinstance(operation, Move | Join | Standardise):
+                both = zip(*(bounds[i] for i in operation.inputs))
+                bounds[operation.output] = tuple(_bound(operation, b, values[operation.inputs[0]]) for b in both)
         below = self.head.inputs[0]
         logit = ops.einsum("nko,no->nk", targets, self.head.forward(values[below])) - offset
         start = ops.maximum(logit, 0.0) if self.positive_start else logit
         reached, absorbed = self.head.backward_from(values[below], start, targets, offset, bounds.get(below))
         balance = [self._row(ops.reshape(start, (-1,)), [reached], absorbed)]
         relevance, padding = {below: reached}, 0.0
-        for step in self.plan.steps[-2::-1]:
-            if step.output not in relevance:
+        for operation in self.plan.operations[-2::-1]:
+            if operation.output not in relevance:
                 continue
-            arrived, xs, more = relevance.pop(step.output), [values[i] for i in step.inputs], {}
-            if isinstance(step, Linear):
-                boxed = isinstance(step.rule, rules.ZBox)
+            arrived, xs, more = relevance.pop(operation.output), [values[i] for i in operation.inputs], {}
+            if isinstance(operation, Linear):
+                boxed = isinstance(operation.rule, rules.ZBox)
                 more = {
-                    "bounds": [bounds[i] for i in step.inputs] if boxed else None,
+                    "bounds": [bounds[i] for i in operation.inputs] if boxed else None,
                     "conservation": self.conservation,
-                    "positive": set(step.inputs) <= inputs,
+                    "positive": set(operation.inputs) <= inputs,
                 }
-            parts, absorbed = step.backward(xs, values[step.output], arrived, k, **more)
-            for number, part in zip(step.carriers(), parts):
+            parts, absorbed = operation.backward(xs, values[operation.output], arrived, k, **more)
+            for number, part in zip(operation.carriers(), parts, strict=True):
                 relevance[number] = relevance[number] + part if number in relevance else part
-            if isinstance(step, Linear):
+            if isinstance(operation, Linear):
                 balance.append(self._row(arrived, parts, absorbed))
-            elif isinstance(step, Move) and self.conservation:
+            elif isinstance(operation, Move) and self.conservation:
                 padding = padding + _sum(arrived) - _sum(parts[0])
-        found = relevance.get(0, 0.0 * repeat(x, k))
-        return found, self._closed(balance, found, padding), logit
+        at_input = relevance.get(0, 0.0 * repeat(x, k))
+        return at_input, self._closed(balance, at_input, padding), logit
 
-    def _closed(self, balance, found, padding):
-        """All rows, and that of the input."""
+    def _closed(self, balance, at_input, padding):
+        """The rows of all layers, and that of the input."""
         if not self.conservation:
-            return 0.0
-        balance, there = ops.stack(balance, axis=1), _sum(found)
+            return ops.zeros(())
+        balance, there = ops.stack(balance, axis=1), _sum(at_input)
         due = balance[:, 0, 0] - ops.sum(balance[:, :, 2:], axis=(1, 2))
         none = 0.0 * there
         last = ops.stack([due, there, none, none, padding + none], axis=-1)
@@ -191,50 +185,56 @@ def _sum(x):
     return ops.sum(x, axis=tuple(range(1, len(x.shape)))) if len(x.shape) > 1 else x
 
 
-def _bound(step, bound, x):
-    """A bound of the step's inputs as its output has it."""
-    if isinstance(step, Move | Join):
-        return step.forward(*bound)
+def _bound(operation, bound, x):
+    """What a bound of an operation's inputs is at its output."""
+    if isinstance(operation, Move | Join):
+        return operation.forward(*bound)
     axes = tuple(range(1, len(x.shape)))
     mean, variance = ops.mean(x, axis=axes, keepdims=True), ops.var(x, axis=axes, keepdims=True)
-    return (bound[0] - mean) / ops.sqrt(variance + step.forward.epsilon)
+    return (bound[0] - mean) / ops.sqrt(variance + operation.forward.epsilon)
 
 
-def _check_rule(step):
-    if isinstance(step.rule, rules.ZBox) and not step.first:
-        raise ValueError(f"Layer {step.name!r} does not see the model's input: it cannot have the rule 'z_box'.")
-    if isinstance(step.rule, rules.Pass) and step.kind != "scale":
-        raise ValueError(f"Layer {step.name!r} mixes its inputs: it cannot have the rule 'pass'.")
+def _check_rule(operation):
+    if isinstance(operation.rule, rules.ZBox) and not operation.first:
+        raise ValueError(f"Layer {operation.name!r} does not see the model's input: it cannot have the rule 'z_box'.")
+    if isinstance(operation.rule, rules.Pass) and operation.kind != "scale":
+        raise ValueError(f"Layer {operation.name!r} mixes its inputs: it cannot have the rule 'pass'.")
 
 
 class _Chooser:
-    """Which rule a step gets."""
+    """Chooses the rule of each operation."""
 
     def __init__(self, method, options):
         self.method, self.options, self.used = method, options, set()
         self.named = dict(options.get("rules") or {})
 
-    def __call__(self, step):
-        for name in (step.name, step.layer):
+    def __call__(self, operation):
+        for name in (operation.name, operation.layer):
             if name in self.named:
                 self.used.add(name)
                 return self.rule(self.named[name])
-        if step.kind == "scale":  # one input to one output: nothing to divide, but a share for the bias
-            return self.rule("pass" if step.bias is None or self.method.startswith("deep_taylor") else "epsilon")
-        return self.rule(self.by_method(step))
+        if operation.kind == "scale":  # one input for each output: only the bias takes a share
+            return self.rule("pass" if operation.bias is None or self.method.startswith("deep_taylor") else "epsilon")
+        return self.rule(self.by_method(operation))
 
-    def by_method(self, step):
+    def by_method(self, operation):
         method, options = self.method, self.options
         if method == "lrp_composite":
-            if step.first:
+            if operation.first:
                 return options["input"]
-            return options["conv"] if step.kind == "conv" else options["dense"] if step.kind == "dense" else "epsilon"
-        if method == "deep_taylor_bounded" and step.first:
+            return (
+                options["conv"]
+                if operation.kind == "conv"
+                else options["dense"]
+                if operation.kind == "dense"
+                else "epsilon"
+            )
+        if method == "deep_taylor_bounded" and operation.first:
             return "z_box"
         return {"lrp_epsilon": "epsilon", "lrp_gamma": "gamma", "lrp_alpha_beta": "alpha_beta"}.get(method, "z_plus")
 
     def rule(self, wanted):
-        """A rule by name, with the method's options, or as given."""
+        """A rule by its name, with the method's options; a `Rule` as it is."""
         if isinstance(wanted, rules.Rule):
             return wanted
         if wanted not in rules.RULES:

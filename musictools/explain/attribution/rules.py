@@ -1,4 +1,4 @@
-"""Rules of layer-wise relevance propagation, each as the contributions that it divides relevance by.
+"""Rules of layer-wise relevance propagation, each as the contributions in proportion to which it divides relevance.
 
 A rule sees a linear layer as ``z = sum over inputs of f(x, w) + b``. It returns groups; each passes relevance on in
 proportion to contributions ``f(x', w')`` of modified inputs and weights:
@@ -8,7 +8,10 @@ Sources: Bach et al. 2015 (epsilon, alpha-beta), Montavon et al. 2017 (z+, z^B, 
 composites), Lapuschkin 2019 (flat). Gamma is the form for inputs of either sign, as in Andeol et al. 2023.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import Any
 
 from keras import ops
 
@@ -22,27 +25,27 @@ class Group:
     Attributes
     ----------
     terms : list of (inputs, weights)
-        Modified ones, a list each: a tensor for every input of the layer.
+        Modified inputs and weights: two lists with a tensor for every input of the layer.
     bias : tensor or None
-        Counted in the denominator: what it takes is absorbed.
+        Counted in the denominator; its share is absorbed.
     share : float
-        Factor on the relevance that goes this way.
+        Share of the relevance that is divided among this group.
     mask : tensor of 0 and 1, or None
-        Outputs whose relevance goes this way.
+        Outputs whose relevance is divided among this group. None: all.
     alone : float or None
-        The share where all other groups are empty (their denominators 0); None: `share`.
+        The share if the denominators of all other groups are 0. None: `share`.
     """
 
-    terms: list
-    bias: object = None
+    terms: list[tuple[list, list]]
+    bias: Any = None
     share: float = 1.0
-    mask: object = None
+    mask: Any = None
     alone: float | None = None
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What all rules have.
+    """Base class of all rules.
 
     Attributes
     ----------
@@ -51,35 +54,53 @@ class Rule:
     """
 
     epsilon: float = field(default=0.0, kw_only=True)
-    needs_minus = True  # also where no input can be negative
+    needs_minus = True  # negative weights are needed even if no input can be negative
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The rule's name in conservation reports."""
         return type(self).__name__
 
-    def prepare(self, w):
-        """The forms of a weight tensor that the rule needs, by name."""
+    def prepare(self, w: Any) -> dict[str, Any]:
+        """Compute the forms of a layer's weights that the rule needs.
+
+        Parameters
+        ----------
+        w : tensor
+            The layer's weights.
+
+        Returns
+        -------
+        forms : dict of str to tensor
+            By name, for example the positive weights.
+        """
         return {"w": w}
 
-    def groups(self, xs, ws, bias, z, positive):
-        """Contributions of a layer.
+    def groups(self, xs: list, ws: list[dict[str, Any]], bias: Any, z: Any, positive: bool) -> list[Group]:
+        """Compute the contributions of a layer's inputs.
 
         Parameters
         ----------
         xs : list of tensor
-            Inputs.
+            Inputs of the layer.
         ws : list of dict of str to tensor
-            What `prepare` made of the weights, for every input.
+            For every input, what `prepare` made of its weights.
         bias : tensor or None
+            The layer's bias.
         z : tensor
-            The layer's output.
+            The layer's output, before its activation.
         positive : bool
-            No input can be negative.
+            Whether no input can be negative.
 
         Returns
         -------
         groups : list of Group
+            Empty if relevance passes unchanged.
+
+        Raises
+        ------
+        NotImplementedError
+            If the rule needs more than this, as `ZBox` needs bounds.
         """
         raise NotImplementedError
 
@@ -91,25 +112,22 @@ class Epsilon(Rule):
     epsilon: float = 1e-6
 
     def groups(self, xs, ws, bias, z, positive):
-        """As `Rule.groups`."""
         return [Group([(xs, [w["w"] for w in ws])], bias)]
 
 
 @dataclass(frozen=True)
 class Pass(Rule):
-    """Layers that do not mix: relevance goes on as it is."""
+    """Relevance passes unchanged, through layers that do not mix their inputs."""
 
     def groups(self, xs, ws, bias, z, positive):
-        """Nothing to divide by."""
         return []
 
 
 @dataclass(frozen=True)
 class Signed(Rule):
-    """What rules that part contributions by their sign share."""
+    """Base class of rules that separate contributions by their sign."""
 
     def prepare(self, w):
-        """Positive and negative weights."""
         return {"plus": ops.maximum(w, 0.0), "minus": ops.minimum(w, 0.0)}
 
     @staticmethod
@@ -127,12 +145,11 @@ class Signed(Rule):
 
 @dataclass(frozen=True)
 class ZPlus(Signed):
-    """Deep Taylor's z+ rule: positive contributions only, without bias (alpha 1, beta 0)."""
+    """Deep Taylor's z+ rule: only positive contributions, without the bias (alpha 1, beta 0)."""
 
     needs_minus = False
 
     def groups(self, xs, ws, bias, z, positive):
-        """As `Rule.groups`."""
         return [Group(self.excitation(xs, ws, positive))]
 
 
@@ -140,7 +157,12 @@ class ZPlus(Signed):
 class AlphaBeta(Signed):
     """LRP-alpha-beta: positive contributions times alpha, negative ones times beta = alpha - 1.
 
-    Where a neuron has contributions of one sign only, they get all of its relevance, so that nothing is lost.
+    If a neuron has contributions of one sign only, they receive all of its relevance, so that nothing is lost.
+
+    Attributes
+    ----------
+    alpha : float >= 1
+        Factor of the positive contributions.
     """
 
     alpha: float = 2.0
@@ -150,7 +172,6 @@ class AlphaBeta(Signed):
             raise ValueError(f"alpha must be at least 1. Got {self.alpha!r}.")
 
     def groups(self, xs, ws, bias, z, positive):
-        """As `Rule.groups`."""
         up, down = self.excitation(xs, ws, positive), self.inhibition(xs, ws, positive)
         bias_up, bias_down = (None, None) if bias is None else (ops.maximum(bias, 0.0), ops.minimum(bias, 0.0))
         return [Group(up, bias_up, self.alpha, alone=1.0), Group(down, bias_down, 1.0 - self.alpha, alone=1.0)]
@@ -158,7 +179,13 @@ class AlphaBeta(Signed):
 
 @dataclass(frozen=True)
 class Gamma(Signed):
-    """LRP-gamma: contributions of the output's own sign are favoured by 1 + gamma."""
+    """LRP-gamma: contributions with the sign of the output are favoured by 1 + gamma.
+
+    Attributes
+    ----------
+    gamma : float >= 0
+        0 gives the epsilon rule without epsilon.
+    """
 
     gamma: float = 0.25
 
@@ -167,12 +194,10 @@ class Gamma(Signed):
             raise ValueError(f"gamma must not be negative. Got {self.gamma!r}.")
 
     def prepare(self, w):
-        """Weights with the positive, and with the negative ones favoured."""
         plus, minus = ops.maximum(w, 0.0), ops.minimum(w, 0.0)
         return {"plus": w + self.gamma * plus, "minus": w + self.gamma * minus}
 
     def groups(self, xs, ws, bias, z, positive):
-        """As `Rule.groups`."""
         up, down = self.excitation(xs, ws, positive), self.inhibition(xs, ws, positive)
         bias_up = bias_down = None
         if bias is not None:
@@ -184,14 +209,28 @@ class Gamma(Signed):
 
 @dataclass(frozen=True)
 class ZBox(Signed):
-    """Deep Taylor's z^B rule for inputs between two bounds; `low` and `high` come from the explainer."""
+    """Deep Taylor's z^B rule for inputs between two bounds, which are options of the method."""
 
     def prepare(self, w):
-        """All, positive and negative weights."""
         return {"w": w, **Signed.prepare(self, w)}
 
-    def bounded(self, xs, ws, lows, highs):
-        """The group, given the bounds of every input."""
+    def bounded(self, xs: list, ws: list[dict[str, Any]], lows: list, highs: list) -> list[Group]:
+        """Compute the contributions of a layer's inputs between bounds.
+
+        Parameters
+        ----------
+        xs : list of tensor
+            Inputs of the layer.
+        ws : list of dict of str to tensor
+            For every input, what `prepare` made of its weights.
+        lows, highs : list of tensor
+            Bounds of every input.
+
+        Returns
+        -------
+        groups : list of Group
+            One group.
+        """
         return [
             Group([(xs, [w["w"] for w in ws]), (lows, [-w["plus"] for w in ws]), (highs, [-w["minus"] for w in ws])])
         ]
@@ -199,27 +238,23 @@ class ZBox(Signed):
 
 @dataclass(frozen=True)
 class WSquare(Rule):
-    """Deep Taylor's w^2 rule: squared weights, whatever the input."""
+    """Deep Taylor's w^2 rule: contributions are the squared weights, whatever the input."""
 
     def prepare(self, w):
-        """Squares."""
         return {"square": ops.square(w)}
 
     def groups(self, xs, ws, bias, z, positive):
-        """As `Rule.groups`."""
         return [Group([([ops.ones_like(x) for x in xs], [w["square"] for w in ws])])]
 
 
 @dataclass(frozen=True)
 class Flat(Rule):
-    """Every input that a neuron sees gets the same."""
+    """All inputs of a neuron receive the same share."""
 
     def prepare(self, w):
-        """Ones."""
         return {"one": ops.ones_like(w)}
 
     def groups(self, xs, ws, bias, z, positive):
-        """As `Rule.groups`."""
         return [Group([([ops.ones_like(x) for x in xs], [w["one"] for w in ws])])]
 
 

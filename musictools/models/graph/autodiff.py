@@ -87,14 +87,14 @@ def compiled_arrays(function: Callable, *shapes: tuple) -> Callable:
     Parameters
     ----------
     function : callable
-        Tensors -> tensor.
+        Tensors -> nested tensors.
     *shapes : tuple of int or None
         Shape of each argument; None for a side of any length.
 
     Returns
     -------
     graph : callable
-        np.ndarray, one or several -> np.ndarray.
+        np.ndarray, one or several -> nested np.ndarray.
 
     Examples
     --------
@@ -104,7 +104,12 @@ def compiled_arrays(function: Callable, *shapes: tuple) -> Callable:
     """
     # Traced now: TensorFlow mistakes many short-lived objects at reused addresses for retracing and warns.
     graph = compiled(function, *shapes).get_concrete_function()
-    return lambda *arrays: ops.convert_to_numpy(graph(*(ops.convert_to_tensor(a, dtype="float32") for a in arrays)))
+
+    def call(*arrays):
+        outputs = graph(*(ops.convert_to_tensor(array, dtype="float32") for array in arrays))
+        return keras.tree.map_structure(ops.convert_to_numpy, outputs)
+
+    return call
 
 
 class WeightWatch:

@@ -1,7 +1,15 @@
-"""Keras's linear layers as functions of their weights, and what folding does to those weights."""
+"""Keras's linear layers as functions of their weights, and how canonisation changes those weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras import layers, ops
+
+if TYPE_CHECKING:
+    from musictools.models.graph.reading import Call
 
 __all__ = ["conv_bias_map", "is_linear", "kernel_scaled", "make_linear"]
 
@@ -9,30 +17,54 @@ _CONVS = (layers.Conv1D, layers.Conv2D)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 
 
-def is_linear(layer):
-    """Whether a layer has weights that this module knows, bool."""
+def is_linear(layer: Any) -> bool:
+    """Tell whether a layer is linear but for its activation, with weights that this module knows.
+
+    Parameters
+    ----------
+    layer : keras.Layer
+        Subclasses of Keras's layers do not count, as they may compute something else.
+
+    Returns
+    -------
+    is_linear : bool
+        True for dense layers, convolutions and depthwise convolutions.
+    """
     return type(layer) in (layers.Dense, *_CONVS, *_DEPTHWISE)
 
 
-def make_linear(call):
-    """A layer as a function of its weights.
+def make_linear(call: Call) -> tuple[Callable, np.ndarray, np.ndarray | None, str]:
+    """Turn a layer into a function of its weights.
 
     Parameters
     ----------
     call : musictools.models.graph.reading.Call
+        The call of a layer for which `is_linear` is True.
 
     Returns
     -------
     apply : callable
         Input and weights -> output without bias.
     kernel : np.ndarray, float64
+        The layer's weights.
     bias : np.ndarray or None
+        The layer's bias, float64.
     kind : {"dense", "conv"}
 
     Raises
     ------
     ValueError
         If the layer pads causally or has its channels first.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from musictools.models.graph.reading import read
+    >>> model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    >>> apply, kernel, bias, kind = make_linear(read(model).calls[0])
+    >>> x = np.ones((1, 3), dtype=np.float32)
+    >>> kind, np.allclose(apply(x, kernel) + bias, model(x), atol=1e-6)
+    ('dense', True)
     """
     layer = call.layer
     kernel = ops.convert_to_numpy(layer.kernel).astype(np.float64)
@@ -54,23 +86,25 @@ def make_linear(call):
     return (lambda x, w: convolve(x, w, **options)), kernel, bias, "conv"
 
 
-def kernel_scaled(thing, a, *, kernel=None, inputs=False):
-    """Weights of a layer whose outputs, or inputs, are multiplied channel by channel.
+def kernel_scaled(kernel: np.ndarray, a: np.ndarray, *, depthwise: bool, inputs: bool = False) -> np.ndarray:
+    """Compute the weights of a layer whose outputs, or inputs, are multiplied channel by channel.
 
     Parameters
     ----------
-    thing : Linear step (outputs) or Call (inputs)
+    kernel : np.ndarray
+        The layer's weights.
     a : np.ndarray [shape=(n_channels,)]
-    kernel : np.ndarray or None
-        None: the step's own.
+        Factor of each channel.
+    depthwise : bool
+        Whether the layer is a depthwise convolution.
     inputs : bool
+        Whether the inputs are multiplied, instead of the outputs.
 
     Returns
     -------
     kernel : np.ndarray
+        The new weights.
     """
-    kernel = thing.kernels[0] if kernel is None else kernel
-    depthwise = "Depthwise" in (thing.kind if inputs else thing.layer)
     if not inputs:
         return kernel * (a.reshape(kernel.shape[-2:]) if depthwise else a)
     if depthwise or kernel.ndim == 2:
@@ -80,20 +114,25 @@ def kernel_scaled(thing, a, *, kernel=None, inputs=False):
     return kernel * np.repeat(by_group, kernel.shape[-1] // groups, axis=0).T
 
 
-def conv_bias_map(call, apply, kernel, b):
-    """What a constant input b for every channel adds to a layer's output.
+def conv_bias_map(call: Call, apply: Callable, kernel: np.ndarray, b: np.ndarray) -> np.ndarray | None:
+    """Compute what a constant input of each channel adds to a layer's output.
 
     Parameters
     ----------
     call : musictools.models.graph.reading.Call
-    apply, kernel
-        As of `make_linear`.
+        The call of the layer.
+    apply : callable
+        Input and weights -> output without bias, from `make_linear`.
+    kernel : np.ndarray
+        The layer's weights.
     b : np.ndarray [shape=(n_channels,)]
+        The constants.
 
     Returns
     -------
     added : np.ndarray or None
-        Shape (n_outputs,), or with padding (1, ..., n_outputs): borders differ. None where the input's shape is open.
+        Shape (n_outputs,), or with padding (1, ..., n_outputs), since padding is 0 and the borders differ. None if the
+        input's shape is not fixed.
     """
     shape = call.shapes()[0]
     if kernel.ndim == 2:

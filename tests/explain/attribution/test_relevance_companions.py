@@ -8,8 +8,7 @@ from scipy.stats import spearmanr
 from support.networks import built, eagerly, inputs, near, shaken
 
 from musictools import explain
-from musictools.explain.attribution import controls as baselines
-from musictools.explain.attribution import perturbation
+from musictools.explain.attribution import controls, perturbation
 
 GRADIENTS = ("gradient", "input_x_gradient", "smooth_grad", "integrated_gradients", "guided_backprop", "grad_cam")
 FEW = {
@@ -72,10 +71,10 @@ class TestLinearNetwork:
         wanted = [w[..., 0] - rivals, w[..., 1] - (w[..., 0] + w[..., 2]) / 2]
         near(others.relevance, np.broadcast_to(wanted, (3, 2, 5, 4, 1)), "of all others")
 
-    @pytest.mark.parametrize("fill", [0.0, 0.3])
-    def test_occlusion_of_single_cells_is_exact(self, linear, fill):
+    @pytest.mark.parametrize("baseline", [0.0, 0.3])
+    def test_occlusion_of_single_cells_is_exact(self, linear, baseline):
         model, x, w = linear
-        near(explained(model, x, 1, "occlusion", patch=1, fill=fill), (x - fill) * w[..., 1], "occlusion")
+        near(explained(model, x, 1, "occlusion", patch=1, baseline=baseline), (x - baseline) * w[..., 1], "occlusion")
 
     def test_occlusion_of_patches_shares_what_they_carry(self, linear):
         model, x, w = linear
@@ -99,8 +98,8 @@ class TestLinearNetwork:
 
     def test_occlusion_by_the_mean_of_each_bin(self, linear):
         model, x, w = linear
-        filled = x.mean(axis=2, keepdims=True)
-        near(explained(model, x, 2, "occlusion", patch=1, fill="mean"), (x - filled) * w[..., 2], "mean")
+        mean = x.mean(axis=2, keepdims=True)
+        near(explained(model, x, 2, "occlusion", patch=1, baseline="mean"), (x - mean) * w[..., 2], "mean")
 
     def test_lime_finds_what_every_segment_carries(self, linear):
         model, x, w = linear
@@ -314,20 +313,20 @@ class TestAllMethods:
 class TestBaselines:
     def test_energy(self):
         x = inputs((4, 5, 1), signed=True)
-        np.testing.assert_allclose(baselines.energy(x), x - x.min(axis=(1, 2, 3), keepdims=True))
+        np.testing.assert_allclose(controls.energy(x), x - x.min(axis=(1, 2, 3), keepdims=True))
         wave = inputs((9, 1), signed=True)
-        np.testing.assert_allclose(baselines.energy(wave), np.abs(wave))
+        np.testing.assert_allclose(controls.energy(wave), np.abs(wave))
 
     def test_edges_are_where_something_begins(self):
         x = np.zeros((1, 8, 10, 1), np.float32)
         x[:, :, 5:] = 1
-        found = baselines.edge(x)[0, ..., 0]
+        found = controls.edge(x)[0, ..., 0]
         assert (found[:, 4:6] > 0).all()
         assert not found[:, [0, 1, 2, 3, 6, 7, 8, 9]].any()
-        np.testing.assert_allclose(baselines.edge(x.swapaxes(1, 2)).swapaxes(1, 2), baselines.edge(x))
-        beside = baselines.edge(np.concatenate([0 * x, x]))
+        np.testing.assert_allclose(controls.edge(x.swapaxes(1, 2)).swapaxes(1, 2), controls.edge(x))
+        beside = controls.edge(np.concatenate([0 * x, x]))
         assert not beside[0].any()
-        np.testing.assert_array_equal(beside[1:], baselines.edge(x))
+        np.testing.assert_array_equal(beside[1:], controls.edge(x))
 
     def test_the_network_does_not_matter_but_to_the_logit(self):
         model, _, shape = built("conv2d")

@@ -1,7 +1,6 @@
-"""Every rule of the engine broken on purpose: for each mistake a named check against the reference must fail.
+"""Every rule of the propagation broken on purpose: for each mistake a named check against the reference must fail.
 
-A mistake is a function that patches the engine. Each is held against the check that is meant to see it, which passes
-without the mistake.
+A mistake is a function that patches the propagation. The check that is meant to see it passes without the mistake.
 """
 
 from dataclasses import replace
@@ -10,10 +9,7 @@ import pytest
 from keras import ops
 from support.networks import check, eagerly
 
-from musictools.explain.attribution import canonisation as folding
-from musictools.explain.attribution import explainer, rules
-from musictools.explain.attribution import operations as steps
-from musictools.explain.attribution import propagation as engine
+from musictools.explain.attribution import canonisation, explainer, operations, propagation, rules
 from musictools.explain.attribution.operations import repeat
 from musictools.models.graph.autodiff import pull
 
@@ -35,7 +31,7 @@ def eager(monkeypatch):
     eagerly(monkeypatch)
 
 
-# -- rules ----------------------------------------------------------------------------------------------------------
+# -- rules ------------------------------------------------------------------------------------------------------------
 
 
 @seen_by("conv2d", "deep_taylor", probability=0.02)
@@ -104,8 +100,8 @@ def gamma_treats_negative_outputs_as_positive_ones(patch):
 
 @seen_by("conv1d", "lrp_epsilon", epsilon=0.05)
 def epsilon_has_the_wrong_sign(patch):
-    rule = engine._Chooser.rule
-    patch.setattr(engine._Chooser, "rule", lambda self, wanted: replace(rule(self, wanted), epsilon=-0.05))
+    rule = propagation._Chooser.rule
+    patch.setattr(propagation._Chooser, "rule", lambda self, wanted: replace(rule(self, wanted), epsilon=-0.05))
 
 
 @seen_by("conv1d", "lrp_epsilon", epsilon=0.05)
@@ -139,7 +135,11 @@ def bounds_are_swapped(patch):
 
 @seen_by("moves", "deep_taylor_bounded", probability=0.02)
 def padding_has_the_inputs_bounds(patch):
-    patch.setattr(engine, "_bound", lambda step, bound, x: ops.zeros_like(step.forward(*bound)) + bound[0][0, 0, 0, 0])
+    patch.setattr(
+        propagation,
+        "_bound",
+        lambda operation, bound, x: ops.zeros_like(operation.forward(*bound)) + bound[0][0, 0, 0, 0],
+    )
 
 
 @seen_by("conv2d", "lrp_composite", input="w_square")
@@ -154,7 +154,7 @@ def flat_looks_at_the_input(patch):
     )
 
 
-# -- steps ----------------------------------------------------------------------------------------------------------
+# -- operations -------------------------------------------------------------------------------------------------------
 
 
 @seen_by("maxima", "deep_taylor", probability=0.02)
@@ -166,14 +166,14 @@ def pooling_shares_alike(patch):
         options = {"strides": layer.strides, "padding": layer.padding}
         return [pull(lambda v: ops.average_pool(v, layer.pool_size, **options), x, relevance)], None
 
-    patch.setattr(steps.MaxPool, "backward", backward)
+    patch.setattr(operations.MaxPool, "backward", backward)
 
 
 @seen_by("means", "deep_taylor", probability=0.02)
 def mean_pooling_does_not_look_at_sizes(patch):
-    backward = steps.Linear.backward
+    backward = operations.Linear.backward
     patch.setattr(
-        steps.Linear,
+        operations.Linear,
         "backward",
         lambda self, xs, y, relevance, k, **more: (
             ([self._transposed(repeat(xs[0], k), self._w[0], relevance)], None)
@@ -185,9 +185,9 @@ def mean_pooling_does_not_look_at_sizes(patch):
 
 @seen_by("norm_after", "lrp_gamma")
 def height_and_width_are_swapped_on_the_way_back(patch):
-    transposed = steps.Linear._transposed
+    transposed = operations.Linear._transposed
     patch.setattr(
-        steps.Linear,
+        operations.Linear,
         "_transposed",
         lambda self, x, w, s: transposed(
             self, x, ops.swapaxes(w, 0, 1) if len(w.shape) == 4 and w.shape[0] == w.shape[1] else w, s
@@ -197,15 +197,17 @@ def height_and_width_are_swapped_on_the_way_back(patch):
 
 @seen_by("dense", "lrp_epsilon")
 def inputs_are_not_multiplied(patch):
-    transposed = steps.Linear._transposed
-    patch.setattr(steps.Linear, "_transposed", lambda self, x, w, s: ops.divide_no_nan(transposed(self, x, w, s), x))
+    transposed = operations.Linear._transposed
+    patch.setattr(
+        operations.Linear, "_transposed", lambda self, x, w, s: ops.divide_no_nan(transposed(self, x, w, s), x)
+    )
 
 
 @seen_by("residual", "lrp_epsilon")
 def a_sum_gives_all_to_everyone(patch):
-    backward = steps.Linear.backward
+    backward = operations.Linear.backward
     patch.setattr(
-        steps.Linear,
+        operations.Linear,
         "backward",
         lambda self, xs, y, relevance, k, **more: (
             ([relevance for _ in xs], None) if self.kind == "sum" else backward(self, xs, y, relevance, k, **more)
@@ -216,26 +218,28 @@ def a_sum_gives_all_to_everyone(patch):
 @seen_by("gate", "lrp_epsilon")
 def a_gate_takes_relevance(patch):
     patch.setattr(
-        steps.Gate, "backward", lambda self, xs, y, relevance, k: ([relevance * repeat(xs[1 - self.signal], k)], None)
+        operations.Gate,
+        "backward",
+        lambda self, xs, y, relevance, k: ([relevance * repeat(xs[1 - self.signal], k)], None),
     )
 
 
 @seen_by("branches", "lrp_epsilon")
 def branches_get_each_others_relevance(patch):
-    backward = steps.Join.backward
+    backward = operations.Join.backward
 
     def swapped(self, xs, y, relevance, k):
         if self.axis == len(xs[0].shape) - 1:
             return [ops.flip(part, axis=-1) for part in backward(self, xs, y, relevance, k)[0]], None
         return backward(self, xs, y, relevance, k)
 
-    patch.setattr(steps.Join, "backward", swapped)
+    patch.setattr(operations.Join, "backward", swapped)
 
 
 @seen_by("moves", "deep_taylor", probability=0.02)
 def moves_are_not_undone(patch):
     patch.setattr(
-        steps.Move,
+        operations.Move,
         "backward",
         lambda self, xs, y, relevance, k: (
             [ops.reshape(relevance, (-1, *xs[0].shape[1:]))]
@@ -248,21 +252,21 @@ def moves_are_not_undone(patch):
 
 @seen_by("dense", "lrp_epsilon")
 def maps_of_neurons_are_mixed_up(patch):
-    patch.setattr(steps, "repeat", lambda x, k: ops.tile(x, (k, *[1] * (len(x.shape) - 1))))
+    patch.setattr(operations, "repeat", lambda x, k: ops.tile(x, (k, *[1] * (len(x.shape) - 1))))
 
 
 @seen_by("conv1d", "lrp_gamma")
 def probability_is_explained_and_not_the_logit(patch):
-    backward = steps.Head.backward_from
+    backward = operations.Head.backward_from
     patch.setattr(
-        steps.Head, "backward_from", lambda self, x, relevance, *a: backward(self, x, ops.sigmoid(relevance), *a)
+        operations.Head, "backward_from", lambda self, x, relevance, *a: backward(self, x, ops.sigmoid(relevance), *a)
     )
 
 
 @seen_by("dense", "lrp_epsilon", probability=0.2)
 def the_reference_stays_in_the_bias(patch):
-    combine = steps.Head.combine
-    patch.setattr(steps.Head, "combine", lambda self, targets, offset: combine(self, targets, 0 * offset))
+    combine = operations.Head.combine
+    patch.setattr(operations.Head, "combine", lambda self, targets, offset: combine(self, targets, 0 * offset))
 
 
 @seen_by("dense", "deep_taylor", contrast=1)
@@ -273,59 +277,59 @@ def the_rival_is_forgotten(patch):
 
 @seen_by("linear", "deep_taylor")
 def what_speaks_against_the_tag_is_explained_too(patch):
-    init = engine.Propagation.__init__
+    init = propagation.Propagation.__init__
 
     def mistaken(self, *a, **more):
         init(self, *a, **more)
         self.positive_start = False
 
-    patch.setattr(engine.Propagation, "__init__", mistaken)
+    patch.setattr(propagation.Propagation, "__init__", mistaken)
 
 
-# -- folding --------------------------------------------------------------------------------------------------------
+# -- canonisation -----------------------------------------------------------------------------------------------------
 
 
 @seen_by("norm_across_pool", "deep_taylor", probability=0.02)
 def borders_have_the_bias_of_the_middle(patch):
-    bias_map = folding.conv_bias_map
+    bias_map = canonisation.conv_bias_map
 
     def everywhere(call, apply, kernel, b):
         added = bias_map(call, apply, kernel, b)
         return added if added.ndim < 4 else added[0, added.shape[1] // 2, added.shape[2] // 2]
 
-    patch.setattr(folding, "conv_bias_map", everywhere)
+    patch.setattr(canonisation, "conv_bias_map", everywhere)
 
 
 @seen_by("norm_across_pool", "lrp_epsilon")
 def a_negative_gamma_before_a_maximum_is_ignored(patch):
     def pooled(self, call, value):
-        number = self.emit(steps.MaxPool, call.name, (value.source,), output=call.outputs[0], forward=call.layer)
+        number = self.emit(operations.MaxPool, call.name, (value.source,), output=call.outputs[0], forward=call.layer)
         return replace(value, source=number, first=False)
 
-    patch.setattr(folding._Planner, "pooled", pooled)
+    patch.setattr(canonisation._Planner, "pooled", pooled)
 
 
 @seen_by("norm_groups", "deep_taylor", probability=0.02)
 def channels_of_groups_are_mixed_up(patch):
-    scaled = folding.kernel_scaled
+    scaled = canonisation.kernel_scaled
     patch.setattr(
-        folding,
+        canonisation,
         "kernel_scaled",
-        lambda thing, a, *, kernel=None, inputs=False: scaled(
-            thing, a[::-1] if inputs else a, kernel=kernel, inputs=inputs
+        lambda kernel, a, *, depthwise, inputs=False: scaled(
+            kernel, a[::-1] if inputs else a, depthwise=depthwise, inputs=inputs
         ),
     )
 
 
 @seen_by("norm_after", "deep_taylor", probability=0.02)
 def a_normalisation_after_a_layer_is_ignored(patch):
-    patch.setattr(folding._Planner, "scaled", lambda self, call, value, a, b: value)
+    patch.setattr(canonisation._Planner, "scaled", lambda self, call, value, a, b: value)
 
 
 @seen_by("norm_stays", "lrp_epsilon")
 def the_shift_of_a_normalisation_is_ignored(patch):
     patch.setattr(
-        steps.Linear,
+        operations.Linear,
         "_forward",
         lambda self, *xs: (
             sum(self.apply(x, w) for x, w in zip(xs, self._w))
@@ -336,21 +340,23 @@ def the_shift_of_a_normalisation_is_ignored(patch):
 
 @seen_by("norm_stays", "lrp_epsilon")
 def the_share_of_a_shift_goes_on(patch):
-    rule = engine._Chooser.__call__
+    rule = propagation._Chooser.__call__
     patch.setattr(
-        engine._Chooser, "__call__", lambda self, step: rules.Pass() if step.kind == "scale" else rule(self, step)
+        propagation._Chooser,
+        "__call__",
+        lambda self, operation: rules.Pass() if operation.kind == "scale" else rule(self, operation),
     )
 
 
 @seen_by("norm_branches", "lrp_epsilon")
 def normalised_branches_swap_their_scales(patch):
-    joined = folding._Planner.joined
+    joined = canonisation._Planner.joined
 
     def swapped(self, call, ins):
         value = joined(self, call, ins)
         return value if value.a is None else replace(value, a=value.a[::-1].copy())
 
-    patch.setattr(folding._Planner, "joined", swapped)
+    patch.setattr(canonisation._Planner, "joined", swapped)
 
 
 @pytest.mark.parametrize("name", MISTAKES)
