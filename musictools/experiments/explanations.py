@@ -361,12 +361,10 @@ def feedback_table(
         merged = {tag: merge(maps[:, k], starts=starts, n_frames=n_frames) for k, tag in enumerate(tags)}
         places = {"evidence": 0, "moved": n_frames // 2} if control else {"evidence": 0}
         for place, shift in places.items():
-            heard = {
-                tag: evidence.evidence(y, np.roll(R, shift, axis=1), front_end=front_end, **(mask or {}))
-                for tag, R in merged.items()
-            }
+            shifted = {tag: np.roll(R, shift, axis=1) for tag, R in merged.items()}
+            sounds = evidence.evidences(y, shifted, front_end=front_end, **(mask or {}))
             tables.append(
-                evidence.feed_back(scores, said, heard, thresholds=thresholds).assign(clip=clip_id, place=place)
+                evidence.feed_back(scores, said, sounds, thresholds=thresholds).assign(clip=clip_id, place=place)
             )
     if not tables:
         raise ValueError("The model predicts no tag of these clips that a stem carries.")
@@ -441,16 +439,16 @@ def consistency_table(
     from musictools.explain.metrics import equivariance, sanity
 
     model_input = ModelInput(tagger.front_end, tagger.length, tagger.step)
-    neuron, rows = table["neuron"].to_numpy(), []
-    swapped = [int(neuron[0]), int((neuron[0] + 1) % len(tagger.tags))]
+    neurons, rows = table["neuron"].to_numpy(), []
+    neuron, other = int(neurons[0]), int((neurons[0] + 1) % len(tagger.tags))
     first = table.drop_duplicates("clip").head(clips)
     sounds = [data.audio(clip, sr=tagger.front_end.sr)[0] for clip in first["clip"]]
     for method in methods:
         prepared = Explainer(tagger.model, method=method, conservation=False)
         row = {
             "method": method,
-            "batch": sanity.batch_consistency(prepared, x, neuron) if len(x) > 1 else np.nan,
-            "swap": sanity.label_swap_error(tagger.model, x[:2], *swapped, method=method),
+            "batch": sanity.batch_consistency(prepared, x, neurons)["error"].max() if len(x) > 1 else np.nan,
+            "swap": sanity.label_swap_error(tagger.model, x[:2], neuron, other=other, method=method)["error"].max(),
         }
         for kind, amount in (("pitch_shift", 2.0), ("time_stretch", 1.1)):
             moved = equivariance.equivariance(
