@@ -1,4 +1,4 @@
-"""Checks of this machine: what it offers, what is missing, and what to do about it."""
+"""Checks of this machine: Python, packages, memory, folders, data and programs, with advice where one fails."""
 
 import os
 import re
@@ -31,6 +31,11 @@ class Check:
         The package does not work without it.
     advice : str
         What to do if it is not good.
+
+    Examples
+    --------
+    >>> Check("memory", "2.0 GiB", good=False, required=False, advice="The demo was measured with 4 GiB.").good
+    False
     """
 
     name: str
@@ -47,6 +52,16 @@ def report() -> int:
     -------
     status : int
         0 when everything required is there, else 1.
+
+    See Also
+    --------
+    checks : The results themselves.
+
+    Examples
+    --------
+    >>> status = report()  # doctest: +SKIP
+    ok       Python       3.11.9 (/usr/bin/python3)
+    ...
     """
     failed = 0
     for check in checks():
@@ -60,11 +75,16 @@ def report() -> int:
 
 
 def checks() -> Iterator[Check]:
-    """Check one thing after the other, TensorFlow last, which takes seconds to load.
+    """Run all checks one by one; TensorFlow, which takes seconds to load, is the last.
 
     Yields
     ------
     check : Check
+
+    Examples
+    --------
+    >>> next(checks()).name
+    'Python'
     """
     yield _python()
     yield _packages()

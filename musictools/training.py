@@ -1,11 +1,11 @@
-"""Fitting Keras models: reproducible, resumable, in epochs that are the same wherever a run was interrupted.
+"""Fitting Keras models, reproducibly and so that an interrupted fit can be resumed.
 
 Conventions
 -----------
 Inputs are anything that has `len` and `shape` and takes an int array as index: a NumPy array or
 `spectrograms.Segments`. Everything random in epoch k (order of the examples, dropout) follows from (seed, k) alone, so
-a fit that was killed goes on from its last complete epoch and ends with the weights of an undisturbed one. Operations
-are deterministic while a fit runs, and afterwards the process is as it was.
+a fit that was killed resumes after its last complete epoch and ends with the weights of an undisturbed one. Operations
+are deterministic while a fit runs; afterwards the process is in its former state.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def fit(
         Seed of order and dropout; the weights are those that the model comes with.
     folder : str, Path or None
         Progress is kept here after every epoch, and removed when the fit is done. A fit of the same model on the same
-        data that finds its folder goes on there.
+        data resumes from its folder.
     verbose : int
         As in Keras.
 
@@ -168,14 +168,33 @@ def fit_phases(
     phases : sequence of dict
         Arguments of `fit` that differ from phase to phase.
     folder : str, Path or None
-        Progress is kept here, as in `fit`; a phase that is done is not done again.
+        Progress is kept here, as in `fit`; complete phases are not repeated.
     **options
         Arguments of `fit` common to all phases.
 
     Returns
     -------
     history : pd.DataFrame
-        The histories of all fits, with the column phase (from 0) and epochs counted through.
+        The histories of all fits, with the column phase (from 0); epochs are numbered continuously.
+
+    Raises
+    ------
+    ValueError
+        As in `fit`.
+
+    See Also
+    --------
+    fit : A single fit.
+
+    Examples
+    --------
+    >>> import keras
+    >>> keras.utils.set_random_seed(0)
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="softmax")])
+    >>> x = np.tile([[0.0, 1.0], [1.0, 0.0]], (8, 1))
+    >>> phases = [{"epochs": 2, "learning_rate": 0.1}, {"epochs": 1, "optimizer": "sgd"}]
+    >>> fit_phases(model, x, x, phases, batch_size=8, best_by="loss")[["phase", "epoch"]].values.tolist()
+    [[0, 0], [0, 1], [1, 2]]
     """
     histories, epoch = [], 0
     for number, phase in enumerate(phases):
@@ -236,6 +255,15 @@ def tag_loss(imbalance: str, labels: np.ndarray) -> Any:
     ------
     ValueError
         If `imbalance` is none of the three.
+
+    Examples
+    --------
+    >>> tag_loss("none", labels=np.eye(3))
+    'binary_crossentropy'
+    >>> loss = tag_loss("positive_weights", np.array([[1.0], [0.0], [0.0], [0.0]]))  # one positive in four examples
+    >>> miss, false_alarm = loss(np.float32([[1], [0]]), np.float32([[0.5], [0.5]]))
+    >>> round(float(miss / false_alarm), 3)
+    3.0
     """
     if imbalance == "none":
         return "binary_crossentropy"

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, read within limits, and found only inside their folder."""
+"""Files are written completely or not at all, read within limits, and only from inside their folder."""
 
 import io
 import os

@@ -235,8 +235,8 @@ def test_tables_a_1_to_a_3_average_their_tags(layer):
     tags_of = table.columns[3:]
     assert list(tags_of) == list(published.table("rotheneder2023_6_1_tag_occurrence")["tag"])
     assert ((table[tags_of].mean(axis=1) - table["average"]).abs() < 0.0011).all()
-    forests = table[table["model"].str.startswith("rf") & (table["metric"] == "f1")]["average"]
-    assert forests.is_monotonic_decreasing
+    random_forests = table[table["model"].str.startswith("rf") & (table["metric"] == "f1")]["average"]
+    assert random_forests.is_monotonic_decreasing
 
 
 MAPS = {2: ("top", 1), 3: ("bottom", 1), 4: ("top", 2), 5: ("bottom", 2), 6: ("top", 3), 7: ("bottom", 3)}

@@ -32,7 +32,7 @@ def test_every_measure_is_scikit_learns(data):
         "macro_precision": metrics.precision_score(labels, predicted, average="macro", zero_division=0),
         "macro_recall": metrics.recall_score(labels, predicted, average="macro"),
         "macro_f1": metrics.f1_score(labels, predicted, average="macro"),
-        "mcc": np.mean([metrics.matthews_corrcoef(a, b) for a, b in zip(labels.T, predicted.T)]),
+        "mcc": np.mean([metrics.matthews_corrcoef(a, b) for a, b in zip(labels.T, predicted.T, strict=True)]),
         "average_tags": predicted.sum() / N,
     }
     for name, value in theirs.items():
@@ -50,7 +50,7 @@ def test_a_case_by_hand():
     labels = np.array([[1, 0], [1, 0], [0, 1], [0, 0]], bool)
     scores = np.array([[0.9, 0.1], [0.4, 0.6], [0.6, 0.7], [0.1, 0.2]])
     ours = evaluation.tag_metrics(labels, scores)
-    # tag 0: predicted clips 0 and 2, one right of two, one of two found; tag 1: predicted 1 and 2, one right, all found
+    # tag 0: predicted clips 0 and 2, one right of two, recall 1/2; tag 1: predicted 1 and 2, one right, recall 1
     assert ours["micro_precision"] == 2 / 4
     assert ours["micro_recall"] == 2 / 3
     assert ours["macro_precision"] == 0.5

@@ -89,7 +89,7 @@ def test_two_fits_are_the_same_and_another_seed_is_not(undisturbed):
     assert_same(run(model), model, undisturbed)
     other = build()
     run(other, seed=6)
-    assert any(not np.array_equal(a, b) for a, b in zip(other.get_weights(), undisturbed[1]))
+    assert any(not np.array_equal(a, b) for a, b in zip(other.get_weights(), undisturbed[1], strict=True))
 
 
 @pytest.mark.parametrize("before", [False, True])
@@ -231,7 +231,7 @@ def test_the_model_ends_with_the_best_epochs_weights(best_by, best, with_folder,
     model = build()
     history = run(model, epochs=4, best_by=best_by, folder=tmp_path / "fit" if with_folder else None)
     assert history["val_loss"].to_list() == told["val_loss"]
-    for a, b in zip(model.get_weights(), weights[best]):
+    for a, b in zip(model.get_weights(), weights[best], strict=True):
         np.testing.assert_array_equal(a, b)
 
 

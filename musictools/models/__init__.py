@@ -188,6 +188,19 @@ def load(path: str | Path) -> keras.Model:
     ------
     ValueError
         If there is no such file, or it is damaged or no Keras model.
+
+    See Also
+    --------
+    build : An untrained model.
+    musictools.inference.AudioModel : A trained model with its card, applied to songs.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     build("se_cnn", n_outputs=8, width=0.125).save(Path(folder) / "model.keras")
+    ...     load(Path(folder) / "model.keras").output_shape
+    (None, 8)
     """
     path = Path(path)
     if not path.is_file():
@@ -213,6 +226,11 @@ def layer_table(model: keras.Model, *, activations: bool = False) -> pd.DataFram
     -------
     table : pd.DataFrame
         layer (kind and size), output_shape (without the batch), parameters; the last row is the total.
+
+    Examples
+    --------
+    >>> layer_table(build("ckn19", n_outputs=8)).iloc[[1, -1]]["parameters"].tolist()
+    [640, 33930504]
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What is known of a model before it is built: its network, its input, how its source trains it."""
+"""The description of a model before it is built: its network, its input, the training of its source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Description"]
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """All that the package knows of one model. A module that defines models holds them in ``MODELS``, by name.
+    """The description of one model. A module that defines models holds their descriptions in ``MODELS``, by name.
 
     Parameters
     ----------
@@ -36,6 +36,16 @@ class Description:
         How many times the source trains the network, each time from the weights of the last.
     place : int
         Models are listed in this order: those of `rotheneder2023` as there, then those of other sources.
+
+    See Also
+    --------
+    musictools.models.describe : The description of a model by name.
+
+    Examples
+    --------
+    >>> from musictools import models
+    >>> models.describe("musicnn").learning_rate, models.describe("ckn19").kind
+    (0.001, 'genre')
     """
 
     source: str

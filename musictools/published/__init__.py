@@ -1,4 +1,4 @@
-"""The sources' own numbers, one CSV a table, copied digit by digit.
+"""The sources' own numbers, one CSV file per table, copied digit by digit.
 
 File names are ``<source>_<number>_<name>.csv`` and equal the names of the tables that the notebooks write, so
 that the report can lay the two side by side. Percentages are stored as fractions, counts as plain integers.
@@ -70,6 +70,15 @@ def overview() -> pd.DataFrame:
     -------
     overview : pd.DataFrame
         source, table, rows, columns.
+
+    See Also
+    --------
+    table : One of the tables.
+
+    Examples
+    --------
+    >>> overview().query("source == 'tagger_slides'")["table"].str.startswith("tagger_slides_").all()
+    np.True_
     """
     import pandas as pd
 

@@ -115,8 +115,22 @@ def rebuild(
         return _close(folder, outcome)
 
 
-def plan(profile, *, only, parameters, notebooks_dir, params_dir, folder):
-    """Return the jobs of a profile in order, with all parameters checked."""
+def plan(
+    profile: str,
+    *,
+    only: list[str] | None,
+    parameters: dict | None,
+    notebooks_dir: Path,
+    params_dir: Path,
+    folder: Path,
+) -> list[_Job]:
+    """Return the jobs of a profile in order, with all parameters checked.
+
+    Raises
+    ------
+    ValueError
+        As in `rebuild`.
+    """
     params = params_dir / profile
     profiles = [path.name for path in params_dir.iterdir() if path.is_dir()] if params_dir.is_dir() else []
     if profile not in profiles:
@@ -195,7 +209,7 @@ def _attend(job, *, force, outcome):
     return "done", f"{seconds:.1f} s ({reason})"
 
 
-def upstream_names(source):
+def upstream_names(source: Path) -> list[str]:
     """Return the notebooks that a notebook reads results of, as its cells spell them out."""
     cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
     return _UPSTREAM.findall("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
@@ -210,7 +224,7 @@ def _inputs(job):
     }
 
 
-def changed(job, inputs):
+def changed(job: _Job, inputs: dict) -> str:
     """Say why a notebook must run, in a few words; empty when nothing changed since it finished."""
     record = job.record
     if not record or "rebuild" not in record:

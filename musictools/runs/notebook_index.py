@@ -37,6 +37,10 @@ def index(output_dir: str | Path, *, notebooks_dir: Path | None = None) -> "pd.D
     ------
     ValueError
         If a notebook's first cell lacks its title or one of the rows.
+
+    Examples
+    --------
+    >>> index("outputs/demo")[["notebook", "question"]]  # doctest: +SKIP
     """
     import pandas as pd
 

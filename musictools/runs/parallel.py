@@ -80,6 +80,11 @@ def progress(iterable: Iterable, *, total: int | None = None, description: str =
     ------
     element : object
         The elements of `iterable`.
+
+    Examples
+    --------
+    >>> list(progress(["a", "b"], description="clips"))
+    ['a', 'b']
     """
     from tqdm.auto import tqdm
 

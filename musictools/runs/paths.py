@@ -1,4 +1,4 @@
-"""Where results and data lie."""
+"""Folders of results and data."""
 
 import os
 from pathlib import Path
@@ -14,6 +14,11 @@ def root() -> Path:
     root : Path
         The checkout (the folder above the package, when it holds ``pyproject.toml`` and this package's notebooks or
         sources); the current folder when the package is installed elsewhere.
+
+    Examples
+    --------
+    >>> root() == Path.cwd() or (root() / "pyproject.toml").is_file()
+    True
     """
     above = Path(__file__).resolve().parents[2]
     in_checkout = (above / "pyproject.toml").is_file() and above.name != "site-packages"
@@ -27,6 +32,16 @@ def data_home() -> Path:
     -------
     folder : Path
         Not created here. Outside a checkout: ``~/.cache/musictools``.
+
+    See Also
+    --------
+    shared_data : Real data that several checkouts use.
+    data_folders : The data sets in both.
+
+    Examples
+    --------
+    >>> data_home().is_absolute()
+    True
     """
     named = os.environ.get("MUSICTOOLS_DATA", "").strip()
     if named:
@@ -74,6 +89,11 @@ def from_root(path: str | Path) -> Path:
     Returns
     -------
     path : Path
+
+    Examples
+    --------
+    >>> from_root("outputs/demo").relative_to(root()).as_posix()
+    'outputs/demo'
     """
     path = Path(path).expanduser()
     return path if path.is_absolute() else root() / path

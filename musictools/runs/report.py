@@ -46,6 +46,14 @@ def write(folder: str | Path, *, outcome: dict | None = None, published_dir: str
     -------
     index : Path
         ``report/index.html``.
+
+    See Also
+    --------
+    musictools.runs.rebuild : Runs the notebooks of a profile and writes the report.
+
+    Examples
+    --------
+    >>> write("outputs/demo")  # doctest: +SKIP
     """
     folder, outcome = Path(folder), outcome or {}
     published_dir = Path(published_dir or manifests.PACKAGE / "published")

@@ -47,6 +47,15 @@ def parameters(notebook_path: str | Path) -> dict[str, Any]:
         If there is no such notebook.
     ValueError
         If it is no notebook, has no cell tagged ``parameters`` or several, or the cell holds more than literals.
+
+    See Also
+    --------
+    resolve : The same with the values of parameter files.
+
+    Examples
+    --------
+    >>> parameters("notebooks/02_train_genre_model.ipynb")["dataset"]  # doctest: +SKIP
+    'composed'
     """
     path = Path(notebook_path)
     try:
@@ -143,6 +152,11 @@ def from_command_line(text: str) -> tuple[str, Any]:
     name : str
     value : object
 
+    Raises
+    ------
+    ValueError
+        If the text is not ``name=value`` or the value is no YAML.
+
     Examples
     --------
     >>> from_command_line("units=[50, 100]")
@@ -168,7 +182,13 @@ def unknown(name: str, known: Iterable[str], *, where: object, what: str = "para
 
 
 def fitting(value: Any, default: Any, *, where: str) -> Any:
-    """Return `value` when it has the type of `default` (a whole number fits a float), else raise ValueError."""
+    """Return `value` if it has the type of `default`; a whole number fits a float.
+
+    Raises
+    ------
+    ValueError
+        If it has another type or is not finite; `where` begins the message.
+    """
     if default is None:
         return value
     wanted = type(default)

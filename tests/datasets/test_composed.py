@@ -4,6 +4,7 @@ import collections
 import csv
 import hashlib
 import io
+import itertools
 import shutil
 
 import numpy as np
@@ -61,7 +62,7 @@ def digests(folder):
 
 
 def test_stems_sum_to_the_clip(one_a_genre, rendered):
-    for plan, stems in zip(one_a_genre, rendered):
+    for plan, stems in zip(one_a_genre, rendered, strict=True):
         y = composed.mix(plan)
         assert y.dtype == np.float32
         assert y.shape == (composed.N_SAMPLES,)
@@ -72,7 +73,7 @@ def test_stems_sum_to_the_clip(one_a_genre, rendered):
 
 
 def test_levels_are_the_planned_ones_and_nothing_is_silent(one_a_genre, rendered):
-    for plan, stems in zip(one_a_genre, rendered):
+    for plan, stems in zip(one_a_genre, rendered, strict=True):
         assert list(stems) == composed.truth(plan)["instruments"]
         y = sum(stems.values())
         assert 20 * np.log10(np.std(y)) == pytest.approx(plan.style.level, abs=1.5)
@@ -160,7 +161,9 @@ def test_tables_are_in_the_official_layout(corpus):
     plans = composed.load_plans(corpus)
     for row in rows:
         plan = plans[int(row[0])]
-        assert {name for name, value in zip(header[1:-1], row[1:-1]) if value == "1"} == composed.annotate(plan)
+        assert {name for name, value in zip(header[1:-1], row[1:-1], strict=True) if value == "1"} == composed.annotate(
+            plan
+        )
         assert row[-1] == plan.mp3_path
         assert (corpus / row[-1]).is_file()
     info = list(csv.DictReader(io.StringIO((corpus / "clip_info_final.csv").read_text()), delimiter="\t"))
@@ -204,18 +207,18 @@ def merged(tags):
 def test_at_least_forty_descriptors(written, truths):
     tags = set(composed.tag_names())
     assert all(truth["tags"] <= tags for truth in truths)
-    found = collections.Counter(concept for tags in written for concept in merged(tags))
-    assert sum(n >= 3 for n in found.values()) >= 40
+    frequency = collections.Counter(concept for tags in written for concept in merged(tags))
+    assert sum(n >= 3 for n in frequency.values()) >= 40
     true = collections.Counter(concept for truth in truths for concept in truth["concepts"])
     assert sum(n >= 3 for n in true.values()) >= 60
 
 
 def test_annotators_forget_but_seldom_err(written, truths):
-    wrong = sum(len(tags - truth["tags"]) for tags, truth in zip(written, truths))
+    wrong = sum(len(tags - truth["tags"]) for tags, truth in zip(written, truths, strict=True))
     assert 0 < wrong < 0.06 * sum(map(len, written))
-    of_guitar = [tags for tags, truth in zip(written, truths) if "guitar" in truth["concepts"]]
+    of_guitar = [tags for tags, truth in zip(written, truths, strict=True) if "guitar" in truth["concepts"]]
     guitar = [bool(tags & {"guitar", "guitars"}) for tags in of_guitar]
-    bass = ["bass" in tags for tags, truth in zip(written, truths) if "bass" in truth["concepts"]]
+    bass = ["bass" in tags for tags, truth in zip(written, truths, strict=True) if "bass" in truth["concepts"]]
     assert np.mean(bass) < 0.4 < 0.6 < np.mean(guitar) < 0.95
 
 
@@ -249,7 +252,7 @@ def test_tempo_is_that_of_the_drums(plans):
 
 def test_notes_are_in_the_key_and_meet_the_chords(plans, truths):
     in_scale, in_chord = [], []
-    for plan, truth in list(zip(plans, truths))[::10]:
+    for plan, truth in list(zip(plans, truths, strict=True))[::10]:
         tonic, mode = truth["key"].split()
         tones = {(theory.NOTE_NAMES.index(tonic) + step) % 12 for step in theory.SCALES[mode]}
         score = composed.compose(plan)
@@ -269,7 +272,7 @@ def test_notes_are_in_the_key_and_meet_the_chords(plans, truths):
 
 
 def test_neighbouring_clips_share_material_but_differ(plans):
-    first, second = next((a, b) for a, b in zip(plans, plans[1:]) if a.title == b.title and a.style.beats == 4)
+    first, second = next((a, b) for a, b in itertools.pairwise(plans) if a.title == b.title and a.style.beats == 4)
     one, two = composed.compose(first), composed.compose(second)
     assert (one.tempo, one.key) == (two.tempo, two.key)
     assert set(one.stems) & set(two.stems)

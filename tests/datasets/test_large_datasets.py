@@ -56,9 +56,9 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mp3s(corpus):
-    found = sorted(corpus.glob("?/*.mp3"))
-    assert len(found) == 3
-    return found
+    paths = sorted(corpus.glob("?/*.mp3"))
+    assert len(paths) == 3
+    return paths
 
 
 def place(source, target):
@@ -160,7 +160,7 @@ def test_jamendo_audio_is_decoded_in_full_or_low_quality(tmp_path, mp3s, root):
     (tmp_path / root / "07/407.mp3").write_bytes(b"no sound" * 100)
     data = datasets.load("mtg_jamendo", data_dir=tmp_path)
     assert data.has_audio
-    for number, source in zip((214, 215, 300), mp3s):
+    for number, source in zip((214, 215, 300), mp3s, strict=True):
         y, sr = data.audio(f"track_{number:07d}")
         assert (sr, len(y)) == (composed.SR, composed.N_SAMPLES)
         np.testing.assert_array_equal(y, audio.load(source)[0])
@@ -549,7 +549,7 @@ def test_the_real_jamendo_is_whole(real_jamendo, shared_data):
     assert (data.genres.sum(axis=1) == 1).sum() == (table["genre"].map(len) == 1).sum() == 11_946
     counts = pd.read_csv(shared_data / "mtg_jamendo" / "tag_counts.csv", keep_default_na=False)
     names = counts["category"].str.replace("_", "/") + "---" + counts["tag"]
-    assert data.tags.sum().to_dict() == dict(zip(names, counts["tracks"]))
+    assert data.tags.sum().to_dict() == dict(zip(names, counts["tracks"], strict=True))
     assert data.tags.to_numpy().sum() == sum(table[c].map(len).sum() for c in ("genre", "instrument", "mood_theme"))
 
 

@@ -23,7 +23,7 @@ def vocal(number):
 @pytest.fixture
 def compact(tmp_path):
     for number, name in enumerate(NAMES):
-        for end, y in zip(("voice", "accomp"), stems(number)):
+        for end, y in zip(("voice", "accomp"), stems(number), strict=True):
             audio.write(tmp_path / "clips" / f"{name}.{end}.ogg", y, sr=SR)
     flags = [vocal(number) for number in range(3)]
     np.savez(tmp_path / "labels.npz", clip=np.array(NAMES), length=np.full(3, 49),
@@ -51,20 +51,20 @@ def test_both_layouts_say_the_same(layout, request):
     assert data.tracks.at["Ani_2_03", "track"] == "Ani_2"
     assert data.validate() == ({}, {})
     for number, name in enumerate(NAMES):
-        found, sr = data.stems(name)
+        apart, sr = data.stems(name)
         assert sr == SR
-        for y, expected in zip((found["voice"], found["accompaniment"]), stems(number)):
+        for y, expected in zip((apart["voice"], apart["accompaniment"]), stems(number), strict=True):
             assert len(y) == len(expected)
             assert np.corrcoef(y, expected)[0, 1] > 0.99  # Ogg Vorbis is lossy, and channels must not be swapped
         mix, _ = data.audio(name)
-        np.testing.assert_allclose(mix, found["voice"] + found["accompaniment"])
+        np.testing.assert_allclose(mix, apart["voice"] + apart["accompaniment"])
         times, flags = data.flags(name)
         np.testing.assert_array_equal(flags, vocal(number))
         assert times[0] == pytest.approx(0.02)
         assert times[-1] == pytest.approx(0.98)
-    found, sr = data.stems(NAMES[0], sr=12000)
+    apart, sr = data.stems(NAMES[0], sr=12000)
     assert sr == 12000
-    assert len(found["voice"]) == len(found["accompaniment"]) == 12000
+    assert len(apart["voice"]) == len(apart["accompaniment"]) == 12000
     split = data.split("artist", shares={"train": 0.5, "test": 0.5})
     assert split["abjones_1_01"] == split["abjones_1_02"]
     assert data.split("random").notna().all()
@@ -113,8 +113,8 @@ def test_the_real_clips(shared_data):
     assert len(data) == 420
     assert data.tracks["artist"].nunique() == 9
     for clip_id in data.tracks.index[::60]:
-        found, sr = data.stems(clip_id)
+        apart, sr = data.stems(clip_id)
         times, flags = data.flags(clip_id)
-        assert abs(len(found["voice"]) / sr - times[-1]) < 0.06
-        level = [np.mean(np.square(found["voice"][int(sr * (t - 0.02)) : int(sr * (t + 0.02))])) for t in times]
+        assert abs(len(apart["voice"]) / sr - times[-1]) < 0.06
+        level = [np.mean(np.square(apart["voice"][int(sr * (t - 0.02)) : int(sr * (t + 0.02))])) for t in times]
         assert np.median(np.array(level)[flags]) > 10 * np.median(np.array(level)[~flags])  # labels fit the sound

@@ -29,26 +29,26 @@ def named(plan, tag):
 
 
 def test_instruments_carry_their_tags(clips):
-    found = 0
+    carried = 0
     for plan, truth in clips[::2]:
         for tag in MELODIC:
             stems = composed.tag_stems(plan, tag)
             assert stems == named(plan, tag)
             assert bool(stems) == (tag in truth["concepts"])
-            found += bool(stems)
+            carried += bool(stems)
         guitars = composed.tag_stems(plan, "guitar")
         assert guitars == [name for name in truth["instruments"] if name.endswith("guitar")]
-    assert found > 40
+    assert carried > 40
 
 
 def test_drums_and_voices_carry_theirs(clips):
-    found = set()
+    carried = set()
     for plan, truth in clips:
         names = truth["instruments"]
         assert composed.tag_stems(plan, "drums") == [name for name in names if name in ("drums", "hand drums")]
         for tag, stem in (("female", "female voice"), ("male vocals", "male voice")):
             assert composed.tag_stems(plan, tag) == [name for name in names if name == stem]
-            found |= {tag} if stem in names else set()
+            carried |= {tag} if stem in names else set()
         sung = composed.tag_stems(plan, "vocals")
         assert set(sung) >= {name for name in names if name in ("female voice", "male voice", "choir", "oohs")}
         assert bool(sung) == ("vocals" in truth["concepts"])
@@ -56,8 +56,8 @@ def test_drums_and_voices_carry_theirs(clips):
         if bongos := composed.tag_stems(plan, "bongos"):
             pitches = np.concatenate([composed.compose(plan).stems[name].notes[:, 2] for name in bongos])
             assert set(pitches.astype(int)) & {60, 61, 62, 63}
-            found.add("bongos")
-    assert found == {"female", "male vocals", "bongos"}
+            carried.add("bongos")
+    assert carried == {"female", "male vocals", "bongos"}
 
 
 def test_all_spellings_mean_the_same_stems(clips):

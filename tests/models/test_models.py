@@ -35,7 +35,7 @@ def test_every_layer_is_as_published(name):
     layers = [layer for layer in model.layers if layer.name != "softmax"]
     rows = table.iloc[:-1]
     assert len(layers) == len(rows)
-    for number, (layer, row) in enumerate(zip(layers, rows.itertuples())):
+    for number, (layer, row) in enumerate(zip(layers, rows.itertuples(), strict=True)):
         assert type(layer).__name__ == LAYERS[row.layer], number
         shape = tuple(int(side) for side in row.output_shape.split(","))
         assert tuple(layer.output.shape[1:]) == MISPRINTED_SHAPES[name].get(number, shape), number
@@ -63,10 +63,10 @@ def test_equal_seeds_give_equal_weights_and_others_others(name):
     def weights(seed):
         return models.build(name, n_outputs=3, input_shape=(64, 64, 1), width=0.02, seed=seed).get_weights()
 
-    for a, b in zip(weights(1), weights(1)):
+    for a, b in zip(weights(1), weights(1), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert any(not np.array_equal(a, b) for a, b in zip(weights(1), weights(5)))
-    assert any(not np.array_equal(a, b) for a, b in zip(weights(None), weights(None)))
+    assert any(not np.array_equal(a, b) for a, b in zip(weights(1), weights(5), strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(weights(None), weights(None), strict=True))
 
 
 def test_width_scales_filters_and_units():

@@ -42,7 +42,7 @@ def examples(shape):
         x = np.stack(
             [
                 0.4 * np.sin(2 * np.pi * f * seconds) * (np.sin(2 * np.pi * r * seconds) > 0)
-                for f, r in zip(pitches, pulses)
+                for f, r in zip(pitches, pulses, strict=True)
             ]
         ) + 0.02 * rng.standard_normal((N_INPUTS, shape[0]))
     else:
@@ -99,7 +99,7 @@ def learnt_alone(name):
 @pytest.fixture(scope="module")
 def learnt():
     slow_first = sorted(RECIPES, key=lambda name: name not in ("harmonic_cnn", "self_attention", "compact_convnet"))
-    return dict(zip(slow_first, runs.map(learnt_alone, slow_first, workers=2)))
+    return dict(zip(slow_first, runs.map(learnt_alone, slow_first, workers=2), strict=True))
 
 
 @pytest.mark.parametrize("name", RECIPES)

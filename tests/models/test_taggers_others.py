@@ -78,9 +78,9 @@ def test_scores_are_between_0_and_1_and_the_logits_feed_them(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_equal_seeds_give_equal_weights_and_others_others(name):
     one, same, other = (small(name, seed=seed).get_weights() for seed in (1, 1, 5))
-    for a, b in zip(one, same):
+    for a, b in zip(one, same, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert any(not np.array_equal(a, b) for a, b in zip(one, other))
+    assert any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
     matrices = [a for a in one if a.ndim > 1 and a.size > 3 and np.ptp(a) > 0]
     assert not any(
         a.shape == b.shape and np.array_equal(a, b) for i, a in enumerate(matrices) for b in matrices[:i]
@@ -94,7 +94,10 @@ def test_a_step_of_training_moves_weights_and_saving_keeps_scores(name, tmp_path
     before = [weight.numpy() for weight in model.trainable_weights]
     model.compile("adam", "binary_crossentropy", run_eagerly=True)  # tracing takes longer than the step
     model.train_on_batch(x, np.eye(3, dtype="float32"))
-    assert sum(not np.array_equal(a, b.numpy()) for a, b in zip(before, model.trainable_weights)) > len(before) / 2
+    assert (
+        sum(not np.array_equal(a, b.numpy()) for a, b in zip(before, model.trainable_weights, strict=True))
+        > len(before) / 2
+    )
     model.save(tmp_path / "x.keras")
     loaded = models.load(tmp_path / "x.keras")
     np.testing.assert_array_equal(loaded(x), model(x))

@@ -120,8 +120,8 @@ def inputs(name, n=3):
 
 
 def outputs(model, x, *names):
-    found = keras.Model(model.input, [model.get_layer(name).output for name in names])(x)
-    return [np.asarray(output) for output in found]
+    outputs = keras.Model(model.input, [model.get_layer(name).output for name in names])(x)
+    return [np.asarray(output) for output in outputs]
 
 
 @pytest.mark.parametrize("name", NAMES)

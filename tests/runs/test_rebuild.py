@@ -15,8 +15,7 @@ import pytest
 import yaml
 
 from musictools import runs
-from musictools.runs import execution as suite
-from musictools.runs import manifests
+from musictools.runs import execution, manifests
 
 START = "from musictools import runs\nrun = runs.start(output_dir, notebook={name!r})"
 PUBLISHED = "rotheneder2023_3_4_genre_performance"
@@ -78,8 +77,8 @@ class Suite:
         """Say why each notebook would run now; empty where it would not."""
         places = self.places | {"folder": self.output}
         places.pop("output_root")
-        jobs = suite.plan("demo", only=None, parameters=parameters, **places)
-        return {job.name[:2]: suite.changed(job, suite._inputs(job)) for job in jobs}
+        jobs = execution.plan("demo", only=None, parameters=parameters, **places)
+        return {job.name[:2]: execution.changed(job, execution._inputs(job)) for job in jobs}
 
     def command(self, **options):
         """Start the rebuild in a process of its own, from another folder."""
@@ -113,7 +112,7 @@ def undisturbed(tmp_path_factory, package):
 
 @pytest.fixture
 def done(undisturbed, tmp_path):
-    """Return a copy of the finished suite, to be tampered with."""
+    """Return a copy of the finished output folder, to be tampered with."""
     shutil.copytree(undisturbed.folder, tmp_path / "copy")
     copy = Suite.__new__(Suite)
     copy.folder, copy.output = tmp_path / "copy", tmp_path / "copy" / "outputs" / "demo"
@@ -142,7 +141,7 @@ def test_kernels_run_on_this_python_whatever_the_user_has_set_up(tmp_path, monke
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "user"))
     assert KernelSpecManager().get_kernel_spec("python3").argv[0] == "/usr/bin/false"
     before = dict(os.environ)
-    with suite._kernel_environment(tmp_path / "demo"):
+    with execution._kernel_environment(tmp_path / "demo"):
         argv = KernelSpecManager().get_kernel_spec("python3").argv
         assert argv[:2] == ["/bin/sh", "-c"]  # sends what libraries write past Python into a file …
         assert argv[2].startswith('exec "$0" "$@"')

@@ -1,6 +1,9 @@
 """Parameters, writer, manifest, comparison of tables: what does not need a kernel. Rebuilding is in test_rebuild.py."""
 
 import json
+import os
+import platform
+import sys
 from types import SimpleNamespace
 
 import nbformat
@@ -239,14 +242,26 @@ def test_the_manifest_tells_what_was_done(run, tmp_path):
     assert record["said"] == ["Half of them."]
     assert record["data"]["composed"]["checksum"] == "abc"
     assert record["versions"]["numpy"] == np.__version__
-    assert "CPU" in record["device"] or record["device"]
+    assert record["device"] == manifests.device()
     assert record["outputs"] == {
         name: manifests.file_digest(run.output_dir / name) for name in ("tables/choi2018_1_x.csv", "files/notes.txt")
     }
     assert (run.output_dir / "tables/choi2018_1_x.csv").read_bytes() == b"model,accuracy\na,0.5\nb,\n"
 
 
-def test_parts_of_several_notebooks_are_merged(run):
+def test_the_device_is_the_gpus_where_tensorflow_sees_some_else_the_cpu(monkeypatch):
+    names = {"gpu:0": {"device_name": "H100"}, "gpu:1": {}}
+    config = SimpleNamespace(
+        list_physical_devices=lambda kind: list(names) if kind == "GPU" else [],
+        experimental=SimpleNamespace(get_device_details=names.get),
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
+    assert manifests.device() == "H100, GPU"
+    names.clear()
+    assert manifests.device() == f"CPU ({os.cpu_count()} cores, {platform.machine()})"
+
+
+def test_records_of_several_notebooks_are_merged(run):
     run.finish()
     runs.start(run.output_dir, notebook="03_other").finish()
     manifest = json.loads((run.output_dir / "manifest.json").read_text())

@@ -46,6 +46,17 @@ def genre_split(
     See Also
     --------
     musictools.datasets.Dataset.split : The splits of a data set.
+    tagger_split : The procedure for taggers.
+
+    Examples
+    --------
+    >>> from musictools import datasets
+    >>> tracks = pd.DataFrame({"artist": list("aabbccdd"), "album": "", "title": "", "path": ""})
+    >>> genre = pd.DataFrame({"rock": [True] * 8})
+    >>> data = datasets.Dataset("songs", tracks=tracks, tags=genre, genres=genre, descriptors=genre[[]])
+    >>> single = tags.single_genre(data).genres
+    >>> genre_split(data, single, hold_out=2, kind="random", test_share=0.5).value_counts().sort_index().to_dict()
+    {'hold_out': 2, 'test': 3, 'train': 3}
     """
     if not 0 <= hold_out < len(genres):
         raise ValueError(
@@ -99,6 +110,15 @@ def tagger_split(
     ------
     ValueError
         If there are too few single-genre clips, or a share is out of range.
+
+    See Also
+    --------
+    genre_split : The procedure for genre classifiers.
+
+    Examples
+    --------
+    >>> data = datasets.load("magnatagatune")  # doctest: +SKIP
+    >>> tagger_split(data, data.tracks.index, hold_out=2000)["part"].value_counts()  # doctest: +SKIP
     """
     ids = pd.Index(ids)
     single = tags.single_genre(data).genres

@@ -25,7 +25,7 @@ _VGG_CNN_POOLS = (((2, 4), (2, 4)), ((2, 4), (2, 4)), ((4, 8), (3, 4)), ((4, 2),
 
 
 def _body(x, *, pools, wide, seeds, momentum):
-    for block, (filters, stride, (size, step)) in enumerate(zip(_FILTERS, _STRIDES, pools), start=1):
+    for block, (filters, stride, (size, step)) in enumerate(zip(_FILTERS, _STRIDES, pools, strict=True), start=1):
         x = layers.Conv2D(
             wide(filters), 3, strides=stride, padding="same", name=f"conv{block}", kernel_initializer=seeds.glorot()
         )(x)

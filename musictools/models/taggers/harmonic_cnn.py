@@ -4,7 +4,7 @@ Source: Won, Chun, Nieto and Serra 2020, "Data-driven harmonic filters for audio
 in the version that Won et al. 2020, "Evaluation of CNN-based automatic music tagging models" (SMC, arXiv:2006.00751),
 released; the slides name 128 bands, 6 harmonics and inputs of 5 s. The sizes are those of that release: seven blocks
 of 3x3 convolutions, the first and the fifth plain, the others residual with two each; 128 filters, from the fifth on
-256; poolings of 2x2, the last two of 2x3; a hidden layer of 256. No stated size was found.
+256; poolings of 2x2, the last two of 2x3; a hidden layer of 256. The source states no size.
 
 Input: (80000, 1), 5 s at 16 kHz in [-1, 1]. 313 frames enter the network, one is left of its poolings; of longer
 inputs the maximum over time is taken, as in the release.

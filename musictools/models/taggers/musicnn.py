@@ -47,7 +47,7 @@ def _body(x, *, wide, seeds, momentum):
 
 def _timbral(x, wide, seeds, momentum):
     n_mels = x.shape[1]
-    # Padded in time only: a filter that hangs over the edge of the mel bands would hear zeros as timbre.
+    # Padded in time only: a filter that hangs over the edge of the mel bands would take the zeros for timbre.
     padded = {
         frames: layers.ZeroPadding2D((0, frames // 2), name=f"pad_timbral_{frames}")(x) if frames > 1 else x
         for frames, _ in _TIMBRAL

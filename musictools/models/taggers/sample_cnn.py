@@ -5,7 +5,7 @@ auto-tagging using raw waveforms" (SMC, arXiv:1703.01789); the tagger slides des
 stated size, 1.9 million parameters, are given from memory and agree with the layers that Won et al. 2020 released.
 `sample_cnn_se` is SE+multi of Kim et al. 2018, "Sample-level CNN architectures for music auto-tagging using raw
 waveforms" (ICASSP, arXiv:1710.10451), with the sizes of its authors' release: gates with 16 times as many hidden units
-as channels, the maxima of the last three blocks, a hidden layer of their joint size. No stated size of it was found.
+as channels, the maxima of the last three blocks, a hidden layer of their joint size. The source states no size for it.
 
 Input: (59049, 1), in [-1, 1]; 3.7 s at 16 kHz as in Won et al. 2020 and the slides.
 

@@ -4,7 +4,7 @@ Source: Won, Chun and Serra 2019, "Toward interpretable music tagging with self-
 version that Won et al. 2020, "Evaluation of CNN-based automatic music tagging models" (SMC, arXiv:2006.00751),
 released and the slides list: seven residual blocks of strided 3x3 convolutions, then two layers of a Transformer
 encoder as in BERT (256 units, 8 heads, 1,024 hidden units, GELU, normalisation after the sum) on the steps and a class
-token, whose last state passes a dense layer with tanh. The sizes are those of that release. No stated size was found.
+token, whose last state passes a dense layer with tanh. The sizes are those of that release. The source states no size.
 
 Input: (128, 938, 1), 128 mel bands of 15 s at 16 kHz, 512/256; 118 steps reach the encoder.
 
