@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from musictools import models, runs, training
+from musictools import models
 
 N_INPUTS, N_TAGS = 16, 6
 WELL = 0.05
@@ -31,6 +31,8 @@ RECIPES = {  # input shape, width, learning rate, steps at most
     "harmonic_cnn": ((287 * 256, 1), 0.1, 3e-2, 150),
     "compact_convnet": ((96, 1280, 1), 0.2, 2e-2, 150),
 }
+# One of each kind in `make test`: gates, plain convolutions, branches, a waveform with residual blocks, recurrence.
+QUICK = {"se_cnn", "fcn4", "musicnn", "sample_cnn_se", "crnn"}
 
 
 def examples(shape):
@@ -87,24 +89,11 @@ def test_every_tagger_has_a_recipe():
     assert set(RECIPES) == set(models.names("tagger"))
 
 
-def learnt_alone(name):
-    """The loss of one tagger, learnt with one thread in a process that works beside another."""
-    training.use_threads(1)
-    keras.utils.set_random_seed(0)
-    judged = learn(build(name), name)
-    keras.backend.clear_session()
-    return judged
-
-
-@pytest.fixture(scope="module")
-def learnt():
-    slow_first = sorted(RECIPES, key=lambda name: name not in ("harmonic_cnn", "self_attention", "compact_convnet"))
-    return dict(zip(slow_first, runs.map(learnt_alone, slow_first, workers=2), strict=True))
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_sixteen_inputs_are_learnt_by_heart(learnt, name):
-    assert learnt[name] < WELL
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.full) for name in RECIPES]
+)
+def test_sixteen_inputs_are_learnt_by_heart(name):
+    assert learn(build(name), name) < WELL
 
 
 @pytest.mark.parametrize("fault", ["dead layer", "ReLU above the logits", "inputs alike"])
