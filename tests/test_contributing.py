@@ -1,4 +1,6 @@
-"""The worked examples of CONTRIBUTING.md, carried out in a copy of the checkout; README's examples that need no model.
+"""README and CONTRIBUTING tell the truth: their examples run, their commands and links exist.
+
+The worked examples of CONTRIBUTING.md are carried out in a copy of the checkout.
 
 A fenced block whose first line names a file is written to that file, or put at its end where the line says so. A
 notebook is given cell by cell, as editors show it (``# %%``). A block that names no file is run.
@@ -16,9 +18,13 @@ import nbformat
 import numpy as np
 import pytest
 
+from musictools import cli
+from musictools.runs import execution, settings
+
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(python|yaml|markdown)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TARGET = re.compile(r"(?:#|<!--) (?P<path>[\w./-]+\.\w+)(?P<end>, at the end)?(?: -->)?\n")
+COMMAND = re.compile(r"(?:^ {4}|`)(musictools|make) ([^`#\n]*)", re.MULTILINE)
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "outputs", "data", "__pycache__", ".pytest_cache", ".ruff_cache")
 
 
@@ -155,3 +161,45 @@ def test_examples_of_the_readme_run(tmp_path, monkeypatch):
         exec(compile(block.code, f"README.md, {block.section}", "exec"), names)
     assert names["S"].shape == (128, 1821)
     np.testing.assert_allclose(sum(names["stems"].values())[:1000], names["y"][:1000], atol=0.05)
+
+
+PAGES = ("README.md", "CONTRIBUTING.md")
+
+
+def commands(program):
+    """What follows the name of a program in the pages' code, as lists of words."""
+    return [
+        words.split() for page in PAGES for name, words in COMMAND.findall((ROOT / page).read_text()) if name == program
+    ]
+
+
+@pytest.mark.parametrize("words", commands("musictools"), ids=" ".join)
+def test_commands_of_the_pages_are_accepted(words):
+    arguments = cli._parser().parse_args(words)
+    if words[0] == "rebuild":  # its parameters are checked as well
+        execution.plan(
+            arguments.profile,
+            only=arguments.only,
+            parameters=dict(map(settings.from_command_line, arguments.parameters)),
+            notebooks_dir=ROOT / "notebooks",
+            params_dir=ROOT / "params",
+            folder=ROOT / "outputs" / arguments.profile,
+        )
+
+
+def test_targets_of_the_pages_are_in_the_makefile():
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {words[0] for words in commands("make")} <= targets
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_paths_of_the_pages_exist(page):
+    text = BLOCK.sub("", (ROOT / page).read_text())
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    paths = re.findall(r"\b(?:notebooks|params|tests|musictools)/[\w./]*\w", text)
+    anchors = {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
+    assert [link for link in links if link.startswith("#") and link[1:] not in anchors] == []
+    assert [path for path in [*links, *paths] if not path.startswith("#") and not (ROOT / path).exists()] == []
