@@ -33,8 +33,8 @@ def test_notebooks_are_numbered_and_readme_lists_them():
     numbers = [path.stem.split("_")[0] for path in NOTEBOOKS if path.stem != "song_explorer"]
     assert numbers[:8] == [f"{number:02d}" for number in range(8)]
     assert len(set(numbers)) == len(numbers)
-    linked = re.findall(r"\(notebooks/(\w+)\.ipynb\)", (ROOT / "README.md").read_text())
-    assert linked == [path.stem for path in NOTEBOOKS]
+    rows = re.findall(r"\(notebooks/(\w+)\.ipynb\) \| (.*?) \|", (ROOT / "README.md").read_text())
+    assert rows == [(path.stem, notebook_index.describe(path)["question"]) for path in NOTEBOOKS]
 
 
 def test_every_notebook_has_smoke_parameters_and_promised_tables():
