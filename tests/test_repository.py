@@ -179,7 +179,7 @@ LIBRARY = {  # module or package of the library -> what it may import of the oth
     "released": {"files", "inference", "models", "spectrograms"},
     "mapping": {"evaluation", "files", "inference", "models", "runs", "training"},
     "explain": {"audio", "evaluation", "files", "html", "inference", "models", "plots", "runs", "spectrograms"},
-    "probing": {"datasets", "evaluation", "explain", "files", "models", "runs", "spectrograms"},
+    "probing": {"datasets", "evaluation", "explain", "files", "inference", "models", "runs", "spectrograms"},
     "auralisation": {"audio", "evaluation", "explain", "files", "html", "models", "runs", "spectrograms"},
 }
 ABOVE = {"experiments": set(LIBRARY), "doctor": {"runs"}, "cli": {*LIBRARY, "doctor"}, "__main__": {"cli"}}
