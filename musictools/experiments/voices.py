@@ -1,46 +1,51 @@
-"""Is the evidence for a voice where the voice is? Maps of vocal tags against the stems of real songs.
+"""Does the evidence for a voice lie where the voice is? Maps of vocal tags against the stems of real songs.
 
 Conventions
 -----------
-A *clip* brings voice and accompaniment apart and says when somebody sings. Its spectrogram x (n_mels, n_frames) in
-[0, 1] is repeated until it fills the network's input; a cell's relevance is the mean over its copies, and methods that
-change the input change all copies at once. A *voice cell* is one where the voice has more power than the
-accompaniment and the mix lies at most 60 dB below its maximum.
+A *clip* holds voice and accompaniment separately, and the times at which somebody sings. Its spectrogram x (n_mels,
+n_frames) in [0, 1] is repeated until it fills the network's input; a cell's relevance is the mean over its copies, and
+methods that change the input change all copies at once. A *voice cell* is one in which the voice has more power than
+the accompaniment and the mix lies at most 60 dB below its maximum.
 
-Targets: ``vocals`` is the vocal tag whose logit is farthest above its base rate (the network's own choice, clip by
-clip), ``vocals - instrumental`` the difference of two logits, all others are tags. Deep Taylor explains the logit above
-a reference far below any, since its maps differ by a factor only and so are never blank.
+Targets: ``vocals`` is the vocal tag whose logit exceeds its base rate most, chosen for each clip; ``vocals -
+instrumental`` is the difference of two logits; all others are tags. Deep Taylor explains the logit above a reference
+below any score. Its maps for other references differ by a factor only, and with this one no map is empty.
 
-Forms: ``raw``; ``smoothed`` (Gaussian of one band and two frames, signs included); ``smoothed x energy``. The positive
-part of each is ranked. ``energy`` is x itself, ``change`` x less its band's mean; neither knows the network.
-``/shuffled`` names the same method on the network with its weights shuffled layer by layer. What is no better than
-these shows how the method looks at sound, not what the network knows of voices.
+Forms: ``raw``; ``smoothed`` (by a Gaussian of one band and two frames, signs included); ``smoothed x energy``. The
+positive part of each is ranked. ``energy`` is x itself and ``change`` is x minus the mean of its band; neither uses the
+network. ``/shuffled`` is the same method on the network with its weights shuffled layer by layer. A method that is not
+better than these controls shows how it treats sound, not what the network knows about voices.
 
-``voice_down`` is an oracle: integrated gradients from the clip with its voice 20 dB lower. It is told where the voice
-is and bounds what a method could find; it is no explanation that one could have without stems.
+``voice_down`` is an oracle: integrated gradients from the clip with its voice 20 dB lower. It uses the stems, so that
+it is an upper bound and not an explanation that one could have without stems.
 
-``parts`` is audioLIME (Haunschmid et al. 2020) without stems: eight components of a non-negative factorisation are
-turned down by 20 dB one after the other, and each spreads what the logit loses over its cells.
+``components`` is audioLIME (Haunschmid et al. 2020) without stems: the eight components of a non-negative matrix
+factorisation are attenuated by 20 dB one after the other, and each spreads the loss of the logit over its cells.
 """
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from musictools import evaluation
-from musictools.explain.attribution import controls
-from musictools.explain.attribution import perturbation
+from musictools.explain.attribution import controls, perturbation
 from musictools.explain.attribution.explainer import Explainer, logits
-from musictools.explain.metrics import localisation
-from musictools.explain.metrics import randomisation as randomised
+from musictools.explain.metrics import localisation, randomisation
+
+if TYPE_CHECKING:
+    from musictools.released.choi2018 import Choi2018
 
 __all__ = [
     "BASE_RATES",
-    "FEW",
+    "CONTROLS",
+    "DEFAULT_METHODS",
     "FORMS",
-    "KNOW_NOTHING",
     "MEASURES",
     "METHODS",
     "ORACLE",
@@ -48,8 +53,8 @@ __all__ = [
     "Clip",
     "Probe",
     "compare",
+    "components",
     "down_table",
-    "parts",
     "table",
     "voice_cells",
 ]
@@ -59,27 +64,27 @@ INSTRUMENTAL = "instrumental"
 TARGETS = ("vocals", "vocals - instrumental", INSTRUMENTAL)
 FORMS = ("raw", "smoothed", "smoothed x energy")
 ORACLE = "voice_down"
-FEW = ("energy", "change", "edge", "random", "gradient", "deep_taylor", "deep_taylor/shuffled", "lrp_composite",
-       "lrp_composite/shuffled", "parts")  # fmt: skip
-METHODS = (*FEW, "gradient/shuffled", "parts/shuffled", "input_x_gradient", "smooth_grad", "integrated_gradients",
-           "guided_backprop", "grad_cam", "occlusion", "rise", "lime", "deep_taylor_bounded", "lrp_epsilon",
-           "lrp_gamma", "lrp_alpha_beta", ORACLE)  # fmt: skip
+DEFAULT_METHODS = ("energy", "change", "edge", "random", "gradient", "deep_taylor", "deep_taylor/shuffled",
+                   "lrp_composite", "lrp_composite/shuffled", "components")  # fmt: skip
+METHODS = (*DEFAULT_METHODS, "gradient/shuffled", "components/shuffled", "input_x_gradient", "smooth_grad",
+           "integrated_gradients", "guided_backprop", "grad_cam", "occlusion", "rise", "lime", "deep_taylor_bounded",
+           "lrp_epsilon", "lrp_gamma", "lrp_alpha_beta", ORACLE)  # fmt: skip
 MEASURES = ("auc", "auc_equal_energy", "auc_loud", "auc_time")
-GROUPS = 100  # of cells with equal energy
-KNOW_NOTHING = ("energy", "change", "edge", "random")
+GROUPS = 100  # number of groups of cells with nearly equal energy
+CONTROLS = ("energy", "change", "edge", "random")
 _PERTURBS = {"occlusion": {"patch": (16, 48), "baseline": "mean"},
              "rise": {"n_masks": 48, "grid": (6, 6), "baseline": "mean"},
              "lime": {"n_samples": 48, "grid": (6, 6), "baseline": "mean"}}  # fmt: skip
-_FOLLOWED = ("energy", "gradient", "deep_taylor", "lrp_composite", "parts")
+_FOLLOWED = ("energy", "gradient", "deep_taylor", "lrp_composite", "components")
 _PATHS = ("integrated_gradients", ORACLE)
-_STEPS = 4  # of a path, in the middles of its quarters
+_STEPS = 4  # points of a path, in the middles of its quarters
 _DOWN, _RANGE = 20.0, 60.0  # dB
 _NEVER_BLANK = 1e-6
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A song with its voice apart.
+    """A song with its voice and accompaniment as separate signals.
 
     Attributes
     ----------
@@ -87,7 +92,7 @@ class Clip:
     voice, accompaniment : np.ndarray [shape=(n,)]
         At the tagger's sampling rate; their sum is the mix.
     times : np.ndarray [shape=(m,)]
-        Seconds of the labels, ascending.
+        Times of the labels in seconds, ascending.
     vocal : np.ndarray [shape=(m,), bool]
         Whether somebody sings.
     """
@@ -100,46 +105,58 @@ class Clip:
     vocal: np.ndarray
 
 
-def voice_cells(voice, accompaniment, mix):
-    """Where the voice is.
+def voice_cells(voice: np.ndarray, accompaniment: np.ndarray, mix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells in which the voice is louder than the accompaniment.
 
     Parameters
     ----------
     voice, accompaniment, mix : np.ndarray [shape=(n_mels, n_frames)]
-        dB of power.
+        Power in dB.
 
     Returns
     -------
     cells : np.ndarray [same shape, bool]
-        The voice louder than the accompaniment, in the part that can be heard.
-    heard : np.ndarray [same shape, bool]
-        The mix at most 60 dB below its maximum.
+        Audible cells in which the voice is louder than the accompaniment.
+    audible : np.ndarray [same shape, bool]
+        Cells in which the mix lies at most 60 dB below its maximum.
+
+    Examples
+    --------
+    >>> cells, audible = voice_cells(np.array([[0.0, -9.0]]), np.array([[-9.0, 0.0]]), np.array([[0.5, 0.5]]))
+    >>> cells.tolist(), audible.tolist()
+    ([[True, False]], [[True, True]])
     """
-    heard = mix > mix.max() - _RANGE
-    return (voice > accompaniment) & heard, heard
+    audible = mix > mix.max() - _RANGE
+    return (voice > accompaniment) & audible, audible
 
 
-def parts(S, n_parts=8):
-    """Parts of a spectrogram that sound together, found without stems.
+def components(S: np.ndarray, n_components: int = 8) -> np.ndarray:
+    """Divide a spectrogram into components that sound together, by non-negative matrix factorisation.
 
     Parameters
     ----------
     S : np.ndarray [shape=(n_mels, n_frames)]
-        dB of power.
-    n_parts : int > 0
+        Power in dB.
+    n_components : int > 0
 
     Returns
     -------
-    shares : np.ndarray [shape=(n_parts, n_mels, n_frames)], in [0, 1]
-        Share of every part in a cell's amplitude; they add up to 1 where there is any.
+    shares : np.ndarray [shape=(n_components, n_mels, n_frames)], in [0, 1]
+        Share of every component in a cell's amplitude; the shares of a cell that is not silent add up to 1.
+
+    Examples
+    --------
+    >>> S = np.array([[0.0, -80.0], [-80.0, 0.0]])
+    >>> components(S, 2).sum(axis=0).round(3).tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
     """
     from sklearn.decomposition import NMF
     from sklearn.exceptions import ConvergenceWarning
 
     amplitude = 10 ** (np.maximum(S - S.max(), -80.0) / 20)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # 60 rounds separate well enough
-        model = NMF(n_parts, init="nndsvda", max_iter=60, tol=1e-3, random_state=0)
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 60 iterations separate well enough
+        model = NMF(n_components, init="nndsvda", max_iter=60, tol=1e-3, random_state=0)
         bands, activations = model.fit_transform(amplitude), model.components_
     pieces = bands.T[:, :, None] * activations[:, None]
     return pieces / np.maximum(pieces.sum(axis=0), 1e-9)
@@ -151,18 +168,30 @@ class Probe:
     Parameters
     ----------
     tagger : musictools.released.choi2018.Choi2018
-        Or anything with ``model`` (ends in the layers logits, sigmoid), ``tags``, ``front_end``, ``inputs``, ``levels``
-        (waveform -> dB of power) and ``scale`` (dB -> [0, 1], ``top=`` the maximum), among whose tags are those of
-        `BASE_RATES` and *instrumental*.
+        Or an object with ``model`` (which ends in the layers logits and sigmoid), ``tags``, ``front_end``, ``inputs``,
+        ``levels`` (waveform -> power in dB) and ``scale`` (dB -> [0, 1], ``top=`` the maximum). Its tags must include
+        those of `BASE_RATES` and *instrumental*.
     methods : sequence of str
-        Of `METHODS`.
+        Some of `METHODS`.
     targets : sequence of str
-        Of `TARGETS`, for methods that need a pass through the network for each.
+        Some of `TARGETS`; used by methods that need a pass through the network for each target.
     examples : np.ndarray [shape=(n, *input_shape)] or None
-        Inputs that the shuffled network's normalisations are fitted to; needed by ``/shuffled``.
+        Inputs to which the normalisations of the shuffled network are fitted; ``/shuffled`` needs them.
+
+    Raises
+    ------
+    ValueError
+        If a method or target is unknown, examples are missing, or the tagger lacks a tag.
     """
 
-    def __init__(self, tagger, methods=FEW, *, targets=TARGETS, examples=None):
+    def __init__(
+        self,
+        tagger: Choi2018,
+        methods: Sequence[str] = DEFAULT_METHODS,
+        *,
+        targets: Sequence[str] = TARGETS,
+        examples: np.ndarray | None = None,
+    ) -> None:
         for name, given, known in (("methods", methods, METHODS), ("targets", targets, TARGETS)):
             unknown = set(given) - set(known)
             if unknown:
@@ -174,91 +203,113 @@ class Probe:
         self.names, self.combine = _targets(tagger.tags)
         self.logits, self._explainers, self._networks = {}, {}, {"": tagger.model}
         if examples is not None:
-            groups = [group[0] for group in randomised.layer_groups(tagger.model)]
-            self._networks["shuffled"] = randomised.scrambled(tagger.model, groups, x=examples)
+            groups = [group[0] for group in randomisation.layer_groups(tagger.model)]
+            self._networks["shuffled"] = randomisation.scrambled(tagger.model, groups, x=examples)
         for kind, model in self._networks.items():
             self.logits[kind] = logits(model)
             self._networks[kind] = _combined(model, self.combine)
 
-    def measure(self, clip, *, down=True):
-        """All methods on one clip.
+    def measure(self, clip: Clip, *, down: bool = True) -> tuple[list[dict], dict]:
+        """Measure all methods on one clip.
 
         Parameters
         ----------
         clip : Clip
         down : bool
-            Whether to see where the evidence of some methods goes when the voice is turned down.
+            Whether to explain the clip with its voice turned down, too, by some of the methods.
 
         Returns
         -------
         rows : list of dict
-            A map each: clip, singer, method, target, form, the measures, mass (share of the positive relevance that
+            One per map: clip, singer, method, target, form, the measures, mass (share of the positive relevance that
             lies in voice cells) and area (their share of all cells).
         levels : dict
-            The clip's logits, with the voice as it is and 20 dB lower (``… down``), and masses likewise.
+            Logits of the clip, with the voice as it is and 20 dB lower (``… down``), and the masses likewise.
         """
-        song, other, truth = self._hear(clip)
+        song, other, truth = self._prepare(clip)
         label = {"clip": clip.name, "singer": clip.singer}
         rows = [label | {"method": method, "target": target, "form": form} | truth.measure(R)
                 for method in self.methods for target, raw in self.maps(method, song).items()
                 for form, R in _forms(raw, song.x)]  # fmt: skip
-        levels = label | {"best": self.names[self._best(song)]} | dict(zip(self.names, song.scores))
-        levels |= {f"{name} down": score for name, score in zip(self.names, other.scores)}
+        levels = (
+            label
+            | {"best": self.names[self._best(song)]}
+            | dict(zip(self.names, song.scores[: len(self.names)], strict=True))
+        )
+        levels |= {
+            f"{name} down": score for name, score in zip(self.names, other.scores[: len(self.names)], strict=True)
+        }
         for method in [m for m in _FOLLOWED if m in self.methods and down]:
             for end, one in (("", song), (" down", other)):
                 R = self.maps(method, one, best=self._best(song))["vocals"]
                 levels[f"mass {method}{end}"] = _mass(R, truth.cells)
         return rows, levels
 
-    def every_tag(self, clip, methods=("deep_taylor", "lrp_composite", "parts")):
-        """Evidence of every tag against *instrumental*: is that of vocal tags more on the voice than that of others?
+    def every_tag(
+        self, clip: Clip, methods: Sequence[str] = ("deep_taylor", "lrp_composite", "components")
+    ) -> list[dict]:
+        """Measure the evidence of every tag against *instrumental*, to compare vocal tags with the others.
 
         Parameters
         ----------
         clip : Clip
         methods : sequence of str
+            Some of `METHODS`.
 
         Returns
         -------
         rows : list of dict
-            As of `measure`, in the form ``smoothed``; the target is the tag.
+            As from `measure`, in the form ``smoothed``; the target is the tag.
         """
-        song, _, truth = self._hear(clip)
+        song, _, truth = self._prepare(clip)
         label = {"clip": clip.name, "singer": clip.singer}
         return [label | {"method": method, "target": tag, "form": FORMS[1]} | truth.measure(_forms(R, song.x)[1][1])
                 for method in methods for tag, R in self._against_instrumental(method, song)]  # fmt: skip
 
-    def _hear(self, clip):
+    def _prepare(self, clip):
         """The clip, the clip with its voice turned down, and what is true of it."""
         n_samples = self.length * self.tagger.front_end.hop_length
         voice, rest = clip.voice[:n_samples], clip.accompaniment[:n_samples]
         S, quiet = (self.tagger.levels(gain * voice + rest) for gain in (1, 10 ** (-_DOWN / 20)))
-        cells, heard = voice_cells(self.tagger.levels(voice), self.tagger.levels(rest), S)
-        truth = _Truth(self.tagger.scale(S), cells, heard, _sung(clip, S.shape[1], self.tagger.front_end))
+        cells, audible = voice_cells(self.tagger.levels(voice), self.tagger.levels(rest), S)
+        truth = _Truth(self.tagger.scale(S), cells, audible, _sung(clip, S.shape[1], self.tagger.front_end))
         song = _Song(S, truth.x, self.tagger.scale(quiet, top=S.max()))
         other = _Song(quiet, self.tagger.scale(quiet), None)
         for one in (song, other):
             one.scores = self._scores("", one.x[None])[0]
         return song, other, truth
 
-    def maps(self, method, song, *, best=None):
-        """Maps (n_mels, n_frames) of one method by target."""
+    def maps(self, method: str, song: _Song, *, best: int | None = None) -> dict[str, np.ndarray]:
+        """Maps of one method by target.
+
+        Parameters
+        ----------
+        method : str
+            One of `METHODS`.
+        song : _Song
+        best : int or None
+            Number of the vocal tag that is explained; None: the one that stands out most.
+
+        Returns
+        -------
+        maps : dict of str to np.ndarray [shape=(n_mels, n_frames)]
+        """
         name, _, kind = method.partition("/")
         best = self._best(song) if best is None else best
-        if name in KNOW_NOTHING:
+        if name in CONTROLS:
             return {"vocals": _without_network(name, song.x)}
-        if name in _PERTURBS or name == "parts":
-            found = self._parts(kind, song) if name == "parts" else self._perturbed(name, song)
-            wanted = {"vocals": best, "vocals - instrumental": best + len(BASE_RATES) + 1}
-            wanted |= {tag: i for i, tag in enumerate(self.names[: len(BASE_RATES) + 1])}
-            return {target: found[i] for target, i in wanted.items()}
-        numbers = dict(zip(TARGETS, (best, best + len(BASE_RATES) + 1, len(BASE_RATES))))
+        if name in _PERTURBS or name == "components":
+            maps = self._components(kind, song) if name == "components" else self._perturbed(name, song)
+            numbers = {"vocals": best, "vocals - instrumental": best + len(BASE_RATES) + 1}
+            numbers |= {tag: i for i, tag in enumerate(self.names[: len(BASE_RATES) + 1])}
+            return {target: maps[i] for target, i in numbers.items()}
+        numbers = dict(zip(TARGETS, (best, best + len(BASE_RATES) + 1, len(BASE_RATES)), strict=True))
         outputs = [numbers[target] for target in self.targets]
         if name in _PATHS:
-            found = self._along(method, song, outputs)
+            maps = self._along(method, song, outputs)
         else:
-            found = self._explained(name, kind, song.x[None], outputs)
-        return dict(zip(self.targets, _folded(found, song.x.shape[1])))
+            maps = self._explained(name, kind, song.x[None], outputs)
+        return dict(zip(self.targets, _mean_of_copies(maps, song.x.shape[1]), strict=True))
 
     def _against_instrumental(self, method, song):
         """Pairs of tag and map (n_mels, n_frames)."""
@@ -266,14 +317,14 @@ class Probe:
         number = tags.index(INSTRUMENTAL)
         others = [i for i in range(len(tags)) if i != number]
         combine = (combine[others] - combine[number]).T
-        if method == "parts":
-            maps = np.tensordot(combine.T, self._parts("", song)[len(self.names) :], axes=1)
+        if method == "components":
+            maps = np.tensordot(combine.T, self._components("", song)[len(self.names) :], axes=1)
         else:
             self._networks.setdefault("every tag", _combined(self.tagger.model, combine))
             groups = np.array_split(np.arange(len(others)), -(-len(others) // 7))  # memory
             maps = np.concatenate([self._explained(method, "every tag", song.x[None], g.tolist()) for g in groups])
-            maps = _folded(maps, song.x.shape[1])
-        return zip([tags[i] for i in others], maps)
+            maps = _mean_of_copies(maps, song.x.shape[1])
+        return zip([tags[i] for i in others], maps, strict=True)
 
     def _best(self, song):
         """Number of the vocal tag that stands out most."""
@@ -294,8 +345,8 @@ class Probe:
             options = {"n_samples": 4} if name == "smooth_grad" else {}
             self._explainers[name, kind] = Explainer(self._networks[kind], method=name, conservation=False, **options)
         reference = _NEVER_BLANK if name.startswith("deep_taylor") else None
-        found = self._explainers[name, kind](self._filled(x), list(outputs), reference=reference).relevance
-        return found[..., 0].mean(axis=0)
+        relevance = self._explainers[name, kind](self._filled(x), list(outputs), reference=reference).relevance
+        return relevance[..., 0].mean(axis=0)
 
     def _along(self, method, song, outputs):
         """Integrated gradients from the clip with its voice turned down, or from its bands' means."""
@@ -310,9 +361,9 @@ class Probe:
         targets = np.eye(len(song.scores), dtype=np.float32)[: len(self.names)]
         return perturber.maps(song.x[None, ..., None], targets[None], None)[0][0, ..., 0]
 
-    def _parts(self, kind, song):
-        """Maps of all targets and tags (k, n_mels, n_frames): what the logits lose with each part, at its cells."""
-        shares = parts(song.S) if song.shares is None else song.shares
+    def _components(self, kind, song):
+        """Maps of all targets and tags (k, n_mels, n_frames): the loss of the logits without each component."""
+        shares = components(song.S) if song.shares is None else song.shares
         song.shares = shares
         without = song.S + 10 * np.log10(1 - (1 - 10 ** (-_DOWN / 10)) * shares)
         x = np.stack([self.tagger.scale(S, top=song.S.max()) for S in without])
@@ -322,7 +373,7 @@ class Probe:
 
 @dataclass
 class _Song:
-    """A mix as the methods get it: dB, model input, input with the voice turned down on the same scale."""
+    """A mix: power in dB, model input, and the input with the voice turned down on the same scale."""
 
     S: np.ndarray
     x: np.ndarray
@@ -332,10 +383,10 @@ class _Song:
 
 
 class _Truth:
-    """What a clip's maps are measured against."""
+    """Voice cells, audible cells and sung frames, against which a clip's maps are measured."""
 
-    def __init__(self, x, cells, heard, sung):
-        self.x, self.cells, self.heard, self.sung = x, cells, heard, sung
+    def __init__(self, x, cells, audible, sung):
+        self.x, self.cells, self.audible, self.sung = x, cells, audible, sung
         order = np.argsort(x, axis=None, kind="stable")
         self.groups = order[len(order) % GROUPS :].reshape(GROUPS, 1, -1)
         inside = cells.ravel()[self.groups].sum(axis=(1, 2))
@@ -345,54 +396,64 @@ class _Truth:
         """The measures of a map (n_mels, n_frames), its positive part ranked."""
         R = np.maximum(R, 0)
         grouped = localisation.auc(R.ravel()[self.groups], self.cells.ravel()[self.groups])
-        some = self.pairs > 0
-        equal = np.average(grouped[some], weights=self.pairs[some]) if some.any() else np.nan
+        mixed = self.pairs > 0  # groups with voice cells and others
+        equal = np.average(grouped[mixed], weights=self.pairs[mixed]) if mixed.any() else np.nan
         return {"auc": localisation.auc(R, self.cells), "auc_equal_energy": equal,
-                "auc_loud": localisation.auc(R[None, self.heard], self.cells[None, self.heard]),
+                "auc_loud": localisation.auc(R[None, self.audible], self.cells[None, self.audible]),
                 "auc_time": localisation.auc(R.sum(axis=0, keepdims=True), self.sung[None]),
                 "mass": _mass(R, self.cells), "area": self.cells.mean()}  # fmt: skip
 
 
-def compare(tagger, clips, methods=FEW, *, targets=TARGETS):
-    """All methods on all clips.
+def compare(
+    tagger: Choi2018,
+    clips: Iterable[Clip],
+    methods: Sequence[str] = DEFAULT_METHODS,
+    *,
+    targets: Sequence[str] = TARGETS,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measure all methods on all clips.
 
     Parameters
     ----------
-    tagger, methods, targets
-        As of `Probe`.
-    clips : sequence of Clip
+    tagger : Choi2018
+        As for `Probe`.
+    clips : iterable of Clip
+    methods, targets : sequence of str
+        As for `Probe`.
 
     Returns
     -------
     rows : pd.DataFrame
-        For `table`.
+        Input of `table`.
     levels : pd.DataFrame
-        For `down_table`.
+        Input of `down_table`.
     """
     clips = list(clips)
     examples = np.concatenate([tagger.inputs(c.voice + c.accompaniment)[:1] for c in clips[:9]])
     probe = Probe(tagger, methods, targets=targets, examples=examples)
-    found = [probe.measure(clip) for clip in clips]
-    return pd.DataFrame([row for rows, _ in found for row in rows]), pd.DataFrame([levels for _, levels in found])
+    measured = [probe.measure(clip) for clip in clips]
+    return pd.DataFrame([row for rows, _ in measured for row in rows]), pd.DataFrame([levels for _, levels in measured])
 
 
-def table(rows, *, repeats=500, seed=0):
-    """Means over clips with intervals that resample singers.
+def table(rows: pd.DataFrame, *, repeats: int = 500, seed: int = 0) -> pd.DataFrame:
+    """Means over clips, with intervals that resample singers.
 
     Parameters
     ----------
     rows : pd.DataFrame
-        Of `compare`, with the method ``energy`` for all clips.
+        Rows from `compare`, with the method ``energy`` for all clips.
     repeats : int > 0
+        Number of resamples.
     seed : int >= 0
+        Seed of the resampling.
 
     Returns
     -------
     table : pd.DataFrame
-        A row a method, target and form: clips, blind (False for the oracle), of every measure the mean and its 95 %
-        interval (``…_low``, ``…_high``), the mean difference to plain energy on the same clips (``…_over_energy``) and
-        to the same method on the shuffled network (``…_over_shuffled``, NaN where that was not measured) with
-        intervals, mass and area; best first.
+        One row per method, target and form, best first: clips; blind (False for the oracle); for every measure its mean
+        and 95 % interval (``…_low``, ``…_high``), the mean difference from energy on the same clips
+        (``…_over_energy``) and from the same method on the shuffled network (``…_over_shuffled``, NaN where that was
+        not measured), both with intervals; mass and area.
     """
     keys = ["method", "target", "form"]
     values = rows.set_index(["clip", *keys])[list(MEASURES)]
@@ -413,21 +474,23 @@ def table(rows, *, repeats=500, seed=0):
     return pd.DataFrame(lines).sort_values("auc", ascending=False, ignore_index=True)
 
 
-def down_table(levels, *, repeats=500, seed=0):
-    """What turning the voice down by 20 dB does, with intervals that resample singers.
+def down_table(levels: pd.DataFrame, *, repeats: int = 500, seed: int = 0) -> pd.DataFrame:
+    """Effect of turning the voice down by 20 dB, with intervals that resample singers.
 
     Parameters
     ----------
     levels : pd.DataFrame
-        Of `compare`.
-    repeats, seed
-        As of `table`.
+        Levels from `compare`.
+    repeats : int > 0
+        Number of resamples.
+    seed : int >= 0
+        Seed of the resampling.
 
     Returns
     -------
     table : pd.DataFrame
-        A row a logit (``logit …``) or a method's mass in voice cells (``mass …``): clips, mean before and after, mean
-        change with its interval, falls: share of the clips in which it falls, with its interval.
+        One row per logit (``logit …``) or mass of a method in voice cells (``mass …``): clips, means before and after,
+        mean change with its interval, and falls, the share of the clips in which the value falls, with its interval.
     """
     levels = levels.set_index("clip")
     before = {c: c if c.startswith("mass ") else f"logit {c}" for c in levels if f"{c} down" in levels}
@@ -446,11 +509,10 @@ def down_table(levels, *, repeats=500, seed=0):
 def _intervals(values, singer, repeats, seed):
     """Mean of every column and its interval, singers resampled."""
     values = values.dropna(how="all")
-    array = values.to_numpy()
-    found = evaluation.bootstrap(lambda i: dict(zip(values, np.nanmean(array[i], axis=0))),
-                                 singer.loc[values.index].to_numpy(), repeats=repeats, seed=seed)  # fmt: skip
-    means = values.mean()
-    return {k: v for name, (low, high) in found.items()
+    array, means = values.to_numpy(), values.mean()
+    intervals = evaluation.bootstrap(lambda i: dict(zip(values, np.nanmean(array[i], axis=0), strict=True)),
+                                     singer.loc[values.index].to_numpy(), repeats=repeats, seed=seed)  # fmt: skip
+    return {k: v for name, (low, high) in intervals.items()
             for k, v in ((name, means[name]), (f"{name}_low", low), (f"{name}_high", high))}  # fmt: skip
 
 
@@ -472,9 +534,9 @@ def _combined(model, combine):
     head = model.get_layer("logits")
     kernel, bias = head.get_weights()
     combined = keras.layers.Dense(combine.shape[1], name="combined")
-    found = keras.Model(model.input, combined(head.input))
+    network = keras.Model(model.input, combined(head.input))
     combined.set_weights([kernel @ combine, bias @ combine])
-    return found
+    return network
 
 
 def _sung(clip, n_frames, front_end):
@@ -488,7 +550,7 @@ def _repeated(x, length):
     return np.tile(x, -(-length // x.shape[1]))[:, :length]
 
 
-def _folded(maps, n_frames):
+def _mean_of_copies(maps, n_frames):
     """Mean over the copies of every cell."""
     length = maps.shape[-1]
     places = np.arange(length) % n_frames
@@ -501,7 +563,7 @@ def _forms(R, x):
     from scipy.ndimage import gaussian_filter
 
     smooth = gaussian_filter(R, (1, 2))
-    return list(zip(FORMS, (R, smooth, np.maximum(smooth, 0) * x)))
+    return list(zip(FORMS, (R, smooth, np.maximum(smooth, 0) * x), strict=True))
 
 
 def _without_network(name, x):

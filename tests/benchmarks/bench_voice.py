@@ -1,14 +1,14 @@
-"""Is the evidence for a voice where the voice is? The published network of choi2018 on 420 real songs with their stems.
+"""Does the evidence for a voice lie where the voice is? choi2018's published network on 420 real songs with stems.
 
     python tests/benchmarks/bench_voice.py [--out DIR] [--clips 420] [--full 36] [--workers 2] [--cache DIR]
 
 Reads ``choi2018`` and ``mir1k`` of the shared data. Few methods are measured on all clips, all methods on `--full` of
-them, as many of each singer. A finished clip is kept in `--cache`, so that a stopped run goes on. Prints the tables and
-writes ``voice_rows.csv`` (a map a row), ``voice_table.csv`` (methods, targets and forms with intervals by singer),
-``voice_down.csv`` (what turning the voice down by 20 dB does) and ``voice_tags.csv`` (is the evidence of the vocal tags
-more on the voice than that of other tags, each against *instrumental*).
+them, equally many of each singer. Finished clips are kept in `--cache`, so that an interrupted run resumes. Prints the
+tables and writes ``voice_rows.csv`` (one row per map), ``voice_table.csv`` (methods, targets and forms with intervals by
+singer), ``voice_down.csv`` (effect of turning the voice down by 20 dB) and ``voice_tags.csv`` (the evidence of every tag
+against *instrumental*: that of vocal tags should lie on the voice more than that of others).
 Exit status 1 when no blind method beats energy, over all cells or among cells of equal energy, with an interval clear
-of it. See `musictools.experiments.voices` for what is what.
+of it. `musictools.experiments.voices` explains the terms.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def clips_in_order(data):
 
 
 def clip_of(data, clip_id, sr):
-    """One clip as `voices` wants it."""
+    """One clip as a `voices.Clip`."""
     from musictools.experiments import voices
 
     stems, _ = data.stems(clip_id, sr=sr)
@@ -62,37 +62,37 @@ def prepared(shared):
     examples = np.concatenate([tagger.inputs(y)[:1] for y in mixes])
     everything = voices.Probe(tagger, voices.METHODS, examples=examples)
     few = copy.copy(everything)  # what is compiled is shared
-    few.methods, few.targets = voices.FEW, voices.TARGETS[:2]
+    few.methods, few.targets = voices.DEFAULT_METHODS, voices.TARGETS[:2]
     return data, few, everything
 
 
 def measured(task):
-    """What one clip gave (`what`: few, full or tags), from the cache where it is there."""
+    """Results of one clip (`what`: few, full or tags), from the cache if they are there."""
     clip_id, what, shared, cache = task
     path = Path(cache) / f"{clip_id}.{what}.json"
     if not path.is_file():
         data, few, everything = prepared(shared)
         clip = clip_of(data, clip_id, few.tagger.front_end.sr)
         if what == "tags":
-            found = everything.every_tag(clip)
+            result = everything.every_tag(clip)
         else:
-            found = (everything if what == "full" else few).measure(clip, down=what == "full")
+            result = (everything if what == "full" else few).measure(clip, down=what == "full")
         part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(found, default=float))
+        part.write_text(json.dumps(result, default=float))
         part.replace(path)
     return json.loads(path.read_text())
 
 
 def tag_table(rows):
-    """AUC of every tag's evidence against *instrumental*, and the tag's place among all, by method."""
+    """AUC of every tag's evidence against *instrumental*, and the tag's rank among all tags, by method."""
     from musictools.experiments import voices
 
-    found = voices.table(rows)
-    found = found[~found["method"].isin(voices.KNOW_NOTHING)].sort_values(
+    table = voices.table(rows)
+    table = table[~table["method"].isin(voices.CONTROLS)].sort_values(
         ["method", "auc_equal_energy"], ascending=[True, False], ignore_index=True)  # fmt: skip
     columns = [f"{m}{end}" for m in ("auc", "auc_equal_energy") for end in ("", "_low", "_high")]
-    place = found.groupby("method").cumcount() + 1
-    return found.assign(place=place)[["method", "place", "target", "clips", *columns]]
+    place = table.groupby("method").cumcount() + 1
+    return table.assign(place=place)[["method", "place", "target", "clips", *columns]]
 
 
 def main():
@@ -116,13 +116,13 @@ def main():
     order = clips_in_order(datasets.load("mir1k", data_dir=shared / "mir1k"))[: options.clips]
     whats = [(i, "full" if number < options.full else "few") for number, i in enumerate(order)]
     whats += [(i, "tags") for i in order[: options.full]]
-    found = runs.map(measured, [(*what, str(shared), str(options.cache)) for what in whats], workers=options.workers,
+    results = runs.map(measured, [(*what, str(shared), str(options.cache)) for what in whats], workers=options.workers,
                      description="clips")  # fmt: skip
-    rows = pd.DataFrame([row for part, _ in found[: len(order)] for row in part])
-    tags = pd.DataFrame([row for part in found[len(order) :] for row in part])
+    rows = pd.DataFrame([row for clip_rows, _ in results[: len(order)] for row in clip_rows])
+    tags = pd.DataFrame([row for clip_rows in results[len(order) :] for row in clip_rows])
     energy = rows[(rows["method"] == "energy") & rows["clip"].isin(tags["clip"])]
     tables = {"rows": rows, "table": voices.table(rows), "tags": tag_table(pd.concat([tags, energy])),
-              "down": voices.down_table(pd.DataFrame([level for _, level in found[: len(order)]]))}  # fmt: skip
+              "down": voices.down_table(pd.DataFrame([level for _, level in results[: len(order)]]))}  # fmt: skip
     with pd.option_context("display.width", 250, "display.max_columns", 30, "display.max_rows", 500):
         print(tables["table"][SHOWN].round(3).to_string())
         print(tables["down"].round(3).to_string())
@@ -131,7 +131,7 @@ def main():
         options.out.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
             table.to_csv(options.out / f"voice_{name}.csv", index=False)
-    rivals = tables["table"][tables["table"]["blind"] & ~tables["table"]["method"].isin(voices.KNOW_NOTHING)
+    rivals = tables["table"][tables["table"]["blind"] & ~tables["table"]["method"].isin(voices.CONTROLS)
                              & ~tables["table"]["method"].str.endswith("/shuffled")]  # fmt: skip
     clear = (rivals["auc_over_energy_low"] > 0) | (rivals["auc_equal_energy_over_energy_low"] > 0)
     sys.exit(int(not clear.any()))

@@ -34,7 +34,7 @@ def tagger(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(tagger):
-    methods = ("energy", "change", "random", "gradient", "deep_taylor", "deep_taylor/shuffled", "lime", "parts",
+    methods = ("energy", "change", "random", "gradient", "deep_taylor", "deep_taylor/shuffled", "lime", "components",
                voices.ORACLE)  # fmt: skip
     return voices.compare(tagger, [clip(n) for n in range(4)], methods)
 
@@ -47,16 +47,16 @@ def test_voice_cells_are_those_where_the_voice_is_louder_and_heard():
     np.testing.assert_array_equal(heard, [[True, True, False]])
 
 
-def test_parts_add_up_and_follow_the_sources(tagger):
+def test_components_add_up_and_follow_the_sources(tagger):
     one = clip(0)
     S = tagger.levels(one.voice + one.accompaniment)
-    shares = voices.parts(S, n_parts=4)
+    shares = voices.components(S, n_components=4)
     assert shares.shape == (4, *S.shape)
     np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-4)
     cells, _ = voices.voice_cells(tagger.levels(one.voice), tagger.levels(one.accompaniment), S)
     inside = np.array([(share * cells).sum() / share.sum() for share in shares])
     loud = S.max() - S < 20
-    assert shares[:, cells & loud].mean(axis=1).max() > 0.8  # one part holds the voice
+    assert shares[:, cells & loud].mean(axis=1).max() > 0.8  # one component holds the voice
     assert inside.max() > 2 * cells.mean()
 
 
@@ -81,7 +81,7 @@ def test_measures_of_maps_whose_worth_is_known(tagger):
 
 def test_copies_of_a_clip_are_averaged():
     maps = np.arange(7.0)[None, None]  # a clip of three frames in an input of seven
-    np.testing.assert_allclose(voices._folded(maps, 3), [[[3.0, 2.5, 3.5]]])
+    np.testing.assert_allclose(voices._mean_of_copies(maps, 3), [[[3.0, 2.5, 3.5]]])
 
 
 def test_every_method_gives_a_row_a_target_and_form(found, tagger):
@@ -91,11 +91,11 @@ def test_every_method_gives_a_row_a_target_and_form(found, tagger):
     assert counts["energy"] == counts["random"] == forms
     assert counts["gradient"] == counts["deep_taylor"] == counts[voices.ORACLE] == forms * targets
     assert counts["lime"] == forms * (targets + tags)
-    assert counts["parts"] == forms * (targets + tags)
+    assert counts["components"] == forms * (targets + tags)
     assert rows[list(voices.MEASURES)].stack().between(0, 1).all()
     chosen = levels["best"] + " down"
     assert all(levels.at[i, name] != levels.at[i, name.removesuffix(" down")] for i, name in chosen.items())
-    best = rows[(rows["method"] == "parts") & (rows["form"] == "raw")].pivot_table("auc", "clip", "target")
+    best = rows[(rows["method"] == "components") & (rows["form"] == "raw")].pivot_table("auc", "clip", "target")
     for row in levels.itertuples():
         assert best.at[row.clip, "vocals"] == pytest.approx(best.at[row.clip, row.best])
 
@@ -114,9 +114,9 @@ def test_oracle_finds_the_voice_and_is_called_so(found):
 
 
 def test_evidence_of_every_tag_against_instrumental(tagger):
-    probe = voices.Probe(tagger, ("lrp_composite", "parts"))
+    probe = voices.Probe(tagger, ("lrp_composite", "components"))
     one = clip(1)
-    rows = pd.DataFrame(probe.every_tag(one, ("lrp_composite", "parts")))
+    rows = pd.DataFrame(probe.every_tag(one, ("lrp_composite", "components")))
     for _, group in rows.groupby("method"):
         assert sorted(group["target"]) == sorted(set(NAMES) - {"instrumental"})
     measured, levels = probe.measure(one, down=False)
@@ -136,16 +136,16 @@ def test_intervals_resample_singers():
                 "method": m,
                 "target": "vocals",
                 "form": "raw",
-                **dict.fromkeys(voices.MEASURES, v + (m == "parts") * 0.1),
+                **dict.fromkeys(voices.MEASURES, v + (m == "components") * 0.1),
                 "mass": 0.5,
                 "area": 0.5,
             }
             for s, v in (("a", 0.5), ("b", 0.7))
             for n in range(20)
-            for m in ("energy", "parts")
+            for m in ("energy", "components")
         ]
     )
-    line = voices.table(rows).set_index("method").loc["parts"]
+    line = voices.table(rows).set_index("method").loc["components"]
     assert line["auc"] == pytest.approx(0.7)
     assert (line["auc_low"], line["auc_high"]) == (pytest.approx(0.6), pytest.approx(0.8))  # one singer only, at times
     assert line["auc_over_energy_low"] == pytest.approx(0.1)
@@ -155,13 +155,13 @@ def test_turning_down_is_counted_by_hand():
     levels = pd.DataFrame({"clip": ["x", "y"], "singer": ["a", "b"], "best": ["male vocalists", "female vocalists"],
                            "female vocalists": [1.0, 2.0], "female vocalists down": [2.0, 1.0],
                            "male vocalists": [3.0, 0.0], "male vocalists down": [0.0, 5.0],
-                           "mass parts": [0.5, np.nan], "mass parts down": [0.25, np.nan]})  # fmt: skip
+                           "mass components": [0.5, np.nan], "mass components down": [0.25, np.nan]})  # fmt: skip
     table = voices.down_table(levels, repeats=20).set_index("what")
     assert table.at["logit female vocalists", "falls"] == 0.5
     assert table.at["logit vocals", "falls"] == 1
     assert table.at["logit vocals", "change"] == -2
-    assert table.at["mass parts", "clips"] == 1
-    assert table.at["mass parts", "change"] == -0.25
+    assert table.at["mass components", "clips"] == 1
+    assert table.at["mass components", "change"] == -0.25
 
 
 def test_what_is_wrong_is_named(tagger):
@@ -170,7 +170,7 @@ def test_what_is_wrong_is_named(tagger):
     with pytest.raises(ValueError, match="targets must be some of"):
         voices.Probe(tagger, ("energy",), targets=("drums",))
     with pytest.raises(ValueError, match="examples must be given"):
-        voices.Probe(tagger, ("parts/shuffled",))
+        voices.Probe(tagger, ("components/shuffled",))
     tagger.tags[3] = "no vocals"
     try:
         with pytest.raises(ValueError, match="must know the tag 'instrumental'"):
