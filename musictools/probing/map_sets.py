@@ -1,85 +1,116 @@
-"""The smallest set of feature maps that carries a descriptor together.
+"""The smallest set of feature maps that predicts a descriptor together.
 
-No single map of `rotheneder2023` carries a descriptor; that says nothing of two or three. Every map is pooled to its
-mean and its maximum, and a logistic regression with an L1 penalty lets maps in one after the other as the penalty
-falls. The penalty only chooses: the maps that it lets in are learned from again without it (the relaxed lasso of
-Meinshausen 2007), for the penalty also shrinks what it keeps, and would make up for that with more maps. Of all
-penalties whose cross-validated score is within one standard error of the best, the one with the fewest maps is taken:
-the smallest set that is not told apart from the best.
+No single map of `rotheneder2023` predicts a descriptor well, which says nothing about two or three of them. Here every
+map is pooled to its mean and its maximum, and a logistic regression with an L1 penalty selects more maps as the penalty
+decreases. The penalty is used for selection only: a model without it is fitted to the selected maps (the relaxed lasso,
+Meinshausen 2007), because the penalty also shrinks the weights that it keeps and would compensate with more maps. Among
+all penalties whose cross-validated score is within one standard error of the best, the one with the fewest maps is
+chosen.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from musictools import runs
 
+if TYPE_CHECKING:
+    from musictools.probing.maps import FeatureMaps
+
 __all__ = ["POOLS", "pooled", "smallest_set", "smallest_sets"]
 
 POOLS = ("mean", "maximum")
-_SPAN = 300.0  # from the strongest penalty that lets anything in to the weakest
+_SPAN = 300.0  # ratio of the strongest penalty that selects anything to the weakest
 
 
-def pooled(maps, ids, *, layers=None, workers=None, scheduler=""):
-    """Mean and maximum of every map.
+def pooled(
+    maps: FeatureMaps,
+    ids: Sequence,
+    *,
+    layers: Sequence[str] | None = None,
+    workers: int | None = None,
+    scheduler: str = "",
+) -> pd.DataFrame:
+    """Compute mean and maximum of every map.
 
     Parameters
     ----------
     maps : FeatureMaps
+        Maps of the clips.
     ids : sequence of clip id
+        Some of their clips.
     layers : sequence of str or None
-        None: all but the input.
-    workers, scheduler
-        As in `runs.map`.
+        Names of layers; None: all but the input.
+    workers : int > 0 or None
+        Processes, as in `runs.map`.
+    scheduler : str
+        Address of a Dask scheduler, as in `runs.map`.
 
     Returns
     -------
     features : pd.DataFrame [clips x (layer, map, pool)]
     """
-    items, rows = maps.items(layers), maps.rows(ids)
+    names, rows = maps.names(layers), maps.rows(ids)
     values = runs.map(
-        functools.partial(_pool, maps, rows), items, workers=workers, scheduler=scheduler, description="pooling"
+        functools.partial(_pool, maps, rows), names, workers=workers, scheduler=scheduler, description="pooling"
     )
     columns = pd.MultiIndex.from_tuples(
-        [(*item, pool) for item in items for pool in POOLS], names=["layer", "map", "pool"]
+        [(*name, pool) for name in names for pool in POOLS], names=["layer", "map", "pool"]
     )
     return pd.DataFrame(np.concatenate(values, axis=1), index=pd.Index(ids), columns=columns)
 
 
-def _pool(maps, rows, item):
-    X = maps.read(*item)[rows]
+def _pool(maps, rows, name):
+    X = maps.read(*name)[rows]
     return np.stack([X.mean(axis=1), X.max(axis=1)], axis=1)
 
 
-def smallest_set(X, y, groups, *, n_folds=5, n_costs=12, seed=0):
-    """The path of one tag.
+def smallest_set(
+    X: np.ndarray, y: np.ndarray, groups: np.ndarray, *, n_folds: int = 5, n_costs: int = 12, seed: int = 0
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Choose the smallest set of maps for one tag.
 
     Parameters
     ----------
     X : np.ndarray [shape=(n_clips, n_features)]
+        Pooled maps.
     y : np.ndarray [shape=(n_clips,), bool]
+        Whether the clips have the tag.
     groups : np.ndarray [shape=(n_features,), int]
         The map of every feature.
     n_folds : int > 1
-        Stratified.
+        Number of stratified folds.
     n_costs : int > 1
-        Penalties on the path, evenly spaced in their logarithm.
+        Number of penalties, evenly spaced in their logarithm.
     seed : int >= 0
-        Of the folds.
+        Seed of the folds.
 
     Returns
     -------
     chosen : np.ndarray [int]
         Maps of the smallest set, ascending.
     path : pd.DataFrame
-        A row a penalty: cost, maps (that it lets in when all clips are learned from), roc_auc (mean over folds, each
-        with the maps that its own training clips chose), error (its standard error), chosen.
+        One row per penalty: cost, maps (number selected on all clips), roc_auc (mean over folds, each with the maps
+        selected on its own training clips), error (its standard error), chosen.
 
     Raises
     ------
     ValueError
         If there are fewer clips with the tag, or without it, than folds, or X holds NaN.
+
+    Examples
+    --------
+    The difference of features 2 and 5 determines the tag; every map has one feature.
+
+    >>> X = np.random.default_rng(0).normal(size=(200, 8))
+    >>> chosen, path = smallest_set(X, X[:, 2] > X[:, 5], np.arange(8))
+    >>> chosen.tolist()
+    [2, 5]
     """
     from sklearn.model_selection import StratifiedKFold
     from sklearn.preprocessing import StandardScaler
@@ -96,7 +127,7 @@ def smallest_set(X, y, groups, *, n_folds=5, n_costs=12, seed=0):
     splits = list(StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(X, y))
     scores = np.array(
         [
-            [_reached(X, y, train, test, kept, groups) for kept in _kept(X[train], y[train], groups, costs)]
+            [_score(X, y, train, test, kept, groups) for kept in _kept(X[train], y[train], groups, costs)]
             for train, test in splits
         ]
     )
@@ -111,58 +142,71 @@ def smallest_set(X, y, groups, *, n_folds=5, n_costs=12, seed=0):
     return sets[number], path
 
 
-def smallest_sets(features, labels, parts, *, n_folds=5, n_costs=12, seed=0, workers=None, scheduler=""):
-    """Smallest sets of every tag, within each layer and over all, and what they reach on test clips.
+def smallest_sets(
+    features: pd.DataFrame,
+    labels: pd.DataFrame,
+    split: pd.Series,
+    *,
+    n_folds: int = 5,
+    n_costs: int = 12,
+    seed: int = 0,
+    workers: int | None = None,
+    scheduler: str = "",
+) -> pd.DataFrame:
+    """Choose the smallest sets of every tag, within each layer and over all layers, and score them on test clips.
 
     Parameters
     ----------
     features : pd.DataFrame [clips x (layer, map, pool)]
-        Of `pooled`.
+        As returned by `pooled`.
     labels : pd.DataFrame [clips x tags, bool]
-    parts : pd.Series [clip id -> "train" or "test"]
+        Tags of the clips.
+    split : pd.Series [clip id -> "train" or "test"]
         Penalty and maps are chosen on training clips.
-    n_folds, n_costs, seed
+    n_folds, n_costs, seed : int
         As in `smallest_set`.
-    workers, scheduler
-        As in `runs.map`.
+    workers : int > 0 or None
+        Processes, as in `runs.map`.
+    scheduler : str
+        Address of a Dask scheduler, as in `runs.map`.
 
     Returns
     -------
     table : pd.DataFrame
-        A row a layer (of several also "all") and tag: layer, tag, maps (how many there are), set_size, feature_maps
-        (text: indices, with "all" also their layers), roc_auc, roc_auc_low and roc_auc_high of the set on test clips
-        (95 %, DeLong), best_map and best_map_roc_auc (the map with the best single feature on training clips, its two
-        features on test clips).
-        Tags that have fewer clips than folds on one side are left out.
+        One row per layer (and "all" if there are several) and tag: layer, tag, maps (number of candidates), set_size,
+        feature_maps (text: indices, with "all" also their layers), roc_auc, roc_auc_low and roc_auc_high of the set on
+        test clips (95 %, DeLong), best_map and best_map_roc_auc (the map with the best single feature on training
+        clips, its two features on test clips). Tags that fewer training clips have or lack than there are folds are
+        left out.
     """
     layers = list(features.columns.unique("layer"))
     layers += ["all"] if len(layers) > 1 else []
     chosen = {layer: features if layer == "all" else features.loc[:, [layer]] for layer in layers}
-    train = labels.loc[parts.index[parts == "train"]]
+    train = labels.loc[split.index[split == "train"]]
     tags = [tag for tag in labels if min(train[tag].sum(), (~train[tag]).sum()) >= n_folds]
-    items = [(layer, tag) for layer in layers for tag in tags]
+    pairs = [(layer, tag) for layer in layers for tag in tags]
     task = {
         "features": chosen,
         "labels": labels,
-        "parts": parts,
+        "split": split,
         "options": {"n_folds": n_folds, "n_costs": n_costs, "seed": seed},
     }
     return pd.DataFrame(
         runs.map(
-            functools.partial(_set_of, task), items, workers=workers, scheduler=scheduler, description="sets of maps"
+            functools.partial(_set_of, task), pairs, workers=workers, scheduler=scheduler, description="sets of maps"
         )
     )
 
 
-def _set_of(task, item):
-    layer, tag = item
-    features, parts = task["features"][layer], task["parts"]
+def _set_of(task, pair):
+    layer, tag = pair
+    features, split = task["features"][layer], task["split"]
     names = features.columns.droplevel("pool").unique()
     groups = names.get_indexer(features.columns.droplevel("pool"))
     label = [f"{name} {index}" if layer == "all" else str(index) for name, index in names]
     (X, y), (Q, true) = (
         (features.loc[ids].to_numpy(), task["labels"].loc[ids, tag].to_numpy())
-        for ids in (parts.index[parts == part] for part in ("train", "test"))
+        for ids in (split.index[split == part] for part in ("train", "test"))
     )
     members, _ = smallest_set(X, y, groups, **task["options"])
     single = int(groups[np.argmax([abs(_delong(y, column)[0] - 0.5) for column in X.T])])
@@ -182,7 +226,7 @@ def _set_of(task, item):
 
 
 def _kept(X, y, groups, costs):
-    """The maps that each penalty lets in; where none is, the one with the strongest feature."""
+    """The maps that each penalty selects; if it selects none, the one with the strongest feature."""
     sets = []
     for cost in costs:
         weight = np.abs(_logistic(C=cost, l1_ratio=1).fit(X, y).coef_[0])
@@ -190,14 +234,14 @@ def _kept(X, y, groups, costs):
     return sets
 
 
-def _reached(X, y, train, test, kept, groups):
+def _score(X, y, train, test, kept, groups):
     from sklearn.metrics import roc_auc_score
 
     return roc_auc_score(y[test], _refit(X[train], y[train], np.isin(groups, kept), X[test]))
 
 
 def _refit(X, y, chosen, Q):
-    """Scores of a model that has the chosen features and hardly a penalty."""
+    """Scores of a model that has the chosen features and a weak penalty."""
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 

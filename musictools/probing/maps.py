@@ -2,25 +2,35 @@
 
 Conventions
 -----------
-A *block* is what stands between two places that all computation passes through: its convolutions, normalisation,
-activation and pooling. Its feature maps are the values at its end, just before the next convolution; of ckn19 the
-outputs of its three poolings. Branches inside a block (shortcuts, gates, parallel filters) belong to it. A map is a
-matrix (height, width), low frequency first; of a network on waveforms (1, n). Maps are counted from 0, as in the
-thesis. The network's input is served as one more layer with one map, `INPUT`.
+A *block* is what lies between two places that all computation passes through: its convolutions, normalisation,
+activation and pooling. Its feature maps are the values at its end, just before the next convolution; in ckn19 they are
+the outputs of its three poolings. Branches inside a block (shortcuts, gates, parallel filters) belong to it. A map is a
+matrix (height, width), low frequency first; in a network on waveforms (1, n). Maps are counted from 0, as in the
+thesis. The network's input is stored as one more layer with one map, `INPUT`.
 """
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from musictools import runs
 from musictools.files import atomic_folder
 
+if TYPE_CHECKING:
+    import keras
+
+    from musictools.inference import AudioModel
+    from musictools.spectrograms import Segments
+
 __all__ = ["INPUT", "FeatureMaps", "blocks", "untrained"]
 
 INPUT = "input"
-_ROWS = 256  # clips in one file of one map
+_ROWS = 256  # clips per file of one map
 _NO_MAPS = (
     "Permute",
     "Reshape",
@@ -40,8 +50,8 @@ _NO_MAPS = (
 )
 
 
-def blocks(model):
-    """Layers at whose output the convolutional blocks end.
+def blocks(model: keras.Model) -> list[str]:
+    """Name the layers at whose outputs the convolutional blocks end.
 
     Parameters
     ----------
@@ -51,7 +61,7 @@ def blocks(model):
     Returns
     -------
     names : list of str
-        Of layers, first block first. Dropout does nothing here and is passed over.
+        One per block, first block first. Dropout layers are ignored.
 
     Raises
     ------
@@ -60,7 +70,8 @@ def blocks(model):
 
     Examples
     --------
-    >>> blocks(models.build("ckn19", n_outputs=8))  # doctest: +SKIP
+    >>> from musictools import models
+    >>> blocks(models.build("ckn19", n_outputs=8, width=0.1))
     ['pool1', 'pool2', 'pool3']
     """
     from musictools.models.graph.reading import calls_before, read
@@ -74,21 +85,22 @@ def blocks(model):
     calls, ends = calls_before(graph.calls, last.outputs[0]), []
     for call in calls:
         if _is_convolution(call):
-            ends.append(None)  # the last place behind it that everything passes through
+            ends.append(None)  # to become the last place after it that everything passes through
         is_map = call.kind not in (*_NO_MAPS, "Dropout") and len(_shape(call)) == rank
         if ends and is_map and _is_cut(calls, call, last):
             ends[-1] = call.name
     return [name for name in ends if name is not None]
 
 
-def untrained(listener, *, seed=0):
-    """The network of a trained model with weights drawn anew: what its maps carry, no training has put there.
+def untrained(audio_model: AudioModel, *, seed: int = 0) -> keras.Model:
+    """Build the same architecture with random weights, as a baseline.
 
     Parameters
     ----------
-    listener : listener
+    audio_model : AudioModel
         A trained model with its card, such as `musictools.inference.Tagger`.
     seed : int >= 0
+        Seed of the weights.
 
     Returns
     -------
@@ -97,30 +109,55 @@ def untrained(listener, *, seed=0):
     from musictools import models
 
     return models.build(
-        listener.card.model,
-        n_outputs=len(listener.tags),
-        width=listener.card.width,
+        audio_model.card.model,
+        n_outputs=len(audio_model.tags),
+        width=audio_model.card.width,
         seed=seed,
-        input_shape=tuple(listener.model.input_shape[1:]),
+        input_shape=tuple(audio_model.model.input_shape[1:]),
     )
 
 
 class FeatureMaps:
-    """Feature maps of many clips in a folder (Zarr); made by `FeatureMaps.build`, opened by the folder.
+    """Feature maps of many clips in a Zarr folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A folder that `FeatureMaps.build` or `FeatureMaps.create` has made.
 
     Attributes
     ----------
     folder : Path
+        Absolute, so that worker processes in another directory can open it.
     ids : list of clip id
         The rows of every map.
     shapes : dict of str to tuple of int
         Layer -> (n_maps, height, width).
+    source : str
+        Identifies what the maps were computed from.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no feature maps.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from musictools import models
+    >>> model = models.build("ckn19", n_outputs=8, width=0.1, input_shape=(32, 32, 1), seed=0)
+    >>> x = np.random.default_rng(0).random((2, 32, 32, 1), dtype=np.float32)
+    >>> maps = FeatureMaps.build(tempfile.mkdtemp(), model, x, ["clip a", "clip b"])
+    >>> maps.shapes
+    {'input': (1, 32, 32), 'pool1': (6, 16, 16), 'pool2': (13, 8, 8), 'pool3': (26, 4, 4)}
+    >>> maps.read("pool3", 25).shape
+    (2, 16)
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         import zarr
 
-        self.folder = Path(folder).absolute()  # workers that read the maps may stand in another folder
+        self.folder = Path(folder).absolute()
         if not (self.folder / "zarr.json").is_file():
             raise ValueError(f"{self.folder}: no feature maps. Build them with FeatureMaps.build.")
         group = zarr.open_group(self.folder, mode="r")
@@ -128,22 +165,32 @@ class FeatureMaps:
         self.shapes = {name: tuple(shape) for name, shape in group.attrs["shapes"].items()}
 
     @classmethod
-    def build(cls, folder, model, x, ids, *, layers=None, batch_size=16):
-        """Run a model over all clips once and keep what its layers give.
+    def build(
+        cls,
+        folder: str | Path,
+        model: keras.Model,
+        x: np.ndarray | Segments,
+        ids: Sequence,
+        *,
+        layers: Sequence[str] | None = None,
+        batch_size: int = 16,
+    ) -> FeatureMaps:
+        """Run a model over all clips once and store the outputs of its layers.
 
         Parameters
         ----------
         folder : str or Path
-            A build that broke off there is taken up again.
+            Where the maps are stored. An interrupted build there is resumed.
         model : keras.Model
+            A network with convolutions.
         x : np.ndarray or Segments [shape=(n_clips, ...)]
-            One input a clip; read in batches.
+            One input per clip, read in batches.
         ids : sequence of clip id
-            Of the inputs.
+            The clips of the inputs.
         layers : sequence of str or None
-            None: `blocks`. The input comes first in any case.
+            Names of layers; None: `blocks`. The input is stored in any case.
         batch_size : int > 0
-            Of speed and memory only.
+            Number of inputs computed at once. It affects speed and memory only.
 
         Returns
         -------
@@ -152,8 +199,8 @@ class FeatureMaps:
         Raises
         ------
         ValueError
-            If a layer is unknown or gives no maps, the model has no convolution, the inputs do not fit the ids, or
-            the folder holds maps of something else.
+            If a layer is unknown or has no maps, the model has no convolution, the inputs do not fit the ids, or the
+            folder holds other maps.
         """
         from musictools.models.graph import autodiff
         from musictools.models.graph.reading import read
@@ -178,21 +225,30 @@ class FeatureMaps:
         return maps
 
     @classmethod
-    def create(cls, folder, shapes, ids, *, source=""):
-        """Make a place for maps, to be filled with `write`.
+    def create(
+        cls, folder: str | Path, shapes: dict[str, tuple[int, int, int]], ids: Sequence, *, source: str = ""
+    ) -> FeatureMaps:
+        """Create an empty store, to be filled with `write`, or open it if it exists.
 
         Parameters
         ----------
         folder : str or Path
+            Where the maps are stored.
         shapes : dict of str to tuple of int
             Layer -> (n_maps, height, width).
         ids : sequence of clip id
+            The rows of every map.
         source : str
-            Says what the maps are of; the same folder takes the same source only.
+            Identifies what the maps are computed from.
 
         Returns
         -------
         maps : FeatureMaps
+
+        Raises
+        ------
+        ValueError
+            If the folder holds maps of other clips or layers, or from another source.
         """
         folder, ids = Path(folder), [i.item() if isinstance(i, np.generic) else i for i in ids]
         wanted = {"ids": ids, "shapes": {name: [int(n) for n in s] for name, s in shapes.items()}, "source": source}
@@ -203,23 +259,34 @@ class FeatureMaps:
             raise ValueError(f"{folder} holds feature maps of other clips, other layers or another model.")
         return maps
 
-    def missing(self):
-        """The clips that are not there yet, in the blocks that `write` takes, list of range (of rows)."""
+    def missing(self) -> list[range]:
+        """List the rows that have not been written yet.
+
+        Returns
+        -------
+        missing : list of range
+            Rows, in the portions that `write` takes.
+        """
         n_clips = len(self.ids)
         return [
             range(int(k) * _ROWS, min((int(k) + 1) * _ROWS, n_clips))
             for k in np.flatnonzero(~self._open()["complete"][:])
         ]
 
-    def write(self, start, values):
-        """Write the maps of a block of clips.
+    def write(self, start: int, values: dict[str, np.ndarray]) -> None:
+        """Write all maps of some clips.
 
         Parameters
         ----------
         start : int
-            Where a block of `missing` starts.
+            First row of a range of `missing`.
         values : dict of str to np.ndarray [shape=(n_maps, n_rows, height, width)]
-            Of every layer, as many rows as the block has.
+            By layer, for every row of the range.
+
+        Raises
+        ------
+        ValueError
+            If layers or shapes do not fit.
         """
         group, n_rows = self._open("r+"), min(_ROWS, len(self.ids) - start)
         if set(values) != set(self.shapes):
@@ -233,14 +300,15 @@ class FeatureMaps:
             group[name][:, start : start + n_rows] = array.reshape(n_maps, n_rows, -1)
         group["complete"][start // _ROWS] = True
 
-    def read(self, layer, index):
-        """One map of all clips.
+    def read(self, layer: str, index: int) -> np.ndarray:
+        """Read one map of all clips.
 
         Parameters
         ----------
         layer : str
+            One of `shapes`.
         index : int
-            From 0.
+            Index of the map, from 0.
 
         Returns
         -------
@@ -261,39 +329,71 @@ class FeatureMaps:
             )
         return X
 
-    def clip(self, layer, clip_id):
-        """All maps of one layer of one clip, np.ndarray [shape=(n_maps, height, width), float32]."""
+    def clip(self, layer: str, clip_id: object) -> np.ndarray:
+        """Read all maps of one layer of one clip.
+
+        Parameters
+        ----------
+        layer : str
+            One of `shapes`.
+        clip_id : clip id
+            One of `ids`.
+
+        Returns
+        -------
+        maps : np.ndarray [shape=(n_maps, height, width), float32]
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer or clip.
+        """
         self._check(layer, 0)
         if clip_id not in self.ids:
             raise ValueError(f"There are no feature maps of clip {clip_id!r}.")
         return self._open()[layer][:, self.ids.index(clip_id)].reshape(self.shapes[layer])
 
-    def items(self, layers=None, *, at_most=0):
-        """Names of single maps, to go through.
+    def names(self, layers: Sequence[str] | None = None, *, at_most: int = 0) -> list[tuple[str, int]]:
+        """List single maps.
 
         Parameters
         ----------
         layers : sequence of str or None
-            None: all but the input.
+            Names of layers; None: all but the input.
         at_most : int >= 0
-            So many maps of every layer, evenly spread over it; 0: all.
+            Maximum number of maps per layer, evenly spread over it; 0: all.
 
         Returns
         -------
-        items : list of (str, int)
-            Layer and index.
+        names : list of (str, int)
+            Layer and index of every map.
         """
         layers = [name for name in self.shapes if name != INPUT] if layers is None else list(layers)
-        items = []
+        names = []
         for layer in layers:
             self._check(layer, 0)
             n_maps = self.shapes[layer][0]
             n_chosen = min(at_most, n_maps) if at_most else n_maps
-            items += [(layer, int(k)) for k in np.arange(n_chosen) * n_maps // n_chosen]
-        return items
+            names += [(layer, int(k)) for k in np.arange(n_chosen) * n_maps // n_chosen]
+        return names
 
-    def rows(self, ids):
-        """Rows of some clips, np.ndarray [shape=(n,), int]."""
+    def rows(self, ids: Sequence) -> np.ndarray:
+        """Find the rows of some clips.
+
+        Parameters
+        ----------
+        ids : sequence of clip id
+            Some of `ids`, in any order.
+
+        Returns
+        -------
+        rows : np.ndarray [shape=(n,), int]
+
+        Raises
+        ------
+        ValueError
+            If there are no maps of a clip.
+        """
         place = {clip_id: row for row, clip_id in enumerate(self.ids)}
         unknown = [clip_id for clip_id in ids if clip_id not in place]
         if unknown:
@@ -342,7 +442,7 @@ def _shape(call):
 
 
 def _is_cut(calls, call, last):
-    """Whether every way from the input to `last` leads through a call."""
+    """Whether every path from the input to `last` passes through a call."""
     reached = {0}
     for other in calls:
         if other is not call and reached & set(other.inputs):
@@ -361,12 +461,12 @@ def _map_shape(name, shape, *, channels=True):
 
 
 def _values(graph, x, calls):
-    """Outputs of some calls, dict of str to tensor, in one pass."""
+    """Outputs of some calls in one pass, dict of str to tensor."""
     wanted, values = {call.outputs[0] for call in calls.values()}, {0: x}
     for call in graph.calls:
         if wanted <= set(values):
             break
-        values.update(zip(call.outputs, call(*(values[i] for i in call.inputs))))
+        values.update(zip(call.outputs, call(*(values[i] for i in call.inputs)), strict=True))
     return {name: values[call.outputs[0]] for name, call in calls.items()}
 
 

@@ -51,7 +51,7 @@ def probe(
     methods : dict of str to dict
         ``"knn"``, ``"rf"`` or ``"svm"`` -> options of `knn.predict`, `random_forest.predict` or `svm.predict`.
     only : sequence of (str, int) or None
-        Layer and index of the maps to probe, as from `FeatureMaps.items`; None: all maps.
+        Layer and index of the maps to probe, as from `FeatureMaps.names`; None: all maps.
     folder : str, Path or None
         Counts of finished maps are kept here, so that a run that was killed goes on where it stopped.
     workers : int > 0 or None
@@ -115,7 +115,7 @@ def probe(
         "folder": folder,
     }
     task["key"] = _key(task, list(labels.columns))
-    names = maps.items() if only is None else list(only)
+    names = maps.names() if only is None else list(only)
     done = runs.map(
         functools.partial(_probe, task), names, workers=workers, scheduler=scheduler, description=description
     )

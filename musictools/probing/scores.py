@@ -1,14 +1,19 @@
-"""Measures of yes-or-no decisions from their counts, with jackknife intervals, and the tables of `rotheneder2023`.
+"""Measures of binary decisions from their counts, with jackknife intervals, and the tables of `rotheneder2023`.
 
 Conventions
 -----------
-`counts` is a DataFrame with the columns tp, fp, fn and tn, numbers of clips; whatever else it holds stays. F1, recall
-and balanced accuracy are NaN where no clip has the tag, balanced accuracy and Matthews correlation where all have it;
-precision is 0 where the tag is never predicted, the Matthews correlation where one answer is always given.
+`counts` is a DataFrame with the columns tp, fp, fn and tn, numbers of clips; other columns are kept. F1 and recall are
+NaN if no clip has the tag, balanced accuracy and the Matthews correlation also if all clips have it. Precision is 0 if
+the tag is never predicted, the Matthews correlation if the prediction is always the same.
 
-The *guess* says yes to every clip: at a share p of clips with the tag its F1 is 2 p / (1 + p), more than any other
-constant answer has, and more than many a map. Balanced accuracy knows no such favour: every guess has 0.5.
+The *guess* predicts the tag for every clip. If a share p of the clips has the tag, its F1 is 2 p / (1 + p), more than
+that of any other constant prediction, and more than that of many maps. The balanced accuracy of every constant
+prediction is 0.5.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -29,48 +34,66 @@ COUNTS = ("tp", "fp", "fn", "tn")
 MEASURES = ("accuracy", "precision", "recall", "f1", "guess_f1", "over_guess", "balanced_accuracy", "mcc")
 
 
-def measures(counts):
-    """All measures of every row.
+def measures(counts: pd.DataFrame) -> pd.DataFrame:
+    """Compute all measures of every row.
 
     Parameters
     ----------
     counts : pd.DataFrame
-        With tp, fp, fn, tn.
+        With the columns tp, fp, fn and tn.
 
     Returns
     -------
     table : pd.DataFrame
-        The same rows, and: accuracy, precision, recall, f1, guess_f1 (of the guess), over_guess (f1 less guess_f1),
-        balanced_accuracy, mcc (Matthews correlation).
+        The same rows with the columns accuracy, precision, recall, f1, guess_f1 (F1 of the guess), over_guess (f1 minus
+        guess_f1), balanced_accuracy and mcc (Matthews correlation) added.
+
+    Raises
+    ------
+    ValueError
+        If a count is negative or NaN.
+
+    Examples
+    --------
+    >>> counts = pd.DataFrame({"tp": [6], "fp": [2], "fn": [2], "tn": [10]})
+    >>> measures(counts)[["accuracy", "f1", "guess_f1"]].round(3)
+       accuracy    f1  guess_f1
+    0       0.8  0.75     0.571
     """
     return counts.assign(**_measures(*_arrays(counts)))
 
 
-def jackknife(counts, measure, *, level=0.95):
-    """Interval of a measure by leaving out every clip once.
+def jackknife(counts: pd.DataFrame, measure: str, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Compute intervals of a measure by the jackknife over clips.
 
-    A clip is one of four things, so there are four leave-one-out values at most, each as often as its count: the
-    jackknife's variance (n - 1)/n * sum (value - mean)^2 needs no loop over clips.
+    Every clip falls into one of four cells, so there are at most four leave-one-out values, each as often as its count:
+    the jackknife's variance (n - 1)/n * sum (value - mean)^2 needs no loop over clips.
 
     Parameters
     ----------
     counts : pd.DataFrame
-        With tp, fp, fn, tn.
+        With the columns tp, fp, fn and tn.
     measure : str
         One of `MEASURES`.
     level : float in (0, 1)
-        Of the normal interval.
+        Confidence level of the normal interval.
 
     Returns
     -------
     low, high : np.ndarray [shape=(n_rows,)]
-        Within the measure's range. NaN where the measure, or one of its leave-one-out values, is not defined. Of a
-        measure that no single clip can change, such as an F1 of 0, the interval has no width: it knows no better.
+        Within the measure's range. NaN if the measure, or one of its leave-one-out values, is undefined. If no single
+        clip changes the measure, such as an F1 of 0, the interval has zero width, which understates the uncertainty.
 
     Raises
     ------
     ValueError
         If the measure is unknown or the level out of range.
+
+    Examples
+    --------
+    >>> low, high = jackknife(pd.DataFrame({"tp": [6], "fp": [2], "fn": [2], "tn": [10]}), "f1")
+    >>> float(low[0].round(2)), float(high[0].round(2))
+    (0.5, 1.0)
     """
     from scipy.stats import norm
 
@@ -90,37 +113,38 @@ def jackknife(counts, measure, *, level=0.95):
     return np.maximum(value - reach, lowest), np.minimum(value + reach, 1.0)
 
 
-def mean_over_folds(counts):
-    """Measures of every map, model and tag, averaged over folds; folds without the tag count nowhere.
+def mean_over_folds(counts: pd.DataFrame) -> pd.DataFrame:
+    """Average the measures of every map, model and tag over the folds where they are defined.
 
     Parameters
     ----------
     counts : pd.DataFrame
-        Of `probes.probe`: layer, map, model, tag, fold and the four counts.
+        As returned by `probes.probe`: layer, map, model, tag, fold and the four counts.
 
     Returns
     -------
     table : pd.DataFrame
-        layer, map, model, tag and `MEASURES`.
+        One row per map, model and tag: layer, map, model, tag and `MEASURES`.
     """
     by = ["layer", "map", "model", "tag"]
     return measures(counts).groupby(by, sort=False)[list(MEASURES)].mean().reset_index()
 
 
-def cross_validation(counts, *, tags):
-    """Tables A.1 to A.3 of `rotheneder2023`: means over folds and maps.
+def cross_validation(counts: pd.DataFrame, *, tags: Sequence[str]) -> pd.DataFrame:
+    """Average F1 and recall over folds and maps, as in tables A.1 to A.3 of `rotheneder2023`.
 
     Parameters
     ----------
     counts : pd.DataFrame
-        Of `probes.probe`, one layer.
+        As returned by `probes.probe`, one layer.
     tags : sequence of str
-        Columns; NaN where a tag was left out.
+        Columns of the table. Tags without counts are NaN.
 
     Returns
     -------
     table : pd.DataFrame
-        model, metric (f1, recall), average (over the tags that are there), and a column a tag.
+        One row per model and metric: model, metric (f1, recall), average (over the tags with counts), and one column
+        per tag.
     """
     mean = mean_over_folds(counts).groupby(["model", "tag"], sort=False)[["f1", "recall"]].mean()
     wide = mean.stack().unstack("tag").reindex(columns=list(tags))
@@ -130,18 +154,23 @@ def cross_validation(counts, *, tags):
     return wide.rename_axis(columns=None).reset_index()
 
 
-def choice(counts):
-    """The model with the highest mean F1, each model judged by the maps that all models were tried on.
+def choice(counts: pd.DataFrame) -> pd.DataFrame:
+    """Rank models by their mean F1 on the maps that all models were tried on.
 
     Parameters
     ----------
     counts : pd.DataFrame
-        Of `probes.probe`, any layers.
+        As returned by `probes.probe`, any layers.
 
     Returns
     -------
     table : pd.DataFrame
-        model, maps, f1, balanced_accuracy, mcc; the best first.
+        One row per model, the best first: model, maps (number), f1, balanced_accuracy, mcc.
+
+    Raises
+    ------
+    ValueError
+        If no map was tried by all models.
     """
     mean = mean_over_folds(counts)
     tried = mean.groupby(["layer", "map"])["model"].nunique()
@@ -154,22 +183,23 @@ def choice(counts):
     return table.sort_values("f1", ascending=False, kind="stable").reset_index()
 
 
-def ranked(counts, *, n=5, ascending=False):
-    """The best or worst maps of every tag, tables 6.2 to 6.7 of `rotheneder2023`.
+def ranked(counts: pd.DataFrame, *, n: int = 5, ascending: bool = False) -> pd.DataFrame:
+    """Rank the best or worst maps of every tag by F1, as in tables 6.2 to 6.7 of `rotheneder2023`.
 
     Parameters
     ----------
     counts : pd.DataFrame
-        Of `probes.probe`: one layer, one model, one fold.
+        As returned by `probes.probe`: one layer, one model, one fold.
     n : int > 0
-        Maps a tag; all where there are fewer.
+        Number of maps per tag; all if there are fewer.
     ascending : bool
-        The worst, of which the last is the very worst, as in the thesis.
+        Whether to return the worst maps. The last one is the worst of all, as in the thesis.
 
     Returns
     -------
     table : pd.DataFrame
-        tag, rank (from 1), feature_map, accuracy, f1. Of equal ones the lower map comes first.
+        One row per tag and rank: tag, rank (from 1), feature_map, accuracy, f1. Among equal maps the one with the lower
+        index comes first.
     """
     table = measures(counts).dropna(subset=["f1"]).rename(columns={"map": "feature_map"})
     parts = []
@@ -181,27 +211,32 @@ def ranked(counts, *, n=5, ascending=False):
     return pd.concat(parts)[columns].reset_index(drop=True) if parts else pd.DataFrame(columns=columns)
 
 
-def best(counts, *, validation=None, level=0.95):
-    """The best map of every layer and tag, with what is needed to believe it.
+def best(counts: pd.DataFrame, *, validation: pd.DataFrame | None = None, level: float = 0.95) -> pd.DataFrame:
+    """Find the best map of every layer and tag, with intervals and a test against chance.
 
     Parameters
     ----------
     counts : pd.DataFrame
-        Of `probes.probe` on test clips: one model, one fold, any layers.
+        As returned by `probes.probe` on test clips: one model, one fold, any layers.
     validation : pd.DataFrame or None
-        Of `probes.probe` on training clips, the same model: what maps are chosen by. The best of many maps on the test
-        clips is too good by chance; the one that cross-validation chose is not.
+        As returned by `probes.probe` on training clips, the same model. Maps are also chosen by it, because the best of
+        many maps on the test clips is overestimated.
     level : float in (0, 1)
+        Confidence level of the intervals.
 
     Returns
     -------
     table : pd.DataFrame
-        A row a layer and tag: layer, tag, maps (how many), feature_map (the best on the test clips), its accuracy, f1,
-        guess_f1, over_guess, balanced_accuracy, mcc with intervals ``…_low`` and ``…_high`` of f1, over_guess and
-        balanced_accuracy; p: how likely so many hits are if decisions and tag had nothing to do with each other
-        (Fisher's exact test, one-sided), times the number of maps (Bonferroni: it is the best of so many); with
-        `validation` also chosen_map and its chosen_f1, chosen_over_guess and
-        chosen_balanced_accuracy on the test clips.
+        One row per layer and tag: layer, tag, maps (number), feature_map (the best on the test clips), its accuracy,
+        f1, guess_f1, over_guess, balanced_accuracy and mcc, with intervals ``…_low`` and ``…_high`` of f1, over_guess
+        and balanced_accuracy, and p (Fisher's exact test, one-sided, of independence of prediction and tag, with
+        Bonferroni correction for the number of maps). With `validation` also chosen_map and its chosen_f1,
+        chosen_over_guess and chosen_balanced_accuracy on the test clips.
+
+    Raises
+    ------
+    ValueError
+        If `validation` holds several models.
     """
     table, lines = measures(counts).dropna(subset=["f1"]), []
     for name in ("f1", "over_guess", "balanced_accuracy"):
@@ -235,11 +270,11 @@ def _chosen(validation):
     if mean["model"].nunique() > 1:
         raise ValueError(f"validation must hold one model. Got {', '.join(mean['model'].unique())}.")
     rows = mean.loc[mean.groupby(["layer", "tag"])["f1"].idxmax()]
-    return {(layer, tag): index for layer, tag, index in zip(rows["layer"], rows["tag"], rows["map"])}
+    return {(layer, tag): index for layer, tag, index in zip(rows["layer"], rows["tag"], rows["map"], strict=True)}
 
 
 def _fisher(row):
-    """One-sided p of at least so many true positives, given how many clips have the tag and how many were called."""
+    """One-sided p of at least so many true positives, given how many clips have the tag and how many are predicted."""
     from scipy.stats import hypergeom
 
     tp, fp, fn, tn = (int(row[name]) for name in COUNTS)

@@ -385,19 +385,37 @@ def test_edges_name_the_onset_kernel(model):
     assert table["level"].tolist() == [0, 0, 0, 1]
 
 
+def test_the_stem_that_a_feature_leans_to(model):
+    """An onset feature makes a mixture more like its clicks, a feature of horizontal lines more like its tone."""
+    clicks, tone = measures.clicks_and_tone(sr=STFT.sr, seconds=1.5)
+    clips, stems = {"both": clicks + tone, "silence": 0 * tone}, {"clicks": clicks, "tone": tone}
+    sounds = auralisation.auralise(Deconvolution(model, "conv1"), clips, [0, 1], front_end=STFT, length=LENGTH)
+    table = survey.describe(sounds, clips, front_end=STFT, stems=dict.fromkeys(clips, stems))
+    table = table.set_index(["clip", "feature"])
+    assert table.loc["both", "stem"].to_dict() == {0: "clicks", 1: "tone"}
+    for feature, stem in table.loc["both", "stem"].items():
+        gains = measures.stem_correlations(sounds["both", feature].sound, stems, sr=STFT.sr, clip=clips["both"])
+        assert table.at[("both", feature), "stem_gain"] == pytest.approx(gains[stem])
+        assert gains[stem] > 0 > gains.drop(stem).max()
+    assert table.loc["silence", "stem"].eq("").all()
+    assert table.loc["silence", "stem_gain"].isna().all()
+
+
 def test_sounds_and_page(tmp_path, model):
     run = runs.start(tmp_path, notebook="07_test", parameters={})
     clicks, tone = measures.clicks_and_tone(sr=STFT.sr, seconds=1.5)
     clips = {"clicks": clicks, "soft": 0.2 * tone, "silence": 0 * tone}
-    way = Deconvolution(model, "conv1")
-    found = auralisation.auralise(way, clips, [0, 2], front_end=STFT, length=LENGTH)
-    stems = {name: {"clicks": clicks, "tone": tone} for name in clips}
-    table = survey.describe(found, clips, front_end=STFT, stems=stems)
-    assert table[(table["clip"] == "clicks") & (table["feature"] == 0)].iloc[0]["stem"] in ("clicks", "tone")
-    assert survey.raised(found)[2] == pytest.approx(100)
-    assert survey.raised(found, most=0)[0] == 1
-    entries = survey.write_sounds(run, found, table, front_end=STFT, source="choi2018")
+    sounds = auralisation.auralise(Deconvolution(model, "conv1"), clips, [0, 2], front_end=STFT, length=LENGTH)
+    table = survey.describe(sounds, clips, front_end=STFT, stems=dict.fromkeys(clips, {"clicks": clicks, "tone": tone}))
+    assert survey.raised(sounds)[2] == pytest.approx(100)
+    assert survey.raised(sounds, most=0)[0] == 1
+    entries = survey.write_sounds(run, sounds, table, front_end=STFT, source="choi2018")
+    row = table.set_index(["clip", "feature"]).loc[("clicks", 0)]
+    assert entries[0]["numbers"]["leans to"] == f"{row['stem']} ({row['stem_gain']:+.2f})"
     for entry in entries:
+        assert ("leans to" in entry["numbers"]) == (
+            entry["clip"] != "silence" and entry["feature"] == "conv1, feature 0"
+        )
         y, sr = soundfile.read(tmp_path / "audio" / entry["file"].removeprefix("../audio/"))
         assert sr == STFT.sr
         assert len(y) == len(tone)

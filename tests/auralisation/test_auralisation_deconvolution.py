@@ -282,7 +282,10 @@ BAD = {
         lambda: Deconvolution(models.build("ckn19", n_outputs=2, width=0.02), "dense"),
         r"layer must have feature maps over bins and frames\. Got 'dense'",
     ),
-    "no way down": (lambda: Deconvolution(recurrent(), "conv"), r"Layer 'gru' of odd \(GRU, tanh\) cannot be deconvolved"),
+    "no way down": (
+        lambda: Deconvolution(recurrent(), "conv"),
+        r"Layer 'gru' of odd \(GRU, tanh\) cannot be deconvolved",
+    ),
     "unpool": (lambda: Deconvolution(small(), "conv1", unpool="all"), "unpool must be one of switches, upsample"),
     "feature too large": (
         lambda: Deconvolution(small(), "conv2").images(X, 4),

@@ -1,4 +1,4 @@
-"""Feature maps on disk are the layers' outputs; masks of stems find the map that lights up with them."""
+"""Feature maps on disk are the layers' outputs; masks of stems find the map that is active with them."""
 
 import pickle
 from types import SimpleNamespace
@@ -34,7 +34,7 @@ BLOCKS = {
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_blocks_of_the_suites_networks(name):
+def test_blocks_of_all_kinds_of_networks(name):
     assert blocks(models.build(name, n_outputs=2, width=0.03)) == BLOCKS[name]
 
 
@@ -99,11 +99,11 @@ def test_maps_are_what_the_layers_give(built):
     np.testing.assert_array_equal(again.read("relu2", 2), maps.read("relu2", 2))
 
 
-def test_names_rows_and_items(built):
+def test_names_and_rows(built):
     maps = built[0]
-    assert maps.items() == [(layer, k) for layer in ("pool1", "relu2") for k in range(3)]
-    assert maps.items([INPUT]) == [(INPUT, 0)]
-    assert maps.items(["pool1"], at_most=2) == [("pool1", 0), ("pool1", 1)]
+    assert maps.names() == [(layer, k) for layer in ("pool1", "relu2") for k in range(3)]
+    assert maps.names([INPUT]) == [(INPUT, 0)]
+    assert maps.names(["pool1"], at_most=2) == [("pool1", 0), ("pool1", 1)]
     assert maps.rows([1299, 1000]).tolist() == [299, 0]
     with pytest.raises(ValueError, match="no feature maps of 1 clips, first 7"):
         maps.rows([1000, 7])
@@ -165,18 +165,18 @@ def test_waveform_networks_have_maps_of_one_row(tmp_path):
 def test_untrained_networks_are_the_same_network_with_other_weights():
     trained = models.build("ckn19", n_outputs=3, width=0.03, input_shape=(32, 32, 1), seed=0)
     card = SimpleNamespace(model="ckn19", width=0.03)
-    listener = SimpleNamespace(model=trained, tags=list("abc"), card=card)
-    fresh, again = untrained(listener, seed=4), untrained(listener, seed=4)
+    audio_model = SimpleNamespace(model=trained, tags=list("abc"), card=card)
+    fresh, again = untrained(audio_model, seed=4), untrained(audio_model, seed=4)
     assert [w.shape for w in fresh.weights] == [w.shape for w in trained.weights]
     assert not np.allclose(fresh.get_weights()[0], trained.get_weights()[0])
     np.testing.assert_array_equal(fresh.get_weights()[0], again.get_weights()[0])
 
 
-def test_the_middle_input_of_every_clip():
+def test_the_middle_segment_of_every_clip():
     S = np.zeros((4, 3, 50), np.uint8)
-    frames = spectrograms.Segments(spectrograms.ArrayStore(S, "abcd"), "abcd", length=10, step=10)
-    assert clips.middle(frames).start.tolist() == [20] * 4
-    assert clips.middle(frames).clip.tolist() == [0, 1, 2, 3]
+    segments = spectrograms.Segments(spectrograms.ArrayStore(S, "abcd"), "abcd", length=10, step=10)
+    assert clips.middle(segments).start.tolist() == [20] * 4
+    assert clips.middle(segments).clip.tolist() == [0, 1, 2, 3]
     even = spectrograms.Segments(spectrograms.ArrayStore(S, "abcd"), "abcd", length=14, step=12)
     assert clips.middle(even).start.tolist() == [24] * 4
     none = spectrograms.Segments(spectrograms.ArrayStore(S, "abcd"), "abcd", length=60, step=10)
@@ -217,18 +217,18 @@ def test_dissection_is_that_of_the_stretched_map(tmp_path):
         np.testing.assert_allclose(group["shuffled_auc"], localisation.auc(large, masks.mask[others]))
         for tag in "ab":
             own = np.array(masks.tag) == tag
-            lit = large[own] > np.sort(large[own].ravel())[::-1][int(0.2 * large[own].size)]
+            active = large[own] > np.sort(large[own].ravel())[::-1][int(0.2 * large[own].size)]
             found = group[own]["shared"].sum() / group[own]["joined"].sum()
-            expected = (lit & masks.mask[own]).sum() / (lit | masks.mask[own]).sum()
+            expected = (active & masks.mask[own]).sum() / (active | masks.mask[own]).sum()
             assert found == pytest.approx(expected, abs=1e-9)
-            assert lit.mean() <= 0.2
+            assert active.mean() <= 0.2
     np.testing.assert_allclose(roc_auc_score(masks.mask[3].ravel(), large[3].ravel()), group["auc"].iloc[3])
 
 
 def test_the_map_that_shows_an_instrument_is_found_and_chance_is_not(tmp_path):
     masks, rng = entries(40), np.random.default_rng(1)
     noise = rng.random((6, 40, 8, 12))
-    noise[2] += masks.mask  # lights up in every clip
+    noise[2] += masks.mask  # is active in every clip
     maps = stored(tmp_path / "maps", masks, {"conv": noise})
     found = dissection.summary(dissection.dissect(maps, masks, workers=1)).set_index(["tag", "layer"])
     for tag in "ab":
@@ -260,8 +260,8 @@ def test_dissection_refuses_what_does_not_fit(tmp_path):
     masks = entries()
     maps = stored(tmp_path / "maps", masks, {"conv": np.zeros((1, 12, 4, 6)), "dot": np.zeros((9, 12, 1, 1))})
     rows = dissection.dissect(maps, masks, workers=1)
-    assert set(rows["layer"]) == {INPUT, "conv"}, "a map of one cell cannot light up anywhere"
-    assert rows[rows["layer"] == "conv"]["auc"].eq(0.5).all(), "a dead map is worth chance"
+    assert set(rows["layer"]) == {INPUT, "conv"}, "a map of one cell cannot show a place"
+    assert rows[rows["layer"] == "conv"]["auc"].eq(0.5).all(), "a dead map is at chance"
     alone = dissection.Masks([0, 1], ["a", "b"], masks.mask[:2])
     assert dissection.dissect(maps, alone, workers=1)["shuffled_auc"].isna().all()
     with pytest.raises(ValueError, match="No descriptor has masks in four clips or more"):
@@ -304,36 +304,36 @@ def corpus():
 
 
 @pytest.fixture(scope="module")
-def heard(corpus, tmp_path_factory):
-    data, frames = corpus
-    masks = dissection.masks(data, {"ckn19": frames}, frames.ids, clips.TAGS, workers=1)["ckn19"]
+def stored_masks(corpus, tmp_path_factory):
+    data, segments = corpus
+    masks = dissection.masks(data, {"ckn19": segments}, segments.ids, clips.TAGS, workers=1)["ckn19"]
     shapes = {INPUT: (1, 128, 128), "pool3": (6, 16, 16)}
-    maps = FeatureMaps.create(tmp_path_factory.mktemp("heard") / "maps", shapes, frames.ids)
+    maps = FeatureMaps.create(tmp_path_factory.mktemp("stored_masks") / "maps", shapes, segments.ids)
     rng = np.random.default_rng(0)
     maps.write(0, {name: rng.random((n, 28, *sides)) for name, (n, *sides) in shapes.items()})
     return masks, maps
 
 
-def test_masks_are_cut_where_the_inputs_are(corpus, heard):
-    data, frames = corpus
-    masks, _ = heard
-    shares = localisation.stem_shares(data.stems(masks.clip[0])[0], frames.store.front_end)
+def test_masks_are_cut_where_the_inputs_are(corpus, stored_masks):
+    data, segments = corpus
+    masks, _ = stored_masks
+    shares = localisation.stem_shares(data.stems(masks.clip[0])[0], segments.store.front_end)
     expected = localisation.target_mask(shares, data.tag_stems(masks.clip[0], masks.tag[0]))
-    start = frames.start[list(frames.ids).index(masks.clip[0])]
+    start = segments.start[list(segments.ids).index(masks.clip[0])]
     np.testing.assert_array_equal(masks.mask[0], expected[:, start : start + 128])
     assert set(masks.tag) <= set(clips.TAGS) - {"fast", "slow"}, "no stem carries a tempo"
     assert 0 < masks.mask.mean() < 1
 
 
-def test_a_map_of_one_instruments_stems_is_found_first(heard, tmp_path):
-    masks, maps = heard
+def test_a_map_of_one_instruments_stems_is_found_first(stored_masks, tmp_path):
+    masks, maps = stored_masks
     tag = "guitar"
-    garden, labels = dissection.planted(tmp_path / "garden", maps, masks, tag=tag, layer="pool3", noise=20)
+    new, labels = dissection.planted(tmp_path / "planted", maps, masks, tag=tag, layer="pool3", noise=20)
     n_maps = maps.shapes["pool3"][0]
-    np.testing.assert_array_equal(garden.read("planted", 1), maps.read("pool3", 1)[maps.rows(labels.index)])
+    np.testing.assert_array_equal(new.read("planted", 1), maps.read("pool3", 1)[maps.rows(labels.index)])
     assert labels[tag].sum() >= 10
     assert (~labels[tag]).sum() >= 10
-    counts, _ = probes.probe(garden, labels, splits.folds(len(labels)), methods={"knn": {"ks": [3]}}, workers=1)
+    counts, _ = probes.probe(new, labels, splits.folds(len(labels)), methods={"knn": {"ks": [3]}}, workers=1)
     total = scores.measures(counts.groupby("map", as_index=False)[list(scores.COUNTS)].sum()).set_index("map")
     assert total["f1"].idxmax() == n_maps
     assert total.loc[n_maps, "f1"] > 0.9
@@ -341,11 +341,11 @@ def test_a_map_of_one_instruments_stems_is_found_first(heard, tmp_path):
 
 
 def test_waveform_front_ends_and_unknown_clips_are_refused(corpus):
-    data, frames = corpus
+    data, segments = corpus
     with pytest.raises(ValueError, match="'model' has no input of 1 clips, first 'other'"):
-        dissection.masks(data, {"model": frames}, ["other"], ["guitar"])
+        dissection.masks(data, {"model": segments}, ["other"], ["guitar"])
     with pytest.raises(ValueError, match="No clip has a tag that some of its stems carry"):
-        dissection.masks(data, {"model": frames}, frames.ids, ["slow"], workers=1)
+        dissection.masks(data, {"model": segments}, segments.ids, ["slow"], workers=1)
     bare = spectrograms.Segments(spectrograms.ArrayStore(np.zeros((1, 3, 9), np.uint8), "a"), "a", length=4, step=4)
     with pytest.raises(ValueError, match="needs the front end of a spectrogram model. 'model' has none"):
         dissection.masks(data, {"model": bare}, ["a"], ["guitar"])
@@ -400,7 +400,7 @@ def test_intervals_and_guess_of_every_tag():
     plt.close("all")
 
 
-def test_importing_the_room_is_light():
+def test_importing_the_package_is_light():
     import subprocess
     import sys
 
