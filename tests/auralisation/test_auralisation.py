@@ -11,7 +11,7 @@ from keras import layers
 from musictools import auralisation, models, published, runs
 from musictools.auralisation import Deconvolution, effective_sizes, measures, page, pruning, sanity, sound
 from musictools.experiments import auralisation as survey
-from musictools.experiments import clip_selection as items
+from musictools.experiments import clip_selection
 from musictools.plots import auralisation as figures
 from musictools.spectrograms import FrontEnd
 
@@ -21,7 +21,7 @@ LENGTH = 40
 
 
 def planted(front_end=STFT, *, name="planted"):
-    """One convolution: feature 0 hears vertical edges, 1 horizontal lines, 2 nothing, 3 everything."""
+    """One convolution: feature 0 responds to onsets, 1 to horizontal lines, 2 to nothing, 3 to everything."""
     inputs = layers.Input((front_end.n_bins, LENGTH, 1))
     x = layers.Conv2D(4, 3, padding="same", activation="relu", name="conv1")(inputs)
     x = layers.MaxPooling2D(2, name="pool1")(x)
@@ -51,14 +51,14 @@ class TestSound:
     @pytest.mark.parametrize("reading", sound.READINGS)
     def test_an_onset_feature_keeps_clicks_and_suppresses_a_tone(self, model, reading):
         clips = {"clicks": self.clicks, "tone": self.tone, "both": self.clicks + self.tone}
-        found = auralisation.auralise(
+        sounds = auralisation.auralise(
             Deconvolution(model, "conv1"), clips, [0], front_end=STFT, length=LENGTH, reading=reading
         )
-        assert db(found["clicks", 0].sound, self.clicks) > -6
-        assert db(found["both", 0].sound, self.clicks) > -6
-        assert db(found["both", 0].sound, self.tone) < -25
-        assert db(found["tone", 0].sound, self.tone) < -20
-        kept = survey.clicks_kept(Deconvolution(model, "conv1"), [0, 1], front_end=STFT, length=LENGTH, reading=reading)
+        assert db(sounds["clicks", 0].sound, self.clicks) > -6
+        assert db(sounds["both", 0].sound, self.clicks) > -6
+        assert db(sounds["both", 0].sound, self.tone) < -25
+        assert db(sounds["tone", 0].sound, self.tone) < -20
+        kept = experiments.clicks_kept(Deconvolution(model, "conv1"), [0, 1], front_end=STFT, length=LENGTH, reading=reading)
         assert kept.at[0, "clicks_db"] > -6 > -25 > kept.at[0, "tone_db"]
         assert kept.at[1, "tone_db"] > kept.at[0, "tone_db"] + 10
 
@@ -66,8 +66,10 @@ class TestSound:
     @pytest.mark.parametrize("n", [100, LENGTH * 128, 30011])
     def test_sounds_have_the_clips_length_and_do_not_clip(self, front_end, n):
         y = np.clip(np.random.default_rng(0).normal(0, 0.5, n), -1, 1).astype(np.float32)
-        way = Deconvolution(planted(front_end), "pool1")
-        for one in auralisation.auralise(way, {"noise": y}, range(4), front_end=front_end, length=LENGTH).values():
+        deconvolution = Deconvolution(planted(front_end), "pool1")
+        for one in auralisation.auralise(
+            deconvolution, {"noise": y}, range(4), front_end=front_end, length=LENGTH
+        ).values():
             assert one.sound.shape == one.rest.shape == y.shape
             assert np.isfinite(one.sound).all()
             assert np.abs(one.sound).max() <= 1
@@ -77,18 +79,20 @@ class TestSound:
             np.testing.assert_allclose(one.sound + one.rest, one.gain * y, atol=1e-6)
 
     def test_a_silent_clip_and_a_dead_feature_are_silent(self, model):
-        way, y = Deconvolution(model, "conv1"), 0.1 * self.tone
-        found = auralisation.auralise(way, {"silence": 0 * y, "tone": y}, range(4), front_end=STFT, length=LENGTH)
-        assert all(not found["silence", k].sound.any() and found["silence", k].activation == 0 for k in range(4))
-        assert not found["tone", 2].sound.any()
-        assert found["tone", 2].gain == 1
-        alone = auralisation.auralise(way, {"silence": 0 * y}, [0, 2], front_end=STFT, length=LENGTH)
+        deconvolution, y = Deconvolution(model, "conv1"), 0.1 * self.tone
+        sounds = auralisation.auralise(
+            deconvolution, {"silence": 0 * y, "tone": y}, range(4), front_end=STFT, length=LENGTH
+        )
+        assert all(not sounds["silence", k].sound.any() and sounds["silence", k].activation == 0 for k in range(4))
+        assert not sounds["tone", 2].sound.any()
+        assert sounds["tone", 2].gain == 1
+        alone = auralisation.auralise(deconvolution, {"silence": 0 * y}, [0, 2], front_end=STFT, length=LENGTH)
         assert not any(one.sound.any() or one.image.any() for one in alone.values())
 
     def test_one_scale_for_all_clips(self, model):
-        way = Deconvolution(model, "conv1")
+        deconvolution = Deconvolution(model, "conv1")
         both = auralisation.auralise(
-            way, {"loud": self.clicks, "faint": 1e-4 * self.clicks}, [0], front_end=STFT, length=LENGTH
+            deconvolution, {"loud": self.clicks, "faint": 1e-4 * self.clicks}, [0], front_end=STFT, length=LENGTH
         )
         level = {
             name: np.sqrt(np.mean(both[name, 0].sound ** 2) / np.mean(y**2))
@@ -103,19 +107,19 @@ class TestSound:
     def test_readings(self):
         image, S = np.array([[0.5, 0.0, 2.0, -1.0]]), np.array([[0.6, 0.6, 0.6, 0.6]])
         np.testing.assert_allclose(sound.mask_of(image, S, front_end=STFT), [[0.5, 0, 1, 0]])
-        found = sound.mask_of(image, S, front_end=STFT, reading="decibels")
-        np.testing.assert_allclose(found, [[10 ** (-12 / 20), 0, 1, 0]], rtol=1e-5)  # 0.1 of 120 dB
+        mask = sound.mask_of(image, S, front_end=STFT, reading="decibels")
+        np.testing.assert_allclose(mask, [[10 ** (-12 / 20), 0, 1, 0]], rtol=1e-5)  # 0.1 of 120 dB
 
     def test_decibels_give_the_magnitude_that_the_image_says(self):
         """A tone at full scale, an image 20 dB below it: the sound is the tone, 20 dB lower."""
         S = STFT.scale(STFT.compute(self.tone))
         mask = sound.mask_of(np.maximum(S - 20 / 120, 1e-9), S, front_end=STFT, reading="decibels")
-        heard, _, _ = sound.sound_of(self.tone, mask, front_end=STFT)
-        assert db(heard, self.tone) == pytest.approx(-20, abs=0.1)
+        quieter, _, _ = sound.sound_of(self.tone, mask, front_end=STFT)
+        assert db(quieter, self.tone) == pytest.approx(-20, abs=0.1)
 
     @pytest.mark.parametrize(("n", "starts"), [(40, [0]), (90, [0, 20, 40, 50]), (100, [0, 20, 40, 60]), (25, [0])])
     def test_long_clips_are_put_together(self, n, starts):
-        class Way:
+        class Stub:
             layer = "numbers"
 
             def images(self, x, features, *, batch_size):
@@ -125,10 +129,10 @@ class TestSound:
             def maps(self, x):
                 return x
 
-        way, S = Way(), np.tile(np.arange(n, dtype=np.float32), (2, 1))
+        stub, S = Stub(), np.tile(np.arange(n, dtype=np.float32), (2, 1))
         for join, merge in (("mean", np.mean), ("max", np.max)):
-            images, levels = sound.image_of_clip(way, S, [0], length=LENGTH, step=20, join=join)
-            assert way.seen.tolist() == starts
+            images, levels = sound.image_of_clip(stub, S, [0], length=LENGTH, step=20, join=join)
+            assert stub.seen.tolist() == starts
             assert images.shape == (1, 2, n)
             assert levels.shape == (1,)
             for j in range(n):
@@ -160,7 +164,7 @@ class TestKernels:
         assert sizes["field_frames"].tolist() == sizes["field_bins"].tolist() == [3, 8, 18, 38, 78]
 
     def test_receptive_field_is_what_a_cell_depends_on(self):
-        """With mean pooling and positive weights the way down from one cell reaches exactly its field."""
+        """With mean pooling and positive weights the backward pass from one cell reaches exactly its field."""
         inputs = layers.Input((40, 50, 1))
         x = layers.Conv2D(1, (3, 5), padding="same", name="conv1")(inputs)
         x = layers.AveragePooling2D((2, 3), strides=(2, 2))(x)
@@ -170,11 +174,11 @@ class TestKernels:
         model.set_weights([np.ones_like(w) for w in model.get_weights()])
         sizes = effective_sizes(model, front_end=FrontEnd(8000, 256, 128, 40)).set_index("layer")
         for name in sizes.index:
-            way = Deconvolution(model, name)
-            shape = way.maps(np.zeros((1, 40, 50, 1))).shape
+            deconvolution = Deconvolution(model, name)
+            shape = deconvolution.maps(np.zeros((1, 40, 50, 1))).shape
             y = np.zeros(shape)
             y[0, shape[1] // 2, shape[2] // 2] = 1
-            reached = np.argwhere(way.transposed(np.zeros((1, 40, 50, 1)), y)[0])
+            reached = np.argwhere(deconvolution.transposed(np.zeros((1, 40, 50, 1)), y)[0])
             assert tuple(np.ptp(reached, axis=0) + 1) == tuple(sizes.loc[name, ["field_bins", "field_frames"]]), name
 
     def test_mel_bands_are_measured_around_a_place(self):
@@ -189,7 +193,7 @@ class TestKernels:
         assert table.at["some", "height_hz"] > effective_sizes(model, front_end=MEL, at=500.0).at[0, "height_hz"]
 
     @pytest.mark.parametrize("name", [n for n in models.names() if n != "harmonic_cnn"])
-    def test_every_network_of_the_suite_has_sizes(self, name):
+    def test_every_network_has_sizes(self, name):
         wanted = models.describe(name).input
         model = models.build(name, width=0.02, input_shape=wanted.shape, n_outputs=2)
         table = effective_sizes(model, front_end=wanted.front_end)
@@ -235,8 +239,8 @@ class TestMeasures:
             "noise": 0.1 * rng.standard_normal(len(t)),
             "low": 0.5 * np.sin(2 * np.pi * 60 * t),
         }
-        found = pd.DataFrame({name: measures.measure(y, sr=self.sr) for name, y in sounds.items()})
-        onset, percussive, kick = found.loc["onset"], found.loc["percussive"], found.loc["kick"]
+        measured = pd.DataFrame({name: measures.measure(y, sr=self.sr) for name, y in sounds.items()})
+        onset, percussive, kick = measured.loc["onset"], measured.loc["percussive"], measured.loc["kick"]
         assert onset["clicks"] > 0.95
         assert onset["hat"] > 0.9
         assert onset["kick"] > 0.5
@@ -250,13 +254,13 @@ class TestMeasures:
         assert 0.3 < percussive["noise"] < 0.7
         assert kick["kick"] > 0.5
         assert kick.drop("kick").max() < 0.05
-        assert found.at["centroid_hz", "tone"] == pytest.approx(1000, abs=3)
-        assert found.at["centroid_hz", "noise"] == pytest.approx(self.sr / 4, rel=0.03)
+        assert measured.at["centroid_hz", "tone"] == pytest.approx(1000, abs=3)
+        assert measured.at["centroid_hz", "noise"] == pytest.approx(self.sr / 4, rel=0.03)
         bins = self.sr / 512
-        for part, share in (("band_low_hz", 0.05), ("band_high_hz", 0.95)):
-            assert found.at[part, "noise"] == pytest.approx(share * self.sr / 2, rel=0.1)
-            assert found.at[part, "tone"] == pytest.approx(1000, abs=1.5 * bins)
-        assert found.at["level_db", "low"] == pytest.approx(-9.03, abs=0.01)  # a sine of amplitude 0.5
+        for edge, share in (("band_low_hz", 0.05), ("band_high_hz", 0.95)):
+            assert measured.at[edge, "noise"] == pytest.approx(share * self.sr / 2, rel=0.1)
+            assert measured.at[edge, "tone"] == pytest.approx(1000, abs=1.5 * bins)
+        assert measured.at["level_db", "low"] == pytest.approx(-9.03, abs=0.01)  # a sine of amplitude 0.5
 
     def test_against_the_clip(self):
         both = self.clicks + self.tone
@@ -294,7 +298,7 @@ class TestMeasures:
 class TestPruning:
     @pytest.fixture(scope="class")
     def carried(self):
-        """A network in which feature 2 of conv1 alone tells the classes, 1 is dead and 0 and 3 are heard by nobody."""
+        """A network in which feature 2 of conv1 alone tells the classes, 1 is dead, and 0 and 3 do not matter."""
         inputs = layers.Input((8, 8, 1))
         x = layers.Conv2D(4, 1, activation="relu", name="conv1")(inputs)
         x = layers.Conv2D(2, 1, activation="relu", name="conv2")(x)
@@ -331,14 +335,14 @@ class TestPruning:
     def test_it_is_the_loss_of_a_network_without_the_map(self, carried):
         """Ablation with 0 equals setting the outgoing weights to 0 by hand."""
         model, x, labels = carried
-        found = pruning.ablate(model, x, labels, layers=["conv1"], fill="zero").set_index("feature")["loss_rise"]
+        rise = pruning.ablate(model, x, labels, layers=["conv1"], fill="zero").set_index("feature")["loss_rise"]
         cut = keras.models.clone_model(model)
         cut.set_weights(model.get_weights())
         W, b = cut.get_layer("conv2").get_weights()
         W[:, :, 2] = 0
         cut.get_layer("conv2").set_weights([W, b])
         loss = [-np.log(m.predict(x, verbose=0)[np.arange(40), labels]).mean() for m in (model, cut)]
-        assert found[2] == pytest.approx(loss[1] - loss[0], rel=1e-4)
+        assert rise[2] == pytest.approx(loss[1] - loss[0], rel=1e-4)
 
     def test_bad_input(self, carried):
         model, x, labels = carried
@@ -355,19 +359,23 @@ class TestPruning:
                 pruning.ablate(network, inputs, truth, layers=names, fill=fill)
 
 
-def test_items_are_the_nearest_clips_and_none_comes_twice():
+def test_clips_are_the_nearest_and_none_is_chosen_twice():
     tags = pd.DataFrame(False, index=[7, 8, 9], columns=["piano", "solo", "drums", "pop"])
     tags.loc[7, ["piano", "drums"]] = tags.loc[8, ["piano", "solo"]] = tags.loc[9, ["pop"]] = True
-    found = items.choose(tags, {"a": ("piano", "solo", "-drums"), "b": ("piano", "rap"), "c": ("rap", "-piano")})
-    assert found["clip"].tolist() == [8, 7, 9]
-    assert found["has"].tolist() == ["piano, solo, no drums", "piano", "no piano"]
-    assert found["lacks"].tolist() == ["", "rap", "rap"]
-    apart = items.choose(tags, {"a": ("piano", "solo"), "b": ("piano",)}, groups=pd.Series([1, 1, 2], index=[7, 8, 9]))
+    chosen = clip_selection.choose(
+        tags, {"a": ("piano", "solo", "-drums"), "b": ("piano", "rap"), "c": ("rap", "-piano")}
+    )
+    assert chosen["clip"].tolist() == [8, 7, 9]
+    assert chosen["has"].tolist() == ["piano, solo, no drums", "piano", "no piano"]
+    assert chosen["lacks"].tolist() == ["", "rap", "rap"]
+    apart = clip_selection.choose(
+        tags, {"a": ("piano", "solo"), "b": ("piano",)}, groups=pd.Series([1, 1, 2], index=[7, 8, 9])
+    )
     assert apart["clip"].tolist() == [8, 9]
     with pytest.raises(ValueError, match="at least 4 clips, one an item and of different groups. Got 3"):
-        items.choose(tags)
+        clip_selection.choose(tags)
     with pytest.raises(ValueError, match="Got 1"):
-        items.choose(tags, {"a": ("piano",), "b": ("pop",)}, groups=pd.Series(0, index=tags.index))
+        clip_selection.choose(tags, {"a": ("piano",), "b": ("pop",)}, groups=pd.Series(0, index=tags.index))
 
 
 def test_likeness_tells_images_from_the_input(model):
@@ -380,7 +388,7 @@ def test_likeness_tells_images_from_the_input(model):
 
 
 def test_edges_name_the_onset_kernel(model):
-    table = survey.edges(model.get_layer("conv1").get_weights()[0])
+    table = experiments.edges(model.get_layer("conv1").get_weights()[0])
     assert table["onset"].tolist() == [1, 0, 0, 0]
     assert table["level"].tolist() == [0, 0, 0, 1]
 
@@ -390,7 +398,7 @@ def test_the_stem_that_a_feature_leans_to(model):
     clicks, tone = measures.clicks_and_tone(sr=STFT.sr, seconds=1.5)
     clips, stems = {"both": clicks + tone, "silence": 0 * tone}, {"clicks": clicks, "tone": tone}
     sounds = auralisation.auralise(Deconvolution(model, "conv1"), clips, [0, 1], front_end=STFT, length=LENGTH)
-    table = survey.describe(sounds, clips, front_end=STFT, stems=dict.fromkeys(clips, stems))
+    table = experiments.describe(sounds, clips, front_end=STFT, stems=dict.fromkeys(clips, stems))
     table = table.set_index(["clip", "feature"])
     assert table.loc["both", "stem"].to_dict() == {0: "clicks", 1: "tone"}
     for feature, stem in table.loc["both", "stem"].items():
@@ -406,10 +414,10 @@ def test_sounds_and_page(tmp_path, model):
     clicks, tone = measures.clicks_and_tone(sr=STFT.sr, seconds=1.5)
     clips = {"clicks": clicks, "soft": 0.2 * tone, "silence": 0 * tone}
     sounds = auralisation.auralise(Deconvolution(model, "conv1"), clips, [0, 2], front_end=STFT, length=LENGTH)
-    table = survey.describe(sounds, clips, front_end=STFT, stems=dict.fromkeys(clips, {"clicks": clicks, "tone": tone}))
-    assert survey.raised(sounds)[2] == pytest.approx(100)
-    assert survey.raised(sounds, most=0)[0] == 1
-    entries = survey.write_sounds(run, sounds, table, front_end=STFT, source="choi2018")
+    table = experiments.describe(sounds, clips, front_end=STFT, stems=dict.fromkeys(clips, {"clicks": clicks, "tone": tone}))
+    assert experiments.gains(sounds)[2] == pytest.approx(100)
+    assert experiments.gains(sounds, max_db=0)[0] == 1
+    entries = experiments.write_sounds(run, sounds, table, front_end=STFT, source="choi2018")
     row = table.set_index(["clip", "feature"]).loc[("clicks", 0)]
     assert entries[0]["numbers"]["leans to"] == f"{row['stem']} ({row['stem_gain']:+.2f})"
     for entry in entries:

@@ -1,4 +1,4 @@
-"""Deconvolution against a slow one written from the paper, as an adjoint, there and back, and through all networks."""
+"""Deconvolution against a slow one written from the paper, as an adjoint, and through all networks."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from musictools.auralisation.deconvolution import convolutions
 from musictools.models.graph import autodiff
 from musictools.models.graph import reading as graph
 
-SUITE = {
+SHAPES = {
     "ckn19": (32, 40, 1),
     "pg20": (64, 64, 1),
     "choi_stft": (33, 40, 1),
@@ -92,7 +92,7 @@ class Slow:
         return self.conv_back(cut(first), self.W1, (1, 0), (7, 9))[..., 0]
 
     def linear(self, z, switches):
-        """The way up without ReLU and biases, through frozen switches."""
+        """The forward pass without ReLU and biases, through frozen switches."""
         first = self.conv(z, self.W1, (1, 0))
         pooled = np.array([[[first[(*switches[i, j, c], c)] for c in range(3)] for j in range(4)] for i in range(3)])
         return self.conv(pooled, self.W2, None)
@@ -103,23 +103,23 @@ class TestAgainstSlow:
 
     def test_maps_and_images_are_the_same(self):
         model = small()
-        way, slow = Deconvolution(model, "conv2"), Slow(model)
-        images, maps = way.images(self.x, range(4), batch_size=5), way.maps(self.x)
+        deconvolution, slow = Deconvolution(model, "conv2"), Slow(model)
+        images, maps = deconvolution.images(self.x, range(4), batch_size=5), deconvolution.maps(self.x)
         assert images.shape == (3, 4, 7, 9)
-        for x, given, found in zip(self.x, maps, images):
+        for x, given, projected in zip(self.x, maps, images, strict=True):
             wanted, switches = slow.up(x)
             np.testing.assert_allclose(given, wanted, atol=1e-4)
             for k in range(4):
-                np.testing.assert_allclose(found[k], slow.down(wanted * (np.arange(4) == k), switches), atol=1e-3)
+                np.testing.assert_allclose(projected[k], slow.down(wanted * (np.arange(4) == k), switches), atol=1e-3)
         assert np.abs(images).max() > 1  # the comparison is not one of zeros
 
-    def test_the_way_down_is_the_adjoint_of_the_way_up(self):
+    def test_the_backward_pass_is_the_adjoint_of_the_forward_pass(self):
         model, rng = small(), np.random.default_rng(2)
-        way, slow = Deconvolution(model, "conv2", rectify=False), Slow(model)
+        deconvolution, slow = Deconvolution(model, "conv2", rectify=False), Slow(model)
         for x in self.x:
             maps, switches = slow.up(x)
             z, y = rng.normal(size=x.shape), rng.normal(size=maps.shape)
-            up, down = slow.linear(z, switches), way.transposed(x[None], y[None])[0]
+            up, down = slow.linear(z, switches), deconvolution.transposed(x[None], y[None])[0]
             assert np.vdot(up, y) == pytest.approx(np.vdot(z[..., 0], down), rel=1e-4)
             np.testing.assert_allclose(down, slow.down(y, switches, rectify=False), atol=1e-3)
 
@@ -133,11 +133,11 @@ class TestAgainstSlow:
         assert np.abs(with_relu - without).max() > 0.1
 
     def test_features_do_not_depend_on_the_batch(self):
-        way = Deconvolution(small(), "conv2")
-        whole = way.images(self.x, [3, 1, 3], batch_size=64)
-        np.testing.assert_allclose(whole, way.images(self.x, [3, 1, 3], batch_size=1), atol=1e-5)
+        deconvolution = Deconvolution(small(), "conv2")
+        whole = deconvolution.images(self.x, [3, 1, 3], batch_size=64)
+        np.testing.assert_allclose(whole, deconvolution.images(self.x, [3, 1, 3], batch_size=1), atol=1e-5)
         np.testing.assert_array_equal(whole[:, 0], whole[:, 2])
-        np.testing.assert_allclose(whole[:, 1], way.images(self.x, 1)[:, 0], atol=1e-5)
+        np.testing.assert_allclose(whole[:, 1], deconvolution.images(self.x, 1)[:, 0], atol=1e-5)
 
 
 def test_round_trip_brings_maxima_back_to_their_places():
@@ -147,18 +147,18 @@ def test_round_trip_brings_maxima_back_to_their_places():
     model = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))
     model.get_layer("same").set_weights([np.ones((1, 1, 1, 2))])
     x = np.random.default_rng(0).random((2, 6, 8, 1)).astype(np.float32)
-    found = Deconvolution(model, "pool").images(x, [0, 1])
-    for one, images in zip(x[..., 0], found):
+    projected = Deconvolution(model, "pool").images(x, [0, 1])
+    for one, images in zip(x[..., 0], projected, strict=True):
         blocks = one.reshape(3, 2, 2, 4)
         largest = np.where(blocks == blocks.max(axis=(1, 3), keepdims=True), blocks, 0).reshape(6, 8)
         for image in images:
             np.testing.assert_array_equal(image, largest)
 
 
-@pytest.mark.parametrize("name", SUITE)
+@pytest.mark.parametrize("name", SHAPES)
 def test_where_no_relu_cuts_it_is_the_derivative(name):
-    """Positive weights keep every ReLU open; then the way down must be the exact transpose of the network's slope."""
-    model = models.build(name, width=0.03, input_shape=SUITE[name], seed=1, n_outputs=3)
+    """Positive weights keep every ReLU open; then the backward pass must be the transpose of the network's Jacobian."""
+    model = models.build(name, width=0.03, input_shape=SHAPES[name], seed=1, n_outputs=3)
     for layer in model.layers:
         if hasattr(layer, "kernel_size"):
             kernel, bias = layer.get_weights()
@@ -167,16 +167,16 @@ def test_where_no_relu_cuts_it_is_the_derivative(name):
             gamma, beta, mean, variance = layer.get_weights()
             layer.set_weights([gamma * 1.5, beta + 0.1, mean, variance * 2])
     rng, read, last = np.random.default_rng(0), graph.read(model), convolutions(model)[-1]
-    x = rng.random((2, *SUITE[name])).astype(np.float32)
-    way = Deconvolution(model, last, rectify=False)
-    y = rng.normal(size=way.maps(x).shape).astype(np.float32)
+    x = rng.random((2, *SHAPES[name])).astype(np.float32)
+    deconvolution = Deconvolution(model, last, rectify=False)
+    y = rng.normal(size=deconvolution.maps(x).shape).astype(np.float32)
     slope = autodiff.compiled(
-        lambda x, y: autodiff.pull(lambda v: read.run(v, upto=way.value), x, y), x.shape, y.shape
+        lambda x, y: autodiff.pull(lambda v: read.run(v, upto=deconvolution.value), x, y), x.shape, y.shape
     ).get_concrete_function()
     wanted = ops.convert_to_numpy(slope(ops.convert_to_tensor(x), ops.convert_to_tensor(y)))[..., 0]
     assert np.abs(wanted).max() > 0
-    np.testing.assert_allclose(way.transposed(x, y), wanted, atol=1e-4 * np.abs(wanted).max())
-    assert way.maps(x).min() > 0
+    np.testing.assert_allclose(deconvolution.transposed(x, y), wanted, atol=1e-4 * np.abs(wanted).max())
+    assert deconvolution.maps(x).min() > 0
 
 
 def test_batch_normalisation_passes_by_its_scale_and_mean_pooling_by_its_adjoint():
@@ -215,14 +215,14 @@ def test_gates_and_deviations_count_as_constants():
         ("self_attention", (128, 64, 1), "conv3b"),
     ],
 )
-def test_other_networks_of_the_suite_have_a_way_down(name, shape, layer):
+def test_other_networks_can_be_deconvolved(name, shape, layer):
     model = models.build(name, n_outputs=3, width=0.1, input_shape=shape, seed=0)
-    way = Deconvolution(model, layer)
+    deconvolution = Deconvolution(model, layer)
     x = np.random.default_rng(0).random((1, *shape)).astype(np.float32)
-    images = way.images(x, range(way.n_features))
+    images = deconvolution.images(x, range(deconvolution.n_features))
     assert np.isfinite(images).all()
     assert np.abs(images).max() > 0
-    dead = way.maps(x).max(axis=(0, 1, 2)) <= 0
+    dead = deconvolution.maps(x).max(axis=(0, 1, 2)) <= 0
     assert not images[0, dead].any()
 
 
@@ -282,7 +282,7 @@ BAD = {
         lambda: Deconvolution(models.build("ckn19", n_outputs=2, width=0.02), "dense"),
         r"layer must have feature maps over bins and frames\. Got 'dense'",
     ),
-    "no way down": (
+    "unknown layer kind": (
         lambda: Deconvolution(recurrent(), "conv"),
         r"Layer 'gru' of odd \(GRU, tanh\) cannot be deconvolved",
     ),

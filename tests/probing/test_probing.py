@@ -169,27 +169,27 @@ def test_measures_are_scikit_learns():
                 matthews_corrcoef(y, p),
             ]
         )
-    found = scores.measures(pd.DataFrame(rows))
+    measured = scores.measures(pd.DataFrame(rows))
     names = ["accuracy", "precision", "recall", "f1", "guess_f1", "balanced_accuracy", "mcc"]
-    np.testing.assert_allclose(found[names], expected)
-    np.testing.assert_allclose(found["over_guess"], found["f1"] - found["guess_f1"])
-    share = (found["tp"] + found["fn"]) / 30
-    np.testing.assert_allclose(found["guess_f1"], 2 * share / (1 + share))
+    np.testing.assert_allclose(measured[names], expected)
+    np.testing.assert_allclose(measured["over_guess"], measured["f1"] - measured["guess_f1"])
+    share = (measured["tp"] + measured["fn"]) / 30
+    np.testing.assert_allclose(measured["guess_f1"], 2 * share / (1 + share))
 
 
 def test_undefined_measures_are_nan_and_no_crash():
-    found = scores.measures(pd.DataFrame({"tp": [0, 5, 0], "fp": [2, 0, 0], "fn": [0, 1, 4], "tn": [5, 0, 6]}))
-    assert found["f1"].isna().tolist() == [True, False, False]
-    assert found["balanced_accuracy"].isna().tolist() == [True, True, False]
-    assert found["mcc"].tolist()[2] == 0
-    assert found["precision"].tolist()[2] == 0
-    low, high = scores.jackknife(found, "f1")
+    measured = scores.measures(pd.DataFrame({"tp": [0, 5, 0], "fp": [2, 0, 0], "fn": [0, 1, 4], "tn": [5, 0, 6]}))
+    assert measured["f1"].isna().tolist() == [True, False, False]
+    assert measured["balanced_accuracy"].isna().tolist() == [True, True, False]
+    assert measured["mcc"].tolist()[2] == 0
+    assert measured["precision"].tolist()[2] == 0
+    low, high = scores.jackknife(measured, "f1")
     assert np.isnan(low[0])
     assert (low[2], high[2]) == (0, 0), "no single clip changes an F1 of 0"
     with pytest.raises(ValueError, match="at least 0, without NaN"):
         scores.measures(pd.DataFrame({"tp": [-1], "fp": [2], "fn": [0], "tn": [5]}))
     with pytest.raises(ValueError, match="measure must be one of accuracy"):
-        scores.jackknife(found, "f2")
+        scores.jackknife(measured, "f2")
 
 
 @pytest.mark.parametrize("measure", ["f1", "balanced_accuracy", "over_guess", "accuracy", "mcc"])
@@ -237,7 +237,7 @@ def test_rare_tags_are_left_out_with_a_reason():
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
-    """Six maps of 90 clips: number 4 carries the first tag, the others are noise; number 1 is dead."""
+    """Six maps of 90 clips: number 4 depends on the first tag, the others are noise, and number 1 is dead."""
     rng = np.random.default_rng(0)
     labels = table(rng.random((90, 2)) < 0.4)
     values = rng.random((6, 90, 5, 6)).astype(np.float32)
@@ -249,7 +249,7 @@ def planted(tmp_path_factory):
 METHODS = {"knn": {"ks": [3, 5]}, "rf": {"sizes": [5, 9]}, "svm": {"kinds": ["linear"], "cost": 1.0}}
 
 
-def test_planted_map_is_found_first_by_every_method(planted):
+def test_every_method_ranks_the_planted_map_first(planted):
     maps, labels = planted
     counts, seconds = probes.probe(maps, labels, splits.folds(90), methods=METHODS, workers=1)
     assert set(counts["model"]) == {"knn_3", "knn_5", "rf_5", "rf_9", "svm_linear"}
@@ -313,7 +313,7 @@ def test_finished_maps_are_kept_and_told_apart(planted, tmp_path, monkeypatch):
     assert len(calls) == 6
     pd.testing.assert_frame_equal(first, again)
     probes.probe(maps, ~labels, halves(90), **options)
-    assert len(calls) == 12, "other labels are another probe"
+    assert len(calls) == 12, "other labels are probed anew"
 
 
 def test_probing_refuses_what_makes_no_sense(planted, tmp_path):
@@ -335,7 +335,7 @@ def test_probing_refuses_what_makes_no_sense(planted, tmp_path):
         probes.probe(bad, labels[:4], halves(4), methods={"knn": {"ks": [1]}}, workers=1)
 
 
-def test_folds_without_a_tag_give_nan_and_count_nowhere(planted):
+def test_folds_without_a_tag_are_nan_and_left_out_of_means(planted):
     maps, _ = planted
     rare = table(np.arange(90)[:, None] == [3, 4])  # one clip each: fewer than folds
     counts, _ = probes.probe(maps, rare, splits.folds(90), methods=METHODS, workers=1)
@@ -364,13 +364,13 @@ def test_cross_validation_table_by_hand():
             ["conv", 1, "knn_3", "b", 1, 0, 0, 0, 10],
         ]
     )
-    found = scores.cross_validation(counts, tags=["b", "a", "c"])
-    assert list(found) == ["model", "metric", "average", "b", "a", "c"]
-    assert found[["model", "metric"]].to_numpy().tolist() == [["knn_3", "f1"], ["knn_3", "recall"]]
-    np.testing.assert_allclose(found["a"], [(2 / 3 + 1) / 4, (0.5 + 1) / 4])
-    np.testing.assert_allclose(found["b"], [0.5, 0.5])  # the fold without b is left out
-    assert found["c"].isna().all()
-    np.testing.assert_allclose(found["average"], (found["a"] + found["b"]) / 2)
+    averages = scores.cross_validation(counts, tags=["b", "a", "c"])
+    assert list(averages) == ["model", "metric", "average", "b", "a", "c"]
+    assert averages[["model", "metric"]].to_numpy().tolist() == [["knn_3", "f1"], ["knn_3", "recall"]]
+    np.testing.assert_allclose(averages["a"], [(2 / 3 + 1) / 4, (0.5 + 1) / 4])
+    np.testing.assert_allclose(averages["b"], [0.5, 0.5])  # the fold without b is left out
+    assert averages["c"].isna().all()
+    np.testing.assert_allclose(averages["average"], (averages["a"] + averages["b"]) / 2)
 
 
 def test_ranked_maps_and_the_choice_by_cross_validation():
@@ -391,10 +391,10 @@ def test_ranked_maps_and_the_choice_by_cross_validation():
 def test_models_are_compared_on_the_maps_that_all_were_tried_on():
     rows = [["conv", k, "knn_3", "a", 0, tp, 0, 10 - tp, 90] for k, tp in enumerate([10, 0, 0])]
     rows += [["conv", 0, "rf_5", "a", 0, 5, 0, 5, 90]]
-    found = scores.choice(counted(rows))
-    assert found["model"].tolist() == ["knn_3", "rf_5"]
-    assert found["maps"].tolist() == [1, 1]
-    assert found["f1"].iloc[0] == 1
+    ranking = scores.choice(counted(rows))
+    assert ranking["model"].tolist() == ["knn_3", "rf_5"]
+    assert ranking["maps"].tolist() == [1, 1]
+    assert ranking["f1"].iloc[0] == 1
     with pytest.raises(ValueError, match="No map was tried by all models"):
         scores.choice(counted(rows[1:]))
 
@@ -435,14 +435,14 @@ def test_sets_of_planted_maps_on_clips_not_seen(tmp_path):
     pooled = map_sets.pooled(maps, labels.index, workers=1)
     np.testing.assert_allclose(pooled["one", 2, "maximum"], values[2].max(axis=(1, 2)))
     np.testing.assert_allclose(pooled["two", 0, "mean"], values[3].mean(axis=(1, 2)), rtol=1e-6)
-    found = map_sets.smallest_sets(pooled, labels, splits.train_test(labels.index), workers=1).set_index(
+    smallest = map_sets.smallest_sets(pooled, labels, splits.train_test(labels.index), workers=1).set_index(
         ["layer", "tag"]
     )
-    assert found.loc[("one", "a"), "feature_maps"] == "2"
-    assert found.loc[("all", "a"), "feature_maps"] == "one 2"
-    assert found.loc[("all", "a"), "roc_auc_low"] > 0.9
-    assert found.loc[("two", "a"), "roc_auc_low"] < 0.55, "noise carries nothing"
-    assert found.loc["all", "best_map"]["a"] == "one 2"
+    assert smallest.loc[("one", "a"), "feature_maps"] == "2"
+    assert smallest.loc[("all", "a"), "feature_maps"] == "one 2"
+    assert smallest.loc[("all", "a"), "roc_auc_low"] > 0.9
+    assert smallest.loc[("two", "a"), "roc_auc_low"] < 0.55, "noise carries nothing"
+    assert smallest.loc["all", "best_map"]["a"] == "one 2"
 
 
 def test_the_limit_gives_table_6_1_on_the_real_annotations(shared_data):

@@ -46,7 +46,7 @@ def test_ckn19_at_full_width_has_the_maps_of_the_thesis(tmp_path):
 
 
 def test_maps_in_a_relative_folder_are_read_from_anywhere(tmp_path, monkeypatch):
-    """Worker processes that were started earlier stand in another folder."""
+    """Worker processes that were started earlier have another working directory."""
     monkeypatch.chdir(tmp_path)
     maps = FeatureMaps.create("maps", {"layer": (1, 2, 2)}, ["a", "b"])
     maps.write(0, {"layer": np.ones((1, 2, 2, 2), np.float32)})
@@ -117,7 +117,7 @@ def test_names_and_rows(built):
         FeatureMaps("nowhere")
 
 
-def test_a_broken_build_is_taken_up_again_and_others_are_refused(built, tmp_path, monkeypatch):
+def test_an_interrupted_build_is_resumed_and_others_are_refused(built, tmp_path, monkeypatch):
     _, model, x = built
     real, calls = FeatureMaps.write, []
 
@@ -218,21 +218,21 @@ def test_dissection_is_that_of_the_stretched_map(tmp_path):
         for tag in "ab":
             own = np.array(masks.tag) == tag
             active = large[own] > np.sort(large[own].ravel())[::-1][int(0.2 * large[own].size)]
-            found = group[own]["shared"].sum() / group[own]["joined"].sum()
+            result = group[own]["shared"].sum() / group[own]["joined"].sum()
             expected = (active & masks.mask[own]).sum() / (active | masks.mask[own]).sum()
-            assert found == pytest.approx(expected, abs=1e-9)
+            assert result == pytest.approx(expected, abs=1e-9)
             assert active.mean() <= 0.2
     np.testing.assert_allclose(roc_auc_score(masks.mask[3].ravel(), large[3].ravel()), group["auc"].iloc[3])
 
 
-def test_the_map_that_shows_an_instrument_is_found_and_chance_is_not(tmp_path):
+def test_a_map_of_an_instrument_is_clear_and_noise_is_not(tmp_path):
     masks, rng = entries(40), np.random.default_rng(1)
     noise = rng.random((6, 40, 8, 12))
     noise[2] += masks.mask  # is active in every clip
     maps = stored(tmp_path / "maps", masks, {"conv": noise})
-    found = dissection.summary(dissection.dissect(maps, masks, workers=1)).set_index(["tag", "layer"])
+    result = dissection.summary(dissection.dissect(maps, masks, workers=1)).set_index(["tag", "layer"])
     for tag in "ab":
-        line = found.loc[(tag, "all")]
+        line = result.loc[(tag, "all")]
         assert line["feature_map"] == "conv 2"
         assert line["clips"] == 10
         assert line["auc"] == pytest.approx(1)
@@ -245,15 +245,15 @@ def test_the_map_that_shows_an_instrument_is_found_and_chance_is_not(tmp_path):
 
 
 def test_a_map_of_the_usual_place_is_not_clear(tmp_path):
-    """Clips whose masks lie at one place: a map of that place is perfect, and knows nothing of the clip."""
+    """Clips whose masks lie at one place: a map of that place is perfect without any information about the clip."""
     masks = entries(40)
     usual = np.zeros_like(masks.mask)
     usual[:, 2:5, 3:9] = True
     masks = dissection.Masks(masks.clip, masks.tag, usual)
     maps = stored(tmp_path / "maps", masks, {"conv": usual[None] + 0.0})
-    found = dissection.summary(dissection.dissect(maps, masks, workers=1))
-    assert found["auc"].eq(1).all()
-    assert not found["clear"].any()
+    result = dissection.summary(dissection.dissect(maps, masks, workers=1))
+    assert result["auc"].eq(1).all()
+    assert not result["clear"].any()
 
 
 def test_dissection_refuses_what_does_not_fit(tmp_path):
@@ -325,7 +325,7 @@ def test_masks_are_cut_where_the_inputs_are(corpus, stored_masks):
     assert 0 < masks.mask.mean() < 1
 
 
-def test_a_map_of_one_instruments_stems_is_found_first(stored_masks, tmp_path):
+def test_probing_ranks_the_planted_map_first(stored_masks, tmp_path):
     masks, maps = stored_masks
     tag = "guitar"
     new, labels = dissection.planted(tmp_path / "planted", maps, masks, tag=tag, layer="pool3", noise=20)
