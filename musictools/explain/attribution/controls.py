@@ -82,7 +82,7 @@ def edge(x: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> edge(np.zeros((1, 4, 6, 1))).max()
+    >>> float(edge(np.zeros((1, 4, 6, 1))).max())
     0.0
     """
     from scipy.ndimage import sobel

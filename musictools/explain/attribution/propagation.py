@@ -119,7 +119,7 @@ class Propagation(Method):
         if x.min() < low - slack or x.max() > high + slack:
             raise ValueError(
                 f"x must lie in [low, high] = [{low:g}, {high:g}] for the z^B rule. Got values from "
-                f"{x.min():.9g} to {x.max():.9g}: name the front end's bounds by low= and high=."
+                f"{x.min()} to {x.max()}: name the front end's bounds by low= and high=."
             )
         return low, high
 

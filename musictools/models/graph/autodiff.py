@@ -117,7 +117,7 @@ class WeightWatch:
 
     A tensor that was read from a variable never changes: every assignment gives the variable another buffer for as
     long as the tensor lives. So a weight whose buffer is still where it was needs no comparison. The others are
-    compared number by number. An unchanged model costs microseconds, whatever its size; the watch keeps the memory
+    compared number by number. An unchanged model costs a millisecond, whatever its size. The watch keeps the memory
     of weights that have been replaced until it is asked again.
 
     Parameters

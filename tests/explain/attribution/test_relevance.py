@@ -297,17 +297,20 @@ class TestExplanation:
         wave = explain.Explanation(np.ones((1, 9, 1), np.float32), "gradient", 0, np.zeros(1))
         assert wave.map().shape == (9,)
 
-    def test_new_weights_are_seen(self):
-        model, _, shape = built("dense")
-        model = keras.models.clone_model(model)
-        x = inputs(shape)
-        shaken(model, seed=3)
-        first = explain.relevance(model, x, 0, method="lrp_epsilon").relevance
-        assert explain.relevance(model, x, 0, method="lrp_epsilon").relevance is not first
-        shaken(model, seed=4)
-        other = explain.relevance(model, x, 0, method="lrp_epsilon").relevance
-        near(other, explain.Explainer(model, method="lrp_epsilon")(x, 0).relevance, "new weights")
-        assert np.abs(other - first).max() > 1e-3
+    def test_repr_is_one_short_line(self):
+        model, _, shape = built("conv2d")
+        explanation = explain.relevance(model, inputs(shape, n=40), list(range(3)), contrast="others")
+        for thing in (explanation, explanation.conservation):
+            assert "\n" not in repr(thing)
+            assert len(repr(thing)) < 300
+        assert repr(explanation).startswith(
+            "Explanation('deep_taylor', neuron [0, 1, 2], relevance (40, 3, 7, 6, 2), logit -"
+        )
+        assert "contrast others, ConservationReport(120 maps, 4 layers, error " in repr(explanation)
+        one = explain.relevance(model, inputs(shape, n=1), 2, method="gradient")
+        assert repr(one) == f"Explanation('gradient', neuron 2, relevance (1, 7, 6, 2), logit {one.logit[0]:.3g})"
+        each = explain.relevance(model, inputs(shape, n=6), np.array([0, 1, 2, 0, 1, 2]), method="gradient")
+        assert "neuron [0, 1, 2, 0, 1, …]" in repr(each)
 
 
 class TestConservationReport:

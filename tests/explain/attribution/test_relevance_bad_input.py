@@ -216,6 +216,40 @@ def test_softmax_neurons_have_no_reference():
         explain.relevance(model, inputs((6, 4)), 0, reference=0.2)
 
 
+@pytest.mark.parametrize("method", ["deep_taylor_bounded", "lrp_composite"])
+def test_bounds_have_a_tolerance_of_rounding(method):
+    model = functional(L.Flatten())
+    x = -100 + 160 * inputs((6, 4))
+    x[0, 0], x[1, 0] = -100, 60
+    inside = explain.relevance(model, x, 0, method=method, low=-100, high=60, reference=1e-9)
+    x[0, 0], x[1, 0] = np.nextafter(np.float32(-100), np.float32(-200)), np.nextafter(np.float32(60), np.float32(99))
+    outside = explain.relevance(model, x, 0, method=method, low=-100, high=60, reference=1e-9)
+    np.testing.assert_allclose(outside.relevance, inside.relevance, atol=1e-4 * np.abs(inside.relevance).max())
+    assert outside.relevance.any()
+    assert outside.relevance.min() >= 0 or method == "lrp_composite"
+    x[0, 0] = -100.02
+    message = "x must lie in [low, high] = [-100, 60] for the z^B rule. Got values from -100.02"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        explain.relevance(model, x, 0, method=method, low=-100, high=60)
+
+
+@pytest.mark.parametrize("policy", ["float16", "mixed_float16", "bfloat16", "mixed_bfloat16", "float64"])
+def test_other_precisions_are_refused_by_name_and_perturbations_work(policy):
+    source = L.Input((6, 4))
+    x = L.Flatten()(L.Conv1D(3, 3, activation="relu", name="half", dtype=policy)(source))
+    model = keras.Model(source, L.Dense(2, activation="sigmoid", dtype=policy)(x), name="net")
+    wanted = (
+        f"Layer 'half' of net computes in {policy.removeprefix('mixed_')}, but derivatives and relevance need float32"
+    )
+    for method in ("deep_taylor", "lrp_epsilon", "gradient", "grad_cam", "guided_backprop"):
+        with pytest.raises(ValueError, match=wanted):
+            explain.relevance(model, inputs((6, 4)), 0, method=method)
+    assert np.isfinite(explain.relevance(model, inputs((6, 4)), 0, method="occlusion", patch=2).relevance).all()
+    twin = functional(lambda x: L.Flatten()(L.Conv1D(3, 3, activation="relu")(x)))
+    twin.set_weights(model.get_weights())  # what the message advises
+    assert explain.relevance(twin, inputs((6, 4)), 0, reference=1e-9).relevance.any()
+
+
 def test_a_bad_layer_beside_the_way_of_relevance_does_no_harm():
     source = L.Input((6, 4))
     x = L.Conv1D(3, 3, padding="same", activation="relu")(source)
@@ -291,3 +325,29 @@ def test_numbers_out_of_range_are_named(method, options, message):
     model = keras.Sequential([L.Input((8, 8, 1)), L.Flatten(), L.Dense(2)])
     with pytest.raises(ValueError, match=message):
         explain.Explainer(model, method=method, **options)
+
+
+@pytest.mark.parametrize("method", ["occlusion", "rise", "lime", "integrated_gradients"])
+@pytest.mark.parametrize(
+    ("baseline", "message"),
+    [
+        ("noise", "baseline must be a number, 'floor', 'mean' or an array. Got 'noise'."),
+        (np.nan, "baseline must be finite. It holds NaN or Inf."),
+        (np.zeros((3, 8, 1)), r"baseline must fit inputs of shape .*8, 8, 1.*\. Got shape \(3, 8, 1\)\."),
+    ],
+    ids=["word", "NaN", "shape"],
+)
+def test_baselines_that_do_not_fit(method, baseline, message):
+    model = keras.Sequential([L.Input((8, 8, 1)), L.Flatten(), L.Dense(2)])
+    with pytest.raises(ValueError, match=message):
+        explain.relevance(model, inputs((8, 8, 1)), 0, method=method, baseline=baseline)
+
+
+def test_vectors_have_no_mean_over_time():
+    model, _, shape = built("dense")
+    for method in ("integrated_gradients", "occlusion"):
+        with pytest.raises(
+            ValueError, match=r"baseline 'mean' needs inputs with a time axis. Got inputs of shape \(7,\)"
+        ):
+            explain.relevance(model, inputs(shape), 0, method=method, baseline="mean")
+    assert explain.relevance(model, inputs(shape), 0, method="occlusion", patch=2).relevance.any()

@@ -101,6 +101,14 @@ class TestLinearNetwork:
         mean = x.mean(axis=2, keepdims=True)
         near(explained(model, x, 2, "occlusion", patch=1, baseline="mean"), (x - mean) * w[..., 2], "mean")
 
+    @pytest.mark.parametrize("method", ["occlusion", "integrated_gradients"])
+    def test_baselines_mean_the_same_in_every_method(self, linear, method):
+        model, x, w = linear
+        options = {"patch": 1} if method == "occlusion" else {"steps": 1}
+        own = np.linspace(0, 1, 20, dtype=np.float32).reshape(5, 4, 1)
+        for baseline, values in (("floor", 0), ("mean", x.mean(axis=2, keepdims=True)), (own, own), (-0.5, -0.5)):
+            near(explained(model, x, 1, method, baseline=baseline, **options), (x - values) * w[..., 1], str(baseline))
+
     def test_lime_finds_what_every_segment_carries(self, linear):
         model, x, w = linear
         carried = (x * w[..., 1])[..., 0]
