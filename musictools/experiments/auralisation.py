@@ -1,4 +1,9 @@
-"""Many features at once: what notebook 07 tabulates, draws and writes of them."""
+"""Tables and files of notebook 07: the sounds of many features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -8,11 +13,19 @@ from musictools.auralisation import measures
 from musictools.auralisation.sound import READINGS, auralise
 from musictools.explain.application import evidence
 
-__all__ = ["clicks_kept", "describe", "edges", "raised", "readings", "write_sounds"]
+if TYPE_CHECKING:
+    from musictools.auralisation import Deconvolution
+    from musictools.auralisation.sound import Auralisation
+    from musictools.runs import Run
+    from musictools.spectrograms import FrontEnd
+
+    Sounds = Mapping[tuple[str, int], Auralisation]  # by clip and feature
+
+__all__ = ["clicks_kept", "describe", "edges", "gains", "readings", "write_sounds"]
 
 
-def edges(kernels):
-    """What the kernels of a first layer look for, read from their weights.
+def edges(kernels: np.ndarray) -> pd.DataFrame:
+    """Edges that the kernels of a first layer respond to, read from their weights.
 
     Parameters
     ----------
@@ -21,8 +34,15 @@ def edges(kernels):
     Returns
     -------
     table : pd.DataFrame
-        By feature: onset (last column less the first, over the sum of magnitudes: near 1 for an onset detector, near -1
-        for one of ends), upwards (top row less the lowest, the same way), level (sum over the sum of magnitudes).
+        One row per feature, all relative to the sum of the magnitudes of its weights: onset (last column minus the
+        first: near 1 for a detector of onsets, near -1 for one of offsets), upwards (top row minus the lowest), level
+        (sum of the weights).
+
+    Examples
+    --------
+    >>> kernel = np.array([[-1.0, 1.0], [-1.0, 1.0]])
+    >>> edges(kernel[:, :, None, None]).round(2).to_dict("records")
+    [{'onset': 1.0, 'upwards': 0.0, 'level': 0.0}]
     """
     W = np.asarray(kernels, dtype=np.float64)[:, :, 0]
     size = np.maximum(np.abs(W).sum(axis=(0, 1)), 1e-12)
@@ -36,13 +56,19 @@ def edges(kernels):
     )
 
 
-def describe(found, clips, *, front_end, stems=None):
-    """Every auralised feature in every clip, in numbers.
+def describe(
+    sounds: Sounds,
+    clips: Mapping[str, np.ndarray],
+    *,
+    front_end: FrontEnd,
+    stems: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+) -> pd.DataFrame:
+    """Measure the sound of every feature in every clip.
 
     Parameters
     ----------
-    found : dict of (str, int) to Auralisation
-        By clip and feature, as of `sound.auralise`.
+    sounds : dict of (str, int) to Auralisation
+        By clip and feature, from `sound.auralise`.
     clips : dict of str to np.ndarray [shape=(n,)]
     front_end : musictools.spectrograms.FrontEnd
     stems : dict of str to dict of str to np.ndarray or None
@@ -51,12 +77,12 @@ def describe(found, clips, *, front_end, stems=None):
     Returns
     -------
     table : pd.DataFrame
-        layer, feature, clip, activation, area (mean of the mask), gap (dB between what was asked for and what sounds,
-        see `explain.evidence.gap`), the columns of `measures.measure`; stem and stem_gain: the stem whose likeness to
-        the sound exceeds that to the clip most, and by how much.
+        layer, feature, clip, activation, area (mean of the mask), gap (difference in dB between the masked spectrogram
+        and that of the sound, see `explain.application.evidence.gap`), the columns of `measures.measure`; stem and
+        stem_gain: the stem whose correlation with the sound exceeds that with the clip most, and the difference.
     """
     rows = []
-    for (name, feature), one in found.items():
+    for (name, feature), one in sounds.items():
         row = {
             "layer": one.layer,
             "feature": feature,
@@ -73,8 +99,15 @@ def describe(found, clips, *, front_end, stems=None):
     return pd.DataFrame(rows)
 
 
-def readings(deconvolution, clips, features, *, front_end, length):
-    """Both readings of an image side by side.
+def readings(
+    deconvolution: Deconvolution,
+    clips: Mapping[str, np.ndarray],
+    features: Sequence[int],
+    *,
+    front_end: FrontEnd,
+    length: int,
+) -> pd.DataFrame:
+    """Compare the two readings of an image, as a mask and as decibels.
 
     Parameters
     ----------
@@ -84,15 +117,15 @@ def readings(deconvolution, clips, features, *, front_end, length):
     Returns
     -------
     table : pd.DataFrame
-        A row a reading, means over features and clips: level_db, onset_correlation, gap (dB), and likeness (correlation
-        of the compressed spectrograms of two features in one clip: 1 means that all features sound alike).
+        One row per reading with means over features and clips: level_db, onset_correlation, gap (dB), and likeness
+        (correlation of the compressed spectrograms of two features in one clip; 1 if all features sound alike).
     """
     rows = []
     for reading in READINGS:
-        found = auralise(deconvolution, clips, features, front_end=front_end, length=length, reading=reading)
-        table = describe(found, clips, front_end=front_end)
+        sounds = auralise(deconvolution, clips, features, front_end=front_end, length=length, reading=reading)
+        table = describe(sounds, clips, front_end=front_end)
         pairs = [
-            measures.stem_correlations(found[name, a].sound, {"b": found[name, b].sound}, sr=front_end.sr)["b"]
+            measures.stem_correlations(sounds[name, a].sound, {"b": sounds[name, b].sound}, sr=front_end.sr)["b"]
             for name in clips
             for i, a in enumerate(features)
             for b in features[:i]
@@ -109,87 +142,101 @@ def readings(deconvolution, clips, features, *, front_end, length):
     return pd.DataFrame(rows)
 
 
-def clicks_kept(deconvolution, features, *, front_end, length, reading="mask", seconds=6.0):
-    """How much of a click track and of a steady tone features let through, when both sound together.
+def clicks_kept(
+    deconvolution: Deconvolution,
+    features: Sequence[int],
+    *,
+    front_end: FrontEnd,
+    length: int,
+    reading: str = "mask",
+    seconds: float = 6.0,
+) -> pd.DataFrame:
+    """Levels at which features let a click track and a steady tone through, when both sound together.
 
     Parameters
     ----------
-    deconvolution, front_end, length, reading
-        As for `sound.auralise`.
+    deconvolution : Deconvolution
     features : sequence of int
+    front_end, length, reading
+        As for `sound.auralise`.
     seconds : float > 0
+        Length of the test signal.
 
     Returns
     -------
     table : pd.DataFrame
-        A row a feature: layer, feature, clicks_db, tone_db: level of each part in the sound against that in the clip,
-        by projection, at least -120.
+        One row per feature: layer, feature, clicks_db, tone_db (level of each signal in the sound relative to the clip,
+        by projection, at least -120).
     """
-    parts = dict(zip(("clicks", "tone"), measures.clicks_and_tone(sr=front_end.sr, seconds=seconds)))
-    found = auralise(
-        deconvolution, {"both": sum(parts.values())}, features, front_end=front_end, length=length, reading=reading
+    signals = dict(zip(("clicks", "tone"), measures.clicks_and_tone(sr=front_end.sr, seconds=seconds), strict=True))
+    sounds = auralise(
+        deconvolution, {"both": sum(signals.values())}, features, front_end=front_end, length=length, reading=reading
     )
     rows = []
-    for (_, feature), one in found.items():
-        share = {part: abs(float(one.sound @ y)) / float(y @ y) / one.gain for part, y in parts.items()}
+    for (_, feature), one in sounds.items():
+        share = {name: abs(float(one.sound @ y)) / float(y @ y) / one.gain for name, y in signals.items()}
         rows.append(
             {"layer": deconvolution.layer, "feature": feature}
-            | {f"{part}_db": 20 * np.log10(max(s, 1e-6)) for part, s in share.items()}
+            | {f"{name}_db": 20 * np.log10(max(s, 1e-6)) for name, s in share.items()}
         )
     return pd.DataFrame(rows)
 
 
-def raised(found, *, peak=0.9, most=40.0):
-    """How much every feature can be turned up for listening, by one factor for all its clips.
+def gains(sounds: Sounds, *, peak: float = 0.9, max_db: float = 40.0) -> dict[int, float]:
+    """Factor by which each feature can be amplified for listening, the same for all its clips.
 
     Parameters
     ----------
-    found : dict of (str, int) to Auralisation
+    sounds : dict of (str, int) to Auralisation
+        By clip and feature.
     peak : float in (0, 1]
-        Of the loudest clip afterwards.
-    most : float >= 0
-        dB; what is quieter stays quiet: a feature that hears nothing is not to hiss.
+        Peak of the loudest clip after amplification.
+    max_db : float >= 0
+        Maximum gain in dB; limits the amplification of near-silent features.
 
     Returns
     -------
     gains : dict of int to float
         Factor by feature, at least 1.
     """
-    tops = {}
-    for (_, feature), one in found.items():
-        tops[feature] = max(tops.get(feature, 0.0), float(np.abs(one.sound).max()))
-    return {feature: max(1.0, min(10 ** (most / 20), peak / max(top, 1e-9))) for feature, top in tops.items()}
+    peaks = {}
+    for (_, feature), one in sounds.items():
+        peaks[feature] = max(peaks.get(feature, 0.0), float(np.abs(one.sound).max()))
+    return {feature: max(1.0, min(10 ** (max_db / 20), peak / max(top, 1e-9))) for feature, top in peaks.items()}
 
 
-def write_sounds(run, found, table, *, front_end, source, suffix="mp3"):
-    """Write the sounds of one layer and say what the page needs of them.
+def write_sounds(
+    run: Run, sounds: Sounds, table: pd.DataFrame, *, front_end: FrontEnd, source: str, suffix: str = "mp3"
+) -> list[dict]:
+    """Write the sounds of one layer and list them for the page.
 
     Parameters
     ----------
     run : musictools.runs.Run
-    found : dict of (str, int) to Auralisation
+    sounds : dict of (str, int) to Auralisation
+        By clip and feature.
     table : pd.DataFrame
-        Of `describe`.
+        Their table from `describe`.
     front_end : musictools.spectrograms.FrontEnd
     source : str
-        Begins the files' names, such as ``"choi2018"``.
+        Start of the files' names, such as ``"choi2018"``.
     suffix : {"mp3", "ogg", "flac", "wav"}
 
     Returns
     -------
     entries : list of dict
-        For `page.write`, files relative to the folder ``files``; feature after feature.
+        Input of `page.write`, sorted by feature; files are relative to the folder ``files``.
     """
-    gains, entries = raised(found), []
+    factors, entries = gains(sounds), []
     rows = table.set_index(["clip", "feature"])
-    for (name, feature), one in sorted(found.items(), key=lambda item: list(gains).index(item[0][1])):
+    for (name, feature), one in sorted(sounds.items(), key=lambda entry: list(factors).index(entry[0][1])):
         file = f"{source}_{one.layer}_{feature:03d}_{name}.{suffix}"
-        heard = np.clip(one.sound * np.float32(gains[feature]), -1, 1)
-        audio.write(run.path("audio", file), heard, sr=front_end.sr)
+        amplified = np.clip(one.sound * np.float32(factors[feature]), -1, 1)
+        audio.write(run.path("audio", file), amplified, sr=front_end.sr)
         row = rows.loc[(name, feature)]
         numbers = {
             "level (dB over the clip)": row["level_db"],
-            "turned up (dB)": 20 * np.log10(gains[feature]),
+            "turned up (dB)": 20 * np.log10(factors[feature]),
             "onsets": row["onset"],
             "percussive": row["percussive"],
             "centroid (Hz)": row["centroid_hz"],
@@ -203,7 +250,7 @@ def write_sounds(run, found, table, *, front_end, source, suffix="mp3"):
                 "feature": f"{one.layer}, feature {feature}",
                 "clip": name,
                 "file": f"../audio/{file}",
-                "S": front_end.compute(heard),
+                "S": front_end.compute(amplified),
                 "numbers": numbers,
                 "top": float(front_end.compute((one.sound + one.rest) / one.gain).max()),
             }

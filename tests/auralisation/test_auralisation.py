@@ -10,7 +10,7 @@ from keras import layers
 
 from musictools import auralisation, models, published, runs
 from musictools.auralisation import Deconvolution, effective_sizes, measures, page, pruning, sanity, sound
-from musictools.experiments import auralisation as survey
+from musictools.experiments import auralisation as tables
 from musictools.experiments import clip_selection
 from musictools.plots import auralisation as figures
 from musictools.spectrograms import FrontEnd
@@ -58,7 +58,7 @@ class TestSound:
         assert db(sounds["both", 0].sound, self.clicks) > -6
         assert db(sounds["both", 0].sound, self.tone) < -25
         assert db(sounds["tone", 0].sound, self.tone) < -20
-        kept = experiments.clicks_kept(Deconvolution(model, "conv1"), [0, 1], front_end=STFT, length=LENGTH, reading=reading)
+        kept = tables.clicks_kept(Deconvolution(model, "conv1"), [0, 1], front_end=STFT, length=LENGTH, reading=reading)
         assert kept.at[0, "clicks_db"] > -6 > -25 > kept.at[0, "tone_db"]
         assert kept.at[1, "tone_db"] > kept.at[0, "tone_db"] + 10
 
@@ -372,7 +372,7 @@ def test_clips_are_the_nearest_and_none_is_chosen_twice():
         tags, {"a": ("piano", "solo"), "b": ("piano",)}, groups=pd.Series([1, 1, 2], index=[7, 8, 9])
     )
     assert apart["clip"].tolist() == [8, 9]
-    with pytest.raises(ValueError, match="at least 4 clips, one an item and of different groups. Got 3"):
+    with pytest.raises(ValueError, match="at least 4 clips, one for each name and from different groups. Got 3"):
         clip_selection.choose(tags)
     with pytest.raises(ValueError, match="Got 1"):
         clip_selection.choose(tags, {"a": ("piano",), "b": ("pop",)}, groups=pd.Series(0, index=tags.index))
@@ -388,7 +388,7 @@ def test_likeness_tells_images_from_the_input(model):
 
 
 def test_edges_name_the_onset_kernel(model):
-    table = experiments.edges(model.get_layer("conv1").get_weights()[0])
+    table = tables.edges(model.get_layer("conv1").get_weights()[0])
     assert table["onset"].tolist() == [1, 0, 0, 0]
     assert table["level"].tolist() == [0, 0, 0, 1]
 
@@ -398,7 +398,7 @@ def test_the_stem_that_a_feature_leans_to(model):
     clicks, tone = measures.clicks_and_tone(sr=STFT.sr, seconds=1.5)
     clips, stems = {"both": clicks + tone, "silence": 0 * tone}, {"clicks": clicks, "tone": tone}
     sounds = auralisation.auralise(Deconvolution(model, "conv1"), clips, [0, 1], front_end=STFT, length=LENGTH)
-    table = experiments.describe(sounds, clips, front_end=STFT, stems=dict.fromkeys(clips, stems))
+    table = tables.describe(sounds, clips, front_end=STFT, stems=dict.fromkeys(clips, stems))
     table = table.set_index(["clip", "feature"])
     assert table.loc["both", "stem"].to_dict() == {0: "clicks", 1: "tone"}
     for feature, stem in table.loc["both", "stem"].items():
@@ -414,10 +414,10 @@ def test_sounds_and_page(tmp_path, model):
     clicks, tone = measures.clicks_and_tone(sr=STFT.sr, seconds=1.5)
     clips = {"clicks": clicks, "soft": 0.2 * tone, "silence": 0 * tone}
     sounds = auralisation.auralise(Deconvolution(model, "conv1"), clips, [0, 2], front_end=STFT, length=LENGTH)
-    table = experiments.describe(sounds, clips, front_end=STFT, stems=dict.fromkeys(clips, {"clicks": clicks, "tone": tone}))
-    assert experiments.gains(sounds)[2] == pytest.approx(100)
-    assert experiments.gains(sounds, max_db=0)[0] == 1
-    entries = experiments.write_sounds(run, sounds, table, front_end=STFT, source="choi2018")
+    table = tables.describe(sounds, clips, front_end=STFT, stems=dict.fromkeys(clips, {"clicks": clicks, "tone": tone}))
+    assert tables.gains(sounds)[2] == pytest.approx(100)
+    assert tables.gains(sounds, max_db=0)[0] == 1
+    entries = tables.write_sounds(run, sounds, table, front_end=STFT, source="choi2018")
     row = table.set_index(["clip", "feature"]).loc[("clicks", 0)]
     assert entries[0]["numbers"]["leans to"] == f"{row['stem']} ({row['stem_gain']:+.2f})"
     for entry in entries:

@@ -4,8 +4,8 @@
 
 Reads ``choi2018`` and ``mir1k`` of the shared data. Few methods are measured on all clips, all methods on `--full` of
 them, equally many of each singer. Finished clips are kept in `--cache`, so that an interrupted run resumes. Prints the
-tables and writes ``voice_rows.csv`` (one row per map), ``voice_table.csv`` (methods, targets and forms with intervals by
-singer), ``voice_down.csv`` (effect of turning the voice down by 20 dB) and ``voice_tags.csv`` (the evidence of every tag
+tables and writes ``voice_rows.csv`` (one row per map), ``voice_table.csv`` (methods, targets, forms; intervals by
+singer), ``voice_down.csv`` (effect of turning the voice 20 dB down) and ``voice_tags.csv`` (the evidence of every tag
 against *instrumental*: that of vocal tags should lie on the voice more than that of others).
 Exit status 1 when no blind method beats energy, over all cells or among cells of equal energy, with an interval clear
 of it. `musictools.experiments.voices` explains the terms.
