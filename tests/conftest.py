@@ -17,7 +17,15 @@ for limit in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREA
 
 # With --dist loadfile and --no-loadscope-reorder, workers take whole files in this order: the longest first, so that
 # none of them is left alone at the end.
-LONGEST_FIRST = ("test_notebooks", "test_overfit", "test_contributing", "test_docstrings")
+LONGEST_FIRST = (
+    "test_notebooks",
+    "test_overfit",
+    "test_notebooks_by_hand",
+    "test_interruption",
+    "test_tagging",
+    "test_docstrings",
+    "test_contributing",
+)
 
 
 def pytest_addoption(parser):
