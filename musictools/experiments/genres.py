@@ -1,7 +1,7 @@
 """Genre experiments of notebook 02: the grid of trainings, their clips, their scores.
 
-The procedure is that of `rotheneder2023` 3.1 and 3.4: keep clips aside, limit every genre, split by clip, and cut
-segments only afterwards. In the tables the segment level is called ``frame``, as in the source.
+The procedure is that of `rotheneder2023` 3.1 and 3.4: hold clips out, limit the clips of every genre, split by clip,
+and cut segments only afterwards. In the tables the segment level is called ``frame``, as in the source.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def tasks(
     seed: int = 0,
     **options: Any,
 ) -> list[Task]:
-    """Choose the clips of every job.
+    """Make a task of every job: select its clips and divide them.
 
     Parameters
     ----------
@@ -96,13 +96,13 @@ def tasks(
     classes : sequence of str
         Genres in the order of the network's outputs.
     limits : dict of str to int
-        Name of a choice of clips -> clips a genre at most, 0 for as many as the rarest genre has.
+        Name of a selection of clips -> maximum number of clips per genre; 0: the size of the rarest genre.
     hold_out, test_share
         As in `musictools.datasets.splits.genre_split`.
     epochs, batch_size, learning_rate
         As in `protocols.genre_protocol`.
     leave_out : str
-        A column of ``data.tracks``: every job runs a second time without the clips where it is not 0.
+        A column of ``data.tracks``: every job runs a second time without the clips in which it is not 0.
     seed : int >= 0
         Seed of the limits and, added to a job's own seed, of its division into training and test.
     **options
@@ -142,7 +142,7 @@ def tasks(
 def table(
     results: Sequence[Result], genres: pd.Series, *, artists: pd.Series | None = None, repeats: int = 500, seed: int = 0
 ) -> pd.DataFrame:
-    """Scores of all jobs, segment level and clip level, with 95 % intervals.
+    """Scores of all jobs on segment level and clip level, with 95 % intervals.
 
     Parameters
     ----------
@@ -159,8 +159,18 @@ def table(
     Returns
     -------
     table : pd.DataFrame
-        Two rows a job: model, data, callbacks, split, seed, level ("frame" for segments, "clip"), clips, accuracy,
+        Two rows per job: model, data, callbacks, split, seed, level ("frame" for segments, "clip"), clips, accuracy,
         accuracy_low, accuracy_high, precision, recall, roc_auc, train_frames (number of training segments).
+
+    Examples
+    --------
+    >>> result = Result(job=Job(model="ckn19", protocol="plain"), classes=("pop", "rock"), history=pd.DataFrame(),
+    ...                 scores={"test": np.array([[0.8, 0.2], [0.6, 0.4], [0.7, 0.3]])},
+    ...                 clip={"test": np.array(["a", "a", "b"])})
+    >>> table([result], pd.Series({"a": "pop", "b": "rock"}))[["level", "clips", "accuracy"]].round(2)
+       level  clips  accuracy
+    0  frame      2      0.67
+    1   clip      2      0.50
     """
     rows = []
     for result in results:
@@ -194,7 +204,7 @@ def table(
 
 
 def decisions(result: Result, genres: pd.Series, *, level: str = "clip") -> tuple[np.ndarray, np.ndarray]:
-    """Labels and decisions of the test clips, by majority vote, or of their segments.
+    """Labels and decisions of the test clips (by majority vote) or of their segments.
 
     Parameters
     ----------

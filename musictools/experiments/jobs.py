@@ -34,7 +34,7 @@ _TABLES = ConfigDict(arbitrary_types_allowed=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is trained, in plain values that name files and stand in tables.
+    """Description of one training in plain values, which name files and appear in tables.
 
     Parameters
     ----------
@@ -43,13 +43,13 @@ class Job:
     protocol : str
         How it is trained: ``"callbacks"`` or ``"plain"`` for genres, else one of `protocols.PROTOCOLS`.
     data : str
-        Name of the choice of clips, such as ``"balanced"``; empty: all.
+        Name of the selection of clips, such as ``"balanced"``; empty: all.
     split : str
-        How the clips were divided, such as ``"random"`` or ``"artist"``; empty: as the tasks say.
+        How the clips were divided, such as ``"random"`` or ``"artist"``; empty: by the split of the task.
     n_tags : int >= 0
         Number of most frequent tags to learn; 0: genres.
     labels : {"genre", "annotated", "complete"}
-        What is learnt: the genre, the tags that annotators wrote, or those that are true.
+        Labels to learn: genres, annotated tags, or the complete tags that only the composed corpus knows.
     imbalance : {"none", "positive_weights", "focal"}
         As in `training.tag_loss`.
     seed : int >= 0
@@ -92,7 +92,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, config=_TABLES)
 class Task:
-    """A job and all that its training needs.
+    """A job with the data and settings that its training needs.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class Task:
     store : SpectrogramStore or ArrayStore
         Spectrograms by the model's front end.
     labels : pd.DataFrame [clips x classes, bool]
-        What is learnt: one class a clip (genres) or any number (tags).
+        One class per clip (genres) or any number (tags).
     split : pd.Series [clip id -> str]
         ``"train"``, ``"validation"``, ``"test"`` or ``"hold_out"``; clips with another value are left out.
     length, step : int > 0
@@ -111,7 +111,7 @@ class Task:
     norm_momentum : float in [0, 1)
         Momentum of batch normalisation.
     validation_share : float in [0, 1)
-        Share of the training clips that validates, where `split` names no validation clips.
+        Share of the training clips that is used for validation if `split` names no validation clips.
 
     Raises
     ------
@@ -145,7 +145,7 @@ class Task:
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """Names of the splits whose segments are scored: of taggers also those that thresholds are chosen on."""
+        """Names of the splits whose segments are scored. Thresholds of taggers are chosen on the validation clips."""
         return ("test",) if self.job.labels == "genre" else ("validation", "test", "hold_out")
 
     @property
@@ -176,7 +176,7 @@ class Task:
         Parameters
         ----------
         folder : Path or None
-            Progress and the model are kept here; None: nothing is kept.
+            Folder for the progress and the model; None: nothing is kept.
 
         Returns
         -------
@@ -219,7 +219,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True, config=_TABLES)
 class Result:
-    """What came of a task.
+    """Outcome of a task.
 
     Parameters
     ----------
@@ -235,12 +235,12 @@ class Result:
     seconds : float
         Duration of the training.
     clips_per_second : float
-        Speed of scoring the last split, spectrograms at hand.
+        Speed of scoring the last split from its spectrograms.
     parameters : int
     train_segments : int
         Number of training segments.
     model_file : Path or None
-        The trained model, where `run` has a folder.
+        File of the trained model, if `run` had a folder.
 
     Raises
     ------
@@ -276,25 +276,30 @@ def run(
     scheduler: str = "",
     threads: int | None = None,
 ) -> list[Result]:
-    """Train and score every task, in parallel; what is finished already is read from the folder.
+    """Train and score every task in parallel; results that are finished already are read from the folder.
 
     Parameters
     ----------
     tasks : sequence of Task
     folder : str, Path or None
-        Progress, models and results are kept here. A training that was interrupted goes on from its last complete
-        epoch. None: nothing is kept.
+        Folder for progress, models and results. Interrupted training resumes from the last completed epoch. None:
+        nothing is kept.
     workers : int > 0 or None
-        Trainings at the same time, as in `runs.map`.
+        Number of simultaneous trainings, as in `runs.map`.
     scheduler : str
         Address of a Dask scheduler, as in `runs.map`.
     threads : int > 0 or None
-        TensorFlow's threads in each training. None: one where several trainings run at a time, else all.
+        TensorFlow's threads in each training. None: one if there are several workers, otherwise all.
 
     Returns
     -------
     results : list of Result
         In the order of the tasks.
+
+    Raises
+    ------
+    ValueError
+        If a result in the folder is damaged.
 
     See Also
     --------
@@ -313,7 +318,7 @@ def run(
 
 
 def artists(tracks: pd.DataFrame) -> pd.Series:
-    """Groups for confidence intervals: the artist of every clip, or the clip itself where no artist is named.
+    """Groups for confidence intervals: the artist of every clip, or the clip itself if it has no artist.
 
     Parameters
     ----------
@@ -377,7 +382,7 @@ def _train(task, threads, folder):
 
 
 def _inputs(task):
-    """Segments and labels of every split; without validation clips some of the training clips validate."""
+    """Segments and labels of every split; without validation clips some training clips become validation clips."""
     from musictools.spectrograms import Segments
 
     x = {

@@ -1,7 +1,8 @@
 """How taggers are trained: the protocols of `rotheneder2023` and `tagger_slides`.
 
-`rotheneder2023` 5.1.7: Adam, 120 epochs, the learning rate lowered from epoch 80, an end when the validation loss has
-not been better for 30 epochs, best weights by validation binary accuracy, each model with its own rate and batch size.
+`rotheneder2023` 5.1.7: Adam for at most 120 epochs, the learning rate lowered from epoch 80, training stopped when the
+validation loss has not improved for 30 epochs, best weights by validation binary accuracy, and a learning rate and
+batch size for each model.
 `tagger_slides` names "a mixture of scheduled Adam and stochastic gradient descent" and no numbers; those are of Won et
 al. (2020), whose evaluation it repeats: Adam at 1e-4 for 80 epochs, then SGD at 1e-3, 1e-4 and 1e-5 for 20 epochs each,
 every phase from the best weights so far, one random chunk of a song an epoch. Song-level models take a whole clip; for
@@ -15,30 +16,30 @@ from musictools.models import describe
 __all__ = ["PROTOCOLS", "Protocol", "genre_protocol", "protocol"]
 
 PROTOCOLS = ("rotheneder2023", "tagger_slides")
-SHORTEST_PATIENCE = 3  # epochs; a quarter of a handful would end most trainings by chance
+SHORTEST_PATIENCE = 3  # epochs; in short trainings a quarter of the epochs would end most of them by chance
 _WON2020 = (1e-4, 16)  # learning rate of Adam and batch size, for all models
 _SGD = (1e-3, 1e-4, 1e-5)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How one model is trained.
+    """Settings of the training of one model.
 
     Parameters
     ----------
     phases : tuple of dict
-        Arguments of `training.fit` that differ: optimizer, learning_rate, epochs; and where the rate falls: hold
-        (epochs before that) and decay (it falls by exp(-decay) an epoch; the source gives no number, 0.1 is that of
-        chapter 3's callback).
+        Arguments of `training.fit` that differ between phases: optimizer, learning_rate, epochs; for a falling rate
+        also hold (number of epochs before that) and decay: the rate is multiplied by exp(-decay) in every later epoch. The
+        source does not give decay; 0.1 is that of the callback in its chapter 3.
     batch_size : int
     patience : int or None
         As in `training.fit`.
     best_by : str or None
-        The column of the history whose best epoch the model ends with; None: the last epoch.
+        Column of the history that decides which epoch's weights the model ends with; None: those of the last epoch.
     per_clip : int
-        Segments of a clip in one epoch; 0: all.
+        Number of segments of a clip in one epoch; 0: all.
     dropout : float
-        Share of the source's dropout rates that is used: narrow networks that see little need none.
+        Factor on the source's dropout rates; narrow networks that are trained on few clips need no dropout.
     prior_bias : bool
         Whether the logits' biases start at the tags' log-odds.
     """
@@ -71,11 +72,11 @@ def protocol(
     model : str
         A tagger.
     epochs : int > 0 or None
-        In all phases together; every other number of epochs shrinks with it, patience to 3 at least. None: the
-        source's. `stacked_cnn` is trained for as many a second time, from the weights of the first
-        (`rotheneder2023` 5.1.6).
+        Number of epochs of all phases together; every other number of epochs is scaled with it, patience to at least
+        3. None: the source's. `stacked_cnn` is trained a second time for as many epochs, from the weights of the first
+        training (`rotheneder2023` 5.1.6).
     learning_rate : float > 0 or None
-        Of the first phase; the others keep their ratio to it. None: the source's.
+        Rate of the first phase; the other phases keep their ratio to it. None: the source's.
     batch_size : int > 0 or None
     per_clip : int >= 0 or None
     dropout : float in [0, 1]

@@ -1,8 +1,8 @@
 """Tables of notebook 03 from the results of jobs: segments, clips, thresholds, tags, ensemble, baselines.
 
-There are two ways to join a clip's segments: ``union`` (`rotheneder2023`: every tag of any segment, so the highest
-score decides) and ``mean`` (`tagger_slides`). Thresholds are 0.5 or chosen on the validation clips, on the same level
-and joined in the same way. Labels that are scored against may be more complete than those that were learnt from.
+The scores of a clip's segments are joined by ``union`` (`rotheneder2023`: every tag of any segment, so that the highest
+score decides) or by their ``mean`` (`tagger_slides`). Thresholds are 0.5 or chosen on the validation clips, with scores
+that are joined in the same way. Predictions may be compared with more complete labels than those that were learnt from.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ __all__ = [
 
 JOINS = {"union": evaluation.max_by_clip, "mean": evaluation.mean_by_clip}
 RULES = ("half", "f1", "precision")
+_RATES = ("micro_precision", "micro_recall", "macro_precision", "macro_recall")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Clips:
 
 
 def clip_scores(result: Result, *, join: str = "mean") -> Clips:
-    """Join a result's segments to clips.
+    """Join the scores of a result's segments to scores of clips.
 
     Parameters
     ----------
@@ -86,6 +87,16 @@ def clip_scores(result: Result, *, join: str = "mean") -> Clips:
     Returns
     -------
     clips : Clips
+
+    Examples
+    --------
+    >>> from musictools.experiments.jobs import Job
+    >>> scores, clip = np.array([[0.25], [0.75]]), np.array(["a", "a"])
+    >>> job = Job(model="se_cnn", n_tags=1, labels="annotated", protocol="tagger_slides")
+    >>> result = Result(job=job, classes=("guitar",), history=pd.DataFrame(),
+    ...                 scores={"validation": scores, "hold_out": scores}, clip={"validation": clip, "hold_out": clip})
+    >>> clip_scores(result, join="mean").hold_out.at["a", "guitar"]
+    np.float64(0.5)
     """
     tables = {}
     for split in ("validation", "hold_out"):
@@ -100,15 +111,15 @@ def extra_table(results: Sequence[Result], labels: dict, *, precision: float = 0
     Parameters
     ----------
     results : sequence of Result
-        Of one model and tag set.
+        Results of one model and tag set.
     labels : dict of str to pd.DataFrame [clips x tags, bool]
-        By kind; thresholds are chosen with the kind that a result learnt from, on the validation clips.
+        Labels by kind. Thresholds are chosen on the validation clips, with the labels that a result learnt from.
     precision : float in (0, 1]
 
     Returns
     -------
     table : pd.DataFrame
-        learnt, imbalance, scored (kinds of labels), rule, roc_auc, average_tags, micro_precision, micro_recall,
+        learnt and scored (kinds of labels), imbalance, rule, roc_auc, average_tags, micro_precision, micro_recall,
         macro_precision, macro_recall, macro_f1.
     """
     tables = []
@@ -125,7 +136,7 @@ def extra_table(results: Sequence[Result], labels: dict, *, precision: float = 0
 
 
 def prior_baseline(labels: pd.DataFrame, *, validation: Sequence, hold_out: Sequence) -> Clips:
-    """Score every clip with each tag's share of the training clips, whatever it sounds like.
+    """Baseline: score every clip by each tag's share of the training clips.
 
     Parameters
     ----------
@@ -168,7 +179,7 @@ def mfcc_table(store: Any, ids: Sequence, *, n_mfcc: int = 20) -> pd.DataFrame:
 def mfcc_baseline(
     mfcc: pd.DataFrame, labels: pd.DataFrame, *, validation: Sequence, hold_out: Sequence, seed: int = 0
 ) -> Clips:
-    """Logistic regression, tag by tag, on the mean over time of every clip's MFCCs.
+    """Baseline: logistic regression, tag by tag, on the mean over time of every clip's MFCCs.
 
     Parameters
     ----------
@@ -202,16 +213,16 @@ def mfcc_baseline(
 
 
 def ensemble(
-    many: Sequence[Clips], labels: pd.DataFrame, *, shrink: float = 10.0, name: str = "best model for each tag"
+    taggers: Sequence[Clips], labels: pd.DataFrame, *, shrink: float = 10.0, name: str = "best model for each tag"
 ) -> tuple[Clips, pd.Series]:
     """Take for each tag the tagger that is best on the validation clips (`rotheneder2023` chapter 7, future work).
 
-    A handful of positive clips says little about which tagger is best: a tag's average precision is drawn towards the
-    tagger's mean over all tags, as if that came from `shrink` more positive clips.
+    A few positive clips hardly show which tagger is best. Therefore a tag's average precision is shrunk towards the
+    tagger's mean over all tags, with the weight of `shrink` positive clips.
 
     Parameters
     ----------
-    many : sequence of Clips
+    taggers : sequence of Clips
         With the same clips and tags.
     labels : pd.DataFrame [clips x tags, bool]
         Used at the validation clips only.
@@ -224,19 +235,19 @@ def ensemble(
     -------
     clips : Clips
     chosen : pd.Series [tag -> tagger]
-        A tag that does not occur on validation goes by the mean alone.
+        A tag without positive validation clips is decided by the mean alone.
     """
     precision = {}
-    for clips in many:
+    for clips in taggers:
         y = clips.truth(labels, split="validation")
         table = evaluation.tag_table(y, clips.validation.to_numpy(), names=clips.tags)
         precision[clips.name] = table.set_index("tag")["average_precision"]
     precision = pd.DataFrame(precision)
-    positive = labels.loc[many[0].validation.index, precision.index].sum()
-    own = (positive / (positive + shrink).clip(lower=1)).where(precision.notna().all(axis=1), 0.0)
-    mixed = precision.fillna(0.0).mul(own, axis=0).add(np.outer(1 - own, precision.mean()))
+    n_positive = labels.loc[taggers[0].validation.index, precision.index].sum()
+    weight = (n_positive / (n_positive + shrink).clip(lower=1)).where(precision.notna().all(axis=1), 0.0)
+    mixed = precision.fillna(0.0).mul(weight, axis=0).add(np.outer(1 - weight, precision.mean()))
     chosen = mixed.idxmax(axis=1)
-    by_name = {clips.name: clips for clips in many}
+    by_name = {clips.name: clips for clips in taggers}
     tables = {
         split: pd.DataFrame({tag: getattr(by_name[model], split)[tag] for tag, model in chosen.items()})
         for split in ("validation", "hold_out")
@@ -295,42 +306,31 @@ def segment_table(results: Sequence[Result], labels: pd.DataFrame, *, split: str
         measures = evaluation.tag_metrics(y, result.scores[split])
         rows.append(
             {"model": result.job.model, "tags": result.job.n_tags}
-            | {
-                k: measures[k]
-                for k in (
-                    "roc_auc",
-                    "accuracy",
-                    "micro_precision",
-                    "micro_recall",
-                    "macro_precision",
-                    "macro_recall",
-                    "undefined",
-                )
-            }
+            | {k: measures[k] for k in ("roc_auc", "accuracy", *_RATES, "undefined")}
         )
     return pd.DataFrame(rows)
 
 
 def clip_table(
-    many: Sequence[Clips], labels: pd.DataFrame, *, groups: pd.Series | None = None, threshold: float = 0.5
+    taggers: Sequence[Clips], labels: pd.DataFrame, *, groups: pd.Series | None = None, threshold: float = 0.5
 ) -> pd.DataFrame:
-    """All measures of the clips kept aside, and of groups of them.
+    """All measures on the held-out clips, and on groups of them.
 
     Parameters
     ----------
-    many : sequence of Clips
+    taggers : sequence of Clips
     labels : pd.DataFrame [clips x tags, bool]
     groups : pd.Series [clip id -> group] or None
-        For example "seen" and "unseen" artists: a row each, besides the row "all".
+        Groups that have a row each besides the row "all", for example clips by "seen" and "unseen" artists.
     threshold : float
 
     Returns
     -------
     table : pd.DataFrame
-        model, clips (which), n_clips, and the measures of `evaluation.tag_metrics`.
+        model, clips ("all" or the group), n_clips, and the measures of `evaluation.tag_metrics`.
     """
     rows = []
-    for clips in many:
+    for clips in taggers:
         y, scores = clips.truth(labels), clips.hold_out.to_numpy()
         masks = {"all": np.ones(len(y), bool)}
         if groups is not None:
@@ -345,13 +345,18 @@ def clip_table(
 
 
 def interval_table(
-    many: Sequence[Clips], labels: pd.DataFrame, *, artists: pd.Series | None = None, repeats: int = 500, seed: int = 0
+    taggers: Sequence[Clips],
+    labels: pd.DataFrame,
+    *,
+    artists: pd.Series | None = None,
+    repeats: int = 500,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Macro ROC-AUC of every tagger with its 95 % interval, all on the same resamples.
 
     Parameters
     ----------
-    many : sequence of Clips
+    taggers : sequence of Clips
     labels : pd.DataFrame [clips x tags, bool]
     artists : pd.Series [clip id -> artist] or None
         Artists are resampled, since clips of one artist resemble each other. None: clips.
@@ -367,7 +372,7 @@ def interval_table(
         interval is that of the others).
     """
     rows = {}
-    for clips in many:
+    for clips in taggers:
         y, scores = clips.truth(labels), clips.hold_out.to_numpy()
         groups = np.arange(len(y)) if artists is None else artists.loc[clips.hold_out.index].to_numpy()
         interval = evaluation.bootstrap(
@@ -383,19 +388,19 @@ def interval_table(
 
 
 def threshold_table(
-    many: Sequence[Clips], labels: pd.DataFrame, *, choose_labels: pd.DataFrame | None = None, precision: float = 0.5
+    taggers: Sequence[Clips], labels: pd.DataFrame, *, choose_labels: pd.DataFrame | None = None, precision: float = 0.5
 ) -> pd.DataFrame:
-    """Compare the rules for thresholds by precision, recall and the number of tags a clip.
+    """Compare the rules for thresholds by precision, recall and the number of tags per clip.
 
     Parameters
     ----------
-    many : sequence of Clips
+    taggers : sequence of Clips
     labels : pd.DataFrame [clips x tags, bool]
-        Scored against, on the clips kept aside.
+        Labels of the held-out clips.
     choose_labels : pd.DataFrame or None
-        Thresholds are chosen with these, on the validation clips; None: `labels`.
+        Labels of the validation clips, with which thresholds are chosen; None: `labels`.
     precision : float in (0, 1]
-        Wanted by the rule "precision".
+        Precision that the rule "precision" aims at.
 
     Returns
     -------
@@ -403,7 +408,7 @@ def threshold_table(
         model, rule, average_tags, micro_precision, micro_recall, macro_precision, macro_recall, macro_f1.
     """
     rows = []
-    for clips in many:
+    for clips in taggers:
         y = clips.truth(labels)
         for rule in RULES:
             chosen = rule_thresholds(
@@ -411,30 +416,19 @@ def threshold_table(
             )
             measures = evaluation.tag_metrics(y, clips.hold_out.to_numpy(), thresholds=chosen.to_numpy())
             rows.append(
-                {"model": clips.name, "rule": rule}
-                | {
-                    k: measures[k]
-                    for k in (
-                        "average_tags",
-                        "micro_precision",
-                        "micro_recall",
-                        "macro_precision",
-                        "macro_recall",
-                        "macro_f1",
-                    )
-                }
+                {"model": clips.name, "rule": rule} | {k: measures[k] for k in ("average_tags", *_RATES, "macro_f1")}
             )
     return pd.DataFrame(rows)
 
 
 def per_tag(
-    many: Sequence[Clips], labels: pd.DataFrame, *, measure: str = "roc_auc", threshold: float = 0.5
+    taggers: Sequence[Clips], labels: pd.DataFrame, *, measure: str = "roc_auc", threshold: float = 0.5
 ) -> pd.DataFrame:
     """One measure of every tagger for every tag.
 
     Parameters
     ----------
-    many : sequence of Clips
+    taggers : sequence of Clips
     labels : pd.DataFrame [clips x tags, bool]
     measure : str
         A column of `evaluation.tag_table`.
@@ -445,7 +439,7 @@ def per_tag(
     table : pd.DataFrame [models x tags]
     """
     rows = {}
-    for clips in many:
+    for clips in taggers:
         table = evaluation.tag_table(
             clips.truth(labels), clips.hold_out.to_numpy(), names=clips.tags, thresholds=threshold
         )

@@ -1,8 +1,8 @@
 """Tagger experiments of notebook 03: the labels, the spectrograms, the grid of trainings.
 
-`rotheneder2023` 5.1: single-genre clips are kept aside for scores of whole clips, the others are divided 80/20 into
+`rotheneder2023` 5.1: single-genre clips are held out for scores of whole clips, the others are divided 80/20 into
 training and test, the training clips again 9:1 for validation; segments are cut afterwards. In addition, half of the
-clips kept aside may be by artists that do not occur in training.
+held-out clips may be by artists that do not occur in training.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def label_table(data: Any, *, kind: str = "annotated", n_tags: int | None = None
     ----------
     data : Dataset
     kind : {"annotated", "complete"}
-        What annotators wrote, or what is true, which only the composed corpus knows.
+        Annotated tags, or the complete tags that only the composed corpus knows.
     n_tags : int > 0 or None
-        The most frequently annotated ones; None: all.
+        Number of tags, the most frequently annotated ones; None: all.
 
     Returns
     -------
