@@ -1,8 +1,8 @@
-"""Explanations of Keras networks that listen to music.
+"""Explanations of Keras networks for music.
 
-`attribution` holds the methods that assign relevance to the input, `metrics` says whether a map deserves belief, and
+`attribution` holds the methods that assign relevance to the input, `metrics` measures how far a map can be trusted, and
 `application` explains whole songs. `relevance` works with any Functional or Sequential Keras model, not only with those
-of the suite. Names are loaded when they are first used, so that metrics alone do not load TensorFlow.
+of this package. Names are loaded when they are first used, so that metrics alone do not load TensorFlow.
 """
 
 from importlib import import_module
@@ -31,11 +31,11 @@ _MODULES = {
 __all__ = [*_NAMES, *_MODULES]
 
 
-def __getattr__(name):
+def __getattr__(name: str):
     if name in _MODULES:
         return import_module(f"musictools.explain.{_MODULES[name]}.{name}")
     if name not in _NAMES:
         raise AttributeError(f"musictools.explain has no {name!r}")
-    found = getattr(import_module(f"musictools.explain.{_NAMES[name]}"), name)
-    globals()[name] = found
-    return found
+    thing = getattr(import_module(f"musictools.explain.{_NAMES[name]}"), name)
+    globals()[name] = thing
+    return thing

@@ -119,7 +119,7 @@ class Propagation(Method):
         if x.min() < low - slack or x.max() > high + slack:
             raise ValueError(
                 f"x must lie in [low, high] = [{low:g}, {high:g}] for the z^B rule. Got values from "
-                f"{x.min()} to {x.max()}: name the front end's bounds by low= and high=."
+                f"{x.min()!s} to {x.max()!s}: name the front end's bounds by low= and high=."
             )
         return low, high
 
@@ -134,7 +134,7 @@ class Propagation(Method):
             if operation.inputs[0] in inputs and isinstance(operation, Move):
                 inputs.add(operation.output)
             if bounds.keys() >= set(operation.inputs) and isinstance(operation, Move | Join | Standardise):
-                both = zip(*(bounds[i] for i in operation.inputs))
+                both = zip(*(bounds[i] for i in operation.inputs), strict=True)
                 bounds[operation.output] = tuple(_bound(operation, b, values[operation.inputs[0]]) for b in both)
         below = self.head.inputs[0]
         logit = ops.einsum("nko,no->nk", targets, self.head.forward(values[below])) - offset
