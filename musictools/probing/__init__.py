@@ -1,7 +1,7 @@
-"""Which feature map carries which descriptor: every map of a trained network alone as the input of a small classifier.
+"""Which feature map predicts which descriptor: every map of a trained network alone as the input of small classifiers.
 
 The package follows chapter 6 and appendix A of `rotheneder2023` and adds what the thesis left out: the support vector
-machine, baselines (a constant answer, an untrained network), intervals, sets of maps, and stems. Modules are loaded
+machine, baselines (a constant prediction, an untrained network), intervals, sets of maps, and stems. Modules are loaded
 when they are first used.
 
     maps           feature maps on disk, read one at a time
