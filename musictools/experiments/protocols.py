@@ -29,7 +29,7 @@ class Protocol:
     ----------
     phases : tuple of dict
         Arguments of `training.fit` that differ between phases: optimizer, learning_rate, epochs; for a falling rate
-        also hold (number of epochs before that) and decay: the rate is multiplied by exp(-decay) in every later epoch. The
+        also hold (number of epochs before that) and decay: every later epoch multiplies the rate by exp(-decay). The
         source does not give decay; 0.1 is that of the callback in its chapter 3.
     batch_size : int
     patience : int or None

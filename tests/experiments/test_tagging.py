@@ -593,7 +593,7 @@ class Heard(Segments):
 def uneven(lengths=(100, 64, 82, 63, 136)):
     """A store whose clips give 3, 1, 2, 0 and 5 inputs of 64 frames."""
     store = ArrayStore(np.zeros((len(lengths), 4, max(lengths)), np.uint8), list("abcdefgh"[: len(lengths)]))
-    cut = dict(zip(store.ids, lengths))
+    cut = dict(zip(store.ids, lengths, strict=True))
     raw = store.raw
     store.raw = lambda clip_id: raw(clip_id)[:, : cut[clip_id]]
     return store
@@ -804,7 +804,7 @@ def test_a_linear_model_of_features_finds_what_is_linear():
 def test_rows_for_seen_and_unseen_artists(table):
     groups = pd.Series({"h0": "seen", "h1": "unseen", "h2": "seen", "h3": "unseen", "v0": "seen"})
     rows = comparison.clip_table([table.good, table.other], table.labels, groups=groups)
-    assert list(zip(rows["model"], rows["clips"], rows["n_clips"])) == [
+    assert list(zip(rows["model"], rows["clips"], rows["n_clips"], strict=True)) == [
         (m, c, n) for m in ("good", "other") for c, n in (("all", 4), ("seen", 2), ("unseen", 2))
     ]
     rows = rows.set_index(["model", "clips"])

@@ -1,4 +1,4 @@
-"""From descriptors to genres: the network, Shapley values with known answers, honesty, and the real annotations."""
+"""From descriptors to genres: the network, Shapley values with known answers, calibration, real annotations."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ GENRES = ["classic", "indian", "rock"]
 
 
 def planted(n=240, *, seed=0):
-    """Clips whose first three descriptors each give a genre away; three more say nothing."""
+    """Clips whose first three descriptors each determine a genre; three more are random."""
     rng = np.random.default_rng(seed)
     code = rng.integers(0, 3, n)
     X = np.concatenate([np.eye(3, dtype=bool)[code], rng.random((n, 3)) < 0.5], axis=1)
@@ -63,9 +63,9 @@ class TestNetwork:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"units": 0}, r"units must be a positive int\. Got 0"),
+            ({"units": 0}, r"units must be .* at least 1\. Got 0"),
             ({"dropout": 1.0}, r"dropout must lie in \[0, 1\)\. Got 1"),
-            ({"n_descriptors": 0}, "n_descriptors must be a positive int"),
+            ({"n_descriptors": 0}, "n_descriptors must be"),
             ({"n_genres": 1}, "n_genres"),
         ],
     )
@@ -104,7 +104,7 @@ class TestMapping:
         np.testing.assert_allclose(mapping.following(Tagger())(scores), mapping.membership(["sitar", "slow"]))
         np.testing.assert_allclose(mapping.following(Tagger(), rule="half")(scores), mapping.membership(["slow"]))
 
-    def test_refuses_unknown_words(self, mapping):
+    def test_unknown_descriptors_are_refused(self, mapping):
         with pytest.raises(ValueError, match=r"names that the mapping knows, such as violin.*'sitra'"):
             mapping.membership(["sitra"])
         with pytest.raises(ValueError, match="must be a table or names"):
@@ -161,8 +161,8 @@ class TestShapley:
 
     def test_glove_game(self):
         # one left glove, two right ones; a pair is worth 1: 2/3 for the left, 1/6 for each right glove
-        found = shapley.shapley(lambda c: c[:, 0] & (c[:, 1] | c[:, 2]), 3)
-        np.testing.assert_allclose(found, [2 / 3, 1 / 6, 1 / 6])
+        values = shapley.shapley(lambda c: c[:, 0] & (c[:, 1] | c[:, 2]), 3)
+        np.testing.assert_allclose(values, [2 / 3, 1 / 6, 1 / 6])
 
     def test_sampling_adds_up_and_comes_near(self):
         game = self.game(6)
@@ -210,11 +210,11 @@ class TestScores:
     def test_by_hand(self):
         table = pd.DataFrame([[0.8, 0.2], [0.4, 0.6]], index=[1, 2], columns=["pop", "rock"])
         genres = pd.Series(["pop", "pop"], index=[1, 2])
-        found = experiments.scores(table, genres)
-        assert found["accuracy"] == 0.5
-        assert found["log_loss"] == pytest.approx(-(math.log(0.8) + math.log(0.4)) / 2)
-        assert found["brier"] == pytest.approx((0.04 + 0.04 + 0.36 + 0.36) / 2)
-        assert found["calibration_error"] == pytest.approx((0.2 + 0.6) / 2)
+        measures = experiments.scores(table, genres)
+        assert measures["accuracy"] == 0.5
+        assert measures["log_loss"] == pytest.approx(-(math.log(0.8) + math.log(0.4)) / 2)
+        assert measures["brier"] == pytest.approx((0.04 + 0.04 + 0.36 + 0.36) / 2)
+        assert measures["calibration_error"] == pytest.approx((0.2 + 0.6) / 2)
         row = experiments.affiliation(table, genres, repeats=20)
         assert row["affiliation"] == pytest.approx(0.6)
         assert row["right"] == 0.5
@@ -228,27 +228,27 @@ class TestScores:
         assert curve["degrees"].to_dict() == {0.0: 2, 0.2: 1, 0.3: 1, 0.5: 1, 0.9: 1}
         assert curve.at[0.9, "degree"] == 1
 
-    def test_a_genre_that_nobody_predicts_has_degree_0(self):
+    def test_a_genre_without_a_column_has_degree_0(self):
         table = pd.DataFrame([[0.8, 0.2]], index=[1], columns=["pop", "rock"])
         genres = pd.Series(["metal"], index=[1])
         assert experiments.affiliation(table, genres, repeats=5)["affiliation"] == 0
-        found = experiments.scores(table, genres)
-        assert found["log_loss"] == pytest.approx(-math.log(1e-6))
-        assert found["brier"] == pytest.approx(0.64 + 0.04 + 1)
+        measures = experiments.scores(table, genres)
+        assert measures["log_loss"] == pytest.approx(-math.log(1e-6))
+        assert measures["brier"] == pytest.approx(0.64 + 0.04 + 1)
         with pytest.raises(ValueError, match="no clips"):
             experiments.affiliation(table.iloc[:0], genres)
 
-    def test_honest_degrees_are_calibrated_and_boasting_ones_are_not(self):
+    def test_probabilities_are_calibrated_and_sharpened_ones_are_not(self):
         rng = np.random.default_rng(0)
         p = rng.random(20_000)
         genres = pd.Series(np.where(rng.random(20_000) < p, "pop", "rock"))
-        honest = pd.DataFrame({"pop": p, "rock": 1 - p})
-        curve = experiments.calibration(honest, genres, repeats=40)
+        calibrated = pd.DataFrame({"pop": p, "rock": 1 - p})
+        curve = experiments.calibration(calibrated, genres, repeats=40)
         assert curve["gap"].abs().max() < 0.02
         assert ((curve["share_low"] <= curve["degree"] + 0.01) & (curve["share_high"] >= curve["degree"] - 0.01)).all()
-        sharp = honest**4
+        sharp = calibrated**4
         sharp = sharp.div(sharp.sum(axis=1), axis=0)
-        errors = [experiments.scores(d, genres)["calibration_error"] for d in (honest, sharp)]
+        errors = [experiments.scores(d, genres)["calibration_error"] for d in (calibrated, sharp)]
         assert errors[0] < 0.02 < 0.1 < errors[1]
         assert curve["degrees"].sum() == 40_000
 
@@ -291,16 +291,16 @@ class TestExperiments:
         assert experiments.scores(judged["naive Bayes"], genres)["accuracy"] == 1
 
     def test_out_of_fold_knows_no_clip_of_the_artist(self):
-        # one descriptor an artist, one genre an artist: whoever has heard the artist knows, nobody else can
+        # one descriptor and one genre per artist: a classifier knows the genre only if it was trained with the artist
         artists = pd.Series(np.repeat([f"a{k}" for k in range(12)], 10))
         genres = pd.Series(np.repeat(["pop", "rock"] * 6, 10))
         descriptors = pd.get_dummies(artists).astype(bool)
         accuracy = {}
         for name, groups in (("unknown", artists), ("known", pd.Series(np.arange(120)))):
-            found = experiments.out_of_fold(
+            memberships = experiments.out_of_fold(
                 descriptors, genres, groups=groups, classifiers=["decision tree"], folds=3, workers=1
             )
-            accuracy[name] = experiments.scores(found["decision tree"], genres)["accuracy"]
+            accuracy[name] = experiments.scores(memberships["decision tree"], genres)["accuracy"]
         assert accuracy["unknown"] < 0.8
         assert accuracy["known"] == 1
 
@@ -393,9 +393,9 @@ def test_real_annotations_give_the_clips_of_the_thesis_and_82_per_cent_over_five
     accuracy = {"network": [], "logistic regression": []}
     for seed in range(5):
         train, test = splits.shuffle_split(genres.index, seed=seed)
-        for name, found in accuracy.items():
+        for name, values in accuracy.items():
             classifier = experiments.classifier(name, seed=seed, units=50, dropout=0.3, batch_size=30, epochs=8)
             classifier.fit(X.loc[train].to_numpy(), genres[train].to_numpy())
-            found.append(np.mean(classifier.predict(X.loc[test].to_numpy()) == genres[test].to_numpy()))
+            values.append(np.mean(classifier.predict(X.loc[test].to_numpy()) == genres[test].to_numpy()))
     assert np.mean(accuracy["network"]) >= 0.82  # 80.9 % in the thesis
     assert abs(np.mean(accuracy["network"]) - np.mean(accuracy["logistic regression"])) < 0.01
