@@ -306,7 +306,7 @@ class TestExplanation:
         assert repr(explanation).startswith(
             "Explanation('deep_taylor', neuron [0, 1, 2], relevance (40, 3, 7, 6, 2), logit -"
         )
-        assert "contrast others, ConservationReport(120 maps, 4 layers, error " in repr(explanation)
+        assert "contrast others, ConservationReport(120 maps, 5 layers, error " in repr(explanation)
         one = explain.relevance(model, inputs(shape, n=1), 2, method="gradient")
         assert repr(one) == f"Explanation('gradient', neuron 2, relevance (1, 7, 6, 2), logit {one.logit[0]:.3g})"
         each = explain.relevance(model, inputs(shape, n=6), np.array([0, 1, 2, 0, 1, 2]), method="gradient")
