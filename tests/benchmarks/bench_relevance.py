@@ -37,7 +37,7 @@ WANTED_TAGS = 1.25  # eight single maps of a clip over all eight in one call
 def draw(path):
     """Weights, He's variance, and an input, written to a file."""
     rng = np.random.default_rng(0)
-    shapes = [(3, 3, a, b) for a, b in zip((1, *FILTERS), FILTERS)]
+    shapes = [(3, 3, a, b) for a, b in zip((1, *FILTERS[:-1]), FILTERS, strict=True)]
     shapes += [((SIDE // 8) ** 2 * FILTERS[-1], UNITS), (UNITS, OUTPUTS)]
     arrays = {"x": rng.random((BATCH, SIDE, SIDE, 1), np.float32)}
     for i, shape in enumerate(shapes):
@@ -124,7 +124,7 @@ def zennit(data):
     by_channel = data["kernel3"].reshape(side, side, FILTERS[-1], UNITS).transpose(2, 0, 1, 3)  # as Flatten has it here
     kernels += [by_channel.reshape(-1, UNITS).T, data["kernel4"].T]
     weighted = [layer for layer in layers if hasattr(layer, "weight")]
-    for i, (layer, kernel) in enumerate(zip(weighted, kernels)):
+    for i, (layer, kernel) in enumerate(zip(weighted, kernels, strict=True)):
         layer.weight.data = torch.tensor(np.ascontiguousarray(kernel))
         layer.bias.data = torch.tensor(data[f"bias{i}"])
     x, wanted = torch.tensor(data["x"].transpose(0, 3, 1, 2)), torch.eye(OUTPUTS)[[NEURON] * BATCH]
@@ -187,7 +187,7 @@ def agreement(folder, peers):
     for peer in peers:
         with np.load(folder / "ours.npz") as a, np.load(folder / f"{peer}.npz") as b:
             pairs = (a["arr_0"], b["arr_0"]), (a["arr_1" if peer == "innvestigate" else "arr_2"], b["arr_1"])
-        logits, maps = ([np.abs(x - y).max() / np.abs(y).max() for x, y in zip(*pair)] for pair in pairs)
+        logits, maps = ([np.abs(x - y).max() / np.abs(y).max() for x, y in zip(*pair, strict=True)] for pair in pairs)
         print(
             f"{peer} and we, same rules: logits differ by {np.median(logits):.0e}, maps by {np.median(maps):.0e} "
             f"(worst of {BATCH}: {max(maps):.0e})"

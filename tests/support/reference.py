@@ -128,13 +128,15 @@ def windows(layer, shape):
         return [numbers[..., c].ravel() for c in range(channels)], (channels,)
     size, strides = (tuple(np.broadcast_to(v, len(sides))) for v in (layer.pool_size, layer.strides))
     starts = []
-    for n, p, s in zip(sides, size, strides):
+    for n, p, s in zip(sides, size, strides, strict=True):
         count = -(-n // s) if layer.padding == "same" else (n - p) // s + 1
         left = max((count - 1) * s + p - n, 0) // 2 if layer.padding == "same" else 0
         starts.append([i * s - left for i in range(count)])
     found, lengths = [], tuple(map(len, starts))
     for place in np.ndindex(*lengths):
-        box = tuple(slice(max(s[i], 0), min(s[i] + p, n)) for s, i, p, n in zip(starts, place, size, sides))
+        box = tuple(
+            slice(max(s[i], 0), min(s[i] + p, n)) for s, i, p, n in zip(starts, place, size, sides, strict=True)
+        )
         found += [numbers[(*box, c)].ravel() for c in range(channels)]
     return found, (*lengths, channels)
 
@@ -182,7 +184,7 @@ class Reference:
         moved = [np.ones(int(np.prod(self.shape))) if i == "x" else self.nodes[i].moved for i in inputs]
         if all(m is not None for m in moved):
             node.seen = np.concatenate(moved)
-            node.moved = sum(M @ m for M, m in zip(node.matrices, moved)) if node.kind == "move" else None
+            node.moved = sum(M @ m for M, m in zip(node.matrices, moved, strict=True)) if node.kind == "move" else None
         activation = getattr(layer, "activation", None)
         if node.kind in ("dense", "conv") and activation not in (None, keras.activations.linear):
             node.name = f"{name} linear"
@@ -196,11 +198,13 @@ class Reference:
         for node in self.nodes.values():
             given = [values[i] for i in node.inputs]
             if node.matrices:
-                values[node.name] = sum(M @ v for M, v in zip(node.matrices, given)) + node.bias
+                values[node.name] = sum(M @ v for M, v in zip(node.matrices, given, strict=True)) + node.bias
             elif node.kind == "maximum":
                 values[node.name] = np.array([given[0][w].max() for w in node.windows])
             else:
-                shaped = [v.reshape(1, *self.shape_of(i)).astype(np.float32) for v, i in zip(given, node.inputs)]
+                shaped = [
+                    v.reshape(1, *self.shape_of(i)).astype(np.float32) for v, i in zip(given, node.inputs, strict=True)
+                ]
                 y = node.forward(shaped[0] if len(shaped) == 1 else shaped)
                 values[node.name] = np.asarray(y, dtype=np.float64).ravel()
         return values
@@ -240,7 +244,7 @@ class Reference:
             parts = self.back(node, xs, R, choose)
             if node.kind not in NOT_REPORTED:
                 amounts[node.name] = R.sum(), sum(p.sum() for p in parts if p is not None)
-            for name, part in zip(node.inputs, parts):
+            for name, part in zip(node.inputs, parts, strict=True):
                 if part is not None:
                     found[name] = found.get(name, 0.0) + part
         return found["x"].reshape(self.shape), logit, amounts
@@ -254,7 +258,7 @@ class Reference:
             return [M.T @ R for M in node.matrices]
         if node.kind == "maximum":
             part = np.zeros_like(xs[0])
-            for r, window in zip(R, node.windows):
+            for r, window in zip(R, node.windows, strict=True):
                 winners = window[xs[0][window] == xs[0][window].max()]  # several where all are 0: of a global maximum
                 if "Global" not in type(node.forward).__name__:  # they share, else the first takes all
                     winners = winners[:1]

@@ -24,7 +24,7 @@ def network(head="sigmoid", *, norm=False, seed=0):
             np.abs(rng.normal(1, 0.3, w.shape))
             if "variance" in v.path or "gamma" in v.path
             else rng.normal(0, 0.3, w.shape)
-            for v, w in zip(model.weights, model.get_weights())
+            for v, w in zip(model.weights, model.get_weights(), strict=True)
         ]
     )
     return model

@@ -30,7 +30,7 @@ def tone(hz, start, end, *, seconds=3.0):
 
 
 def power(y, hz, start, end):
-    """Of a band of 200 Hz around `hz` in a stretch of time, dB."""
+    """Power in dB of a band of 200 Hz around `hz` between two times."""
     part = y[round(start * SR) : round(end * SR)] * np.hanning(round(end * SR) - round(start * SR))
     spectrum, frequencies = np.abs(np.fft.rfft(part)) ** 2, np.fft.rfftfreq(len(part), 1 / SR)
     return 10 * np.log10(spectrum[np.abs(frequencies - hz) < 100].sum() + 1e-20)
@@ -110,7 +110,7 @@ def test_masks_lie_between_0_and_1_and_forget_the_scale(front_end):
 
 @pytest.mark.parametrize("front_end", [MEL, FRONT_ENDS["fcn4"], WAVE])
 def test_masks_are_smoothed_in_seconds(front_end):
-    """Of a single cell a Gaussian remains, its width as told whatever the front end."""
+    """A single cell becomes a Gaussian of the given width in seconds, with any front end."""
     n_frames = front_end.n_frames(front_end.sr)
     relevance = np.zeros((front_end.n_bins, n_frames))
     relevance[front_end.n_bins // 2, n_frames // 2] = 1
@@ -326,7 +326,7 @@ def test_a_heatmap_lies_over_a_grey_spectrogram(ax):
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (s)", "frequency (Hz)")
     bar = ax.figure.axes[1]
     assert bar.get_ylabel() == "relevance (logit),\ncolours end at 0.995"
-    rows = dict(zip([t.get_text() for t in ax.get_yticklabels()], ax.get_yticks()))
+    rows = dict(zip([t.get_text() for t in ax.get_yticklabels()], ax.get_yticks(), strict=True))
     assert rows["1,000"] == pytest.approx(np.interp(1000, MEL.frequencies(), np.arange(128)))
 
 

@@ -115,7 +115,7 @@ class TestLinearNetwork:
         found = explained(model, x, 1, "lime", grid=(5, 4), n_samples=400, ridge=1e-3)[..., 0]
         np.testing.assert_allclose(found, carried, atol=0.02 * np.abs(carried).max())
         coarse = explained(model, x, [1, 0], "lime", grid=(2, 2), n_samples=100)[:, 0, ..., 0]
-        for a, b in zip(coarse, carried):
+        for a, b in zip(coarse, carried, strict=True):
             blocks = [(r, c) for r in (slice(0, 3), slice(3, 5)) for c in (slice(0, 2), slice(2, 4))]
             weights = [a[block].sum() for block in blocks]
             assert all(np.ptp(a[block]) < 1e-6 for block in blocks)
@@ -140,7 +140,7 @@ def test_rise_finds_the_cell_that_counts():
     dense.set_weights([kernel.reshape(-1, 2)])
     x = np.ones((1, 16, 24, 1), np.float32)
     found = explained(model, x, [0, 1], "rise", n_masks=600)[0, ..., 0]
-    for relevance, place in zip(found, [(5, 17), (12, 3)]):
+    for relevance, place in zip(found, [(5, 17), (12, 3)], strict=True):
         top = np.unravel_index(relevance.argmax(), relevance.shape)
         assert np.abs(np.subtract(top, place)).max() <= 2
         assert relevance[place] > 0.9 * relevance.max() > 10 * abs(np.median(relevance))

@@ -50,7 +50,7 @@ def plus_and_minus_are_swapped(patch):
     patch.setattr(
         rules.Signed,
         "prepare",
-        lambda self, w: dict(zip(("minus", "plus"), (signed(self, w)["plus"], signed(self, w)["minus"]))),
+        lambda self, w: dict(zip(("minus", "plus"), (signed(self, w)["plus"], signed(self, w)["minus"]), strict=True)),
     )
 
 
@@ -332,7 +332,7 @@ def the_shift_of_a_normalisation_is_ignored(patch):
         operations.Linear,
         "_forward",
         lambda self, *xs: (
-            sum(self.apply(x, w) for x, w in zip(xs, self._w))
+            sum(self.apply(x, w) for x, w in zip(xs, self._w, strict=True))
             + (0.0 if self._b is None or self.kind == "scale" else self._b)
         ),
     )

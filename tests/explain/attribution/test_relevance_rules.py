@@ -53,7 +53,7 @@ def test_rules_by_name_and_by_class():
     check("conv2d", "lrp_composite", rules=by_name)
     rules = {"Conv2D": "flat", "logits": explain.RULES["gamma"]()}
     found = explain.Explainer(network, method="lrp_composite", rules=rules)
-    assert dict(zip(found(x, 0).conservation.layers, found(x, 0).conservation.rules)) == {
+    assert dict(zip(found(x, 0).conservation.layers, found(x, 0).conservation.rules, strict=True)) == {
         "logits": "Gamma",
         "mean": "Epsilon",
         "two": "Flat",

@@ -66,7 +66,7 @@ def test_measures_by_hand():
 def test_auc_equals_scikit_learns_with_ties_and_signs():
     rng = np.random.default_rng(3)
     relevance, mask = rng.integers(-3, 4, size=(20, 9, 7)).astype(float), some_masks(20, (9, 7))
-    expected = [roc_auc_score(m.ravel(), r.ravel()) for m, r in zip(mask, relevance)]
+    expected = [roc_auc_score(m.ravel(), r.ravel()) for m, r in zip(mask, relevance, strict=True)]
     np.testing.assert_allclose(localisation.auc(relevance, mask), expected, rtol=0, atol=1e-12)
 
 
