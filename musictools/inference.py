@@ -137,7 +137,7 @@ class AudioModel:
         Returns
         -------
         model : AudioModel
-            Of the class asked.
+            An instance of the class that `load` was called on.
 
         Raises
         ------

@@ -1,8 +1,8 @@
 """HTML pages from templates in which every value is escaped.
 
-Templates lie in ``templates/`` and extend ``base.html.jinja``: pages that ask nothing of the network, run no script but
-their own, and can be used with a keyboard. What comes as HTML already (Markdown, outputs of notebooks) is sanitised,
-by a list of what is allowed.
+Templates lie in ``templates/`` and extend ``base.html.jinja``. Pages load nothing from the network, run only their own
+scripts and can be used with a keyboard. Text that is HTML already (Markdown, outputs of notebooks) is sanitised: only
+listed tags and attributes remain.
 """
 
 from .pages import anchors, data_url, number, render, write

@@ -1,4 +1,4 @@
-"""Rendering of templates, and what several of them need: numbers, names of anchors, pictures inside the page."""
+"""Rendering of templates; numbers, names of anchors and embedded pictures for several of them."""
 
 import base64
 import functools
@@ -41,7 +41,7 @@ def render(template: str, **values: Any) -> str:
     template : str
         Name of a file in ``musictools/html/templates``.
     **values
-        What the template names. All must be given: one that is missing is an error, never an empty place.
+        Values of the template. A missing one is an error and not an empty string.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def render(template: str, **values: Any) -> str:
 
     See Also
     --------
-    write : The same, into a file.
+    write : Writes the page to a file.
     sanitised : For text that is HTML already.
 
     Examples
@@ -89,7 +89,7 @@ def write(path: str | Path, template: str, **values: Any) -> Path:
 
 
 def number(value: float | str) -> str:
-    """Write a number for people: two decimals, none from 100 on, a dash for NaN and infinities.
+    """Format a number to be read: two decimals, none from 100 on, a dash for NaN and infinities.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def number(value: float | str) -> str:
 
 
 def anchors(names: Iterable[str]) -> dict[str, str]:
-    """Choose a name for every text that is fit for an anchor or a file: letters, digits and hyphens, none twice.
+    """Choose a unique name for every text, fit for an anchor or a file: lower-case letters, digits and hyphens.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def anchors(names: Iterable[str]) -> dict[str, str]:
 
 
 def data_url(png: bytes) -> str:
-    """Write a picture as a URL that holds it.
+    """Encode a picture as a data URL.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""HTML from elsewhere, reduced to what can neither run a script nor load anything.
+"""Sanitise HTML from elsewhere: what remains can neither run a script nor load anything.
 
 Only the tags and attributes that are listed here remain. Pictures and sounds must be part of the page, links must lead
 to web pages, mail addresses or places beside the page.
@@ -35,9 +35,9 @@ _CSS = [
 _LINK = re.compile(r"(https?://|mailto:|#).*|[^:]*", re.IGNORECASE)
 _EMBEDDED = re.compile(r"data:(image/(png|jpeg|gif)|audio/[\w.-]+);base64,[\w+/=\s]*")
 _STYLE = re.compile(r"<style\b[^<>]*>(.*?)</style\s*>", re.DOTALL | re.IGNORECASE)
-# Styles of tables: nothing that ends the style, escapes a character, imports or names a URL.
+# Styles of tables; no character that could end the style, escape another one, import a file or name a URL.
 _HARMLESS = re.compile(r"[^<>@\\()\"']*")
-# Types of outputs that a page shows, the best first; scripts, widgets and SVG are none of them.
+# Types of outputs that a page shows, the best first. Scripts, widgets and SVG are left out: they can run code.
 _SHOWN = ["text/html", "text/markdown", "text/latex", "image/png", "image/jpeg", "text/plain"]
 # The template of nbconvert without its scripts, which come from the network.
 _NOTEBOOK = """{%- extends 'lab/index.html.j2' -%}
@@ -58,7 +58,11 @@ def sanitised(text: str) -> Markup:
     Returns
     -------
     html : markupsafe.Markup
-        What is not allowed is shown as text (tags) or left out (attributes, styles, comments).
+        Tags that are not allowed are shown as text. Attributes, styles and comments that are not allowed are left out.
+
+    See Also
+    --------
+    musictools.html.render : For text that is no HTML.
 
     Examples
     --------

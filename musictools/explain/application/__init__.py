@@ -1,1 +1,1 @@
-"""The explanation system: a song in, a page with its descriptors, heatmaps and sounds out."""
+"""The explanation system: explains a song by its descriptors, as a page with heatmaps and sounds."""

@@ -1,6 +1,6 @@
 """An explanation as a folder that works offline: a page, its pictures and sounds, and every number as JSON.
 
-``index.html`` asks nothing of the network; pictures, sounds and ``explanation.json`` lie beside it and are linked
+``index.html`` loads nothing from the network. Pictures, sounds and ``explanation.json`` lie beside it and are linked
 relatively.
 """
 
@@ -39,13 +39,15 @@ def write(
     Parameters
     ----------
     folder : str or Path
-        Made when missing; files of the same names are replaced.
+        Created if it is missing. Files of the same names are replaced.
     explanation : SongExplanation
     title : str
+        Heading of the page.
     audio_format : {"flac", "wav", "mp3", "ogg"}
         Format of the sounds. FLAC is exact, small, and quick to write.
     more : dict or None
-        Further entries of ``explanation.json``, such as the file and the models; ``length``: s of the whole song.
+        Further entries of ``explanation.json``, such as the file and the models. ``length`` is the duration of the
+        whole song in s; it is shown if only the first part was explained.
 
     Returns
     -------
@@ -166,7 +168,7 @@ def _numbers(explanation):
 
 
 def _votes(explanation):
-    """Genres that sections vote for, the song's own first: colour and votes of each."""
+    """Colour and votes of every genre that sections vote for, the song's own first."""
     votes = explanation.votes
     if explanation.genre is None:
         return []
@@ -182,7 +184,7 @@ def _votes(explanation):
 
 
 def _descriptor(explanation, tag):
-    """Scores of a chosen descriptor, what became of its evidence, and whether there is any."""
+    """Scores of a chosen descriptor and of its evidence, its badge, and whether its heatmap is empty."""
     row = explanation.descriptors.set_index("tag").loc[tag].to_dict()
     return (
         row

@@ -1,4 +1,4 @@
-"""The badge of a heatmap: five scores that say whether it may be believed, each with a limit.
+"""The badge of a heatmap: five scores that say whether it can be trusted, each with a limit.
 
 Conventions
 -----------

@@ -95,7 +95,7 @@ def test_heatmaps_are_merged_by_their_maximum():
     np.testing.assert_array_equal(merged, [[1, 5, 3, 1, 1, 0, 7, 8], [0, 0, 1, 2, 0, 0, 1, 1]])
 
 
-def test_of_signed_heatmaps_the_stronger_wins():
+def test_signed_heatmaps_are_merged_by_their_magnitude():
     merged = system.merge(np.array([[[1.0, -3.0]], [[2.0, -1.0]]]), starts=[0, 1], n_frames=3)
     np.testing.assert_array_equal(merged, [[1, -3, -1]])
 
@@ -162,7 +162,7 @@ def test_heatmaps_lie_where_the_tone_is(found, tag, hz, start, end):
 
 
 def test_relevance_is_the_score_above_the_threshold(found, models):
-    """Of every section that predicts the tag, from the model's weights by hand."""
+    """By hand from the model's weights, in every section that predicts the tag."""
     x = models[1].inputs(song())
     row = x[..., 0][:, band(MEL, 440)]
     logit = 60 * row.mean(axis=1) - 30
@@ -429,13 +429,13 @@ def test_a_genre_classifier_is_read_with_its_card(tmp_path):
         genre_model(outputs=["one"])
 
 
-def save(folder, listener, name=None):
-    path = folder / "models" / f"{name or listener.kind}.keras"
+def save(folder, model, name=None):
+    path = folder / "models" / f"{name or model.kind}.keras"
     path.parent.mkdir(parents=True, exist_ok=True)
-    listener.model.save(path)
+    model.model.save(path)
     place = folder / "cards" / f"{path.stem}.json"
     place.parent.mkdir(exist_ok=True)
-    place.write_text(listener.card.model_dump_json())
+    place.write_text(model.card.model_dump_json())
     return path
 
 
