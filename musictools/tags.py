@@ -3,9 +3,9 @@
 Conventions
 -----------
 A tag table is a bool DataFrame, clips x tags, indexed by clip id. *Genres* are the tags a genre classifier
-predicts, *descriptors* all tags that are no genre. The vocabulary of `rotheneder2023` (table 5.1) is data, in
-``musictools/published/rotheneder2023_5_1_*.csv``. It is read literally: `female vocal` stays a tag of its own beside
-`female vocals`, as the thesis' 108 descriptors require.
+predicts, *descriptors* all tags that are no genre. The vocabulary of `rotheneder2023` (table 5.1, section 5.1.1) is
+data, in ``musictools/published``. It is read literally: `female vocal` stays a tag of its own beside `female vocals`,
+as the thesis' 108 descriptors require.
 """
 
 from dataclasses import dataclass
@@ -227,8 +227,8 @@ def vocabulary(name: str = "rotheneder2023") -> Vocabulary:
     """
     if name != "rotheneder2023":
         raise ValueError(f"No vocabulary is called {name!r}. Known: 'rotheneder2023'.")
-    pairs = published.table("rotheneder2023_5_1_equivalent_tags")
-    excluded = published.table("rotheneder2023_5_1_excluded_tags")["tag"]
+    pairs = published.table("rotheneder2023_table_5_1_equivalent_tags")
+    excluded = published.table("rotheneder2023_section_5_1_1_excluded_tags")["tag"]
     return Vocabulary(
         synonyms={tag: tuple(group["synonym"]) for tag, group in pairs.groupby("tag", sort=False)},
         genres=GENRES,

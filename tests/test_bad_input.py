@@ -236,7 +236,7 @@ BAD = {
     ),
     "too many tags": (lambda p: tags.top(TABLE, 5), r"n must be an int and lie between 1 and .* 1\. Got 5"),
     "unknown vocabulary": (lambda p: tags.vocabulary("law2009"), r"No vocabulary is called 'law2009'"),
-    "unknown table": (lambda p: published.table("rotheneder2023_9_9"), r"No published table is called"),
+    "unknown table": (lambda p: published.table("rotheneder2023_table_9_9"), r"No published table is called"),
     # splits
     "unknown split": (lambda p: songs(p).split("official"), r"folder has no split 'official'\. Known: random, artist"),
     "split of an unknown clip": (lambda p: songs(p).split("random", ids=["x"]), r"folder has no clip 'x'"),

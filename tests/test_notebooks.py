@@ -25,7 +25,7 @@ MAY_BE_EMPTY = {  # columns that the smoke profile cannot fill, by table
     "sanity_badges": {"conservation"},  # its only method is the gradient, which has no conservation report
     "image_likeness": {"others"},  # one feature per layer leaves no other one to compare with
     "readings": {"likeness"},
-    **{f"rotheneder2023_a_{k}_cross_validation_layer_{k}": RARE for k in (1, 2, 3)},
+    **{f"rotheneder2023_table_a_{k}_cross_validation_layer_{k}": RARE for k in (1, 2, 3)},
 }
 
 
@@ -116,7 +116,7 @@ def test_a_blank_picture_is_noticed(tmp_path):
 
 def test_report_lays_published_beside_rebuilt(smoke):
     text = (smoke / "report" / "index.html").read_text()
-    assert "rotheneder2023_3_4_genre_performance" in text
+    assert "rotheneder2023_table_3_4_genre_performance" in text
     assert "0.773" in text, "the published accuracy"
     assert "<script" not in text
     assert "http://" not in text.replace("http://www.w3.org", "")

@@ -27,7 +27,7 @@ def names() -> list[str]:
     Examples
     --------
     >>> names()[0]
-    'choi2018_7_a_effective_kernel_sizes'
+    'choi2018_table_7_a_effective_kernel_sizes'
     """
     return sorted(p.name[:-4] for p in resources.files(__name__).iterdir() if p.name.endswith(".csv"))
 
@@ -52,7 +52,7 @@ def table(name: str) -> pd.DataFrame:
 
     Examples
     --------
-    >>> table("rotheneder2023_4_3_selected_models").shape[0] > 0
+    >>> table("rotheneder2023_table_4_3_selected_models").shape[0] > 0
     True
     """
     import pandas as pd

@@ -218,9 +218,9 @@ def _source(name):
 
 
 def _title(name):
-    """Return ``rotheneder2023_3_4_genre_performance`` as ``rotheneder2023 3.4: genre performance``."""
+    """Return ``rotheneder2023_table_3_4_genre_performance`` as ``rotheneder2023 table 3.4: genre performance``."""
     rest = name.removeprefix(_source(name)).strip("_")
-    number = re.match(r"((?:section_|figure_)?(?:\d+(?:_\d+)*(?:_[ab](?=_))?|[ab]_\d+))(?:_|$)", rest)
+    number = re.match(r"((?:section_|figure_|table_)?(?:\d+(?:_\d+)*(?:_[ab](?=_))?|[ab]_\d+))(?:_|$)", rest)
     if not number or _source(name) not in SOURCES:
         return name.replace("_", " ")
     words = rest[number.end() :].replace("_", " ")

@@ -154,7 +154,7 @@ class TestKernels:
         model = models.build("choi_stft", n_outputs=3, width=0.05, input_shape=wanted.shape)
         sizes, theirs = (
             effective_sizes(model, front_end=wanted.front_end),
-            published.table("choi2018_7_a_effective_kernel_sizes"),
+            published.table("choi2018_table_7_a_effective_kernel_sizes"),
         )
         assert (sizes["kernel"] == theirs["kernel"]).all()
         assert (sizes["width_ms"] - theirs["width_ms"]).abs().max() < 1  # printed cut off or rounded

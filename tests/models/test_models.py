@@ -22,7 +22,7 @@ LAYERS = {
 # lists the parameters of the layer below.
 MISPRINTED_SHAPES = {"pg20": {8: (8, 8, 512)}, "ckn19": {}}
 MISPRINTED_PARAMETERS = {"pg20": {7: 256 * 512 * 4 + 512, 9: 2098176, 11: 8390656}, "ckn19": {}}
-TABLES = {"ckn19": "rotheneder2023_3_2_layers_ckn19", "pg20": "rotheneder2023_3_3_layers_pg20"}
+TABLES = {"ckn19": "rotheneder2023_table_3_2_layers_ckn19", "pg20": "rotheneder2023_table_3_3_layers_pg20"}
 
 
 @pytest.mark.parametrize("name", ["ckn19", "pg20"])
@@ -79,7 +79,7 @@ def test_width_scales_filters_and_units():
 
 def test_layer_tables_read_like_those_of_the_thesis():
     ours = models.layer_table(models.build("se_cnn", n_outputs=108), activations=True)
-    theirs = published.table("rotheneder2023_5_2_layers_se_cnn")
+    theirs = published.table("rotheneder2023_table_5_2_layers_se_cnn")
     gates = ours["layer"] == "SE-Block"
     assert list(ours["layer"][:-5]) == [row.replace("MaxPooling (", "MaxPooling2D (") for row in theirs["layer"][:-4]]
     assert list(ours["output_shape"][gates]) == list(theirs["output_shape"][theirs["layer"] == "SE-Block"])

@@ -454,6 +454,6 @@ def test_the_limit_gives_table_6_1_on_the_real_annotations(shared_data):
     ten = data.descriptors.drop(index=aside)[list(clips.TAGS)]
     assert ten.any(axis=1).sum() == pytest.approx(14_492, rel=0.01)  # section 6.2
     counts = splits.limit_per_tag(ten, per_tag=3000).sum()
-    printed = published.table("rotheneder2023_6_1_tag_occurrence").set_index("tag")["clips"]
+    printed = published.table("rotheneder2023_table_6_1_tag_occurrence").set_index("tag")["clips"]
     assert counts["guitar"] == printed["guitar"] == 3000
     assert (counts / printed - 1).abs().max() < 0.1

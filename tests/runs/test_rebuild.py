@@ -18,7 +18,7 @@ from musictools import runs
 from musictools.runs import execution, manifests
 
 START = "from musictools import runs\nrun = runs.start(output_dir, notebook={name!r})"
-PUBLISHED = "rotheneder2023_3_4_genre_performance"
+PUBLISHED = "rotheneder2023_table_3_4_genre_performance"
 
 # Tables are written as text here: a kernel that loads pandas takes seconds.
 FIRST = [

@@ -10,7 +10,7 @@ from support.pages import NASTY, NASTY_NAMES, Page, check
 
 from musictools.runs import manifests, report
 
-PUBLISHED = "rotheneder2023_3_4_genre_performance"
+PUBLISHED = "rotheneder2023_table_3_4_genre_performance"
 
 
 def record(folder, name, *, outputs=(), **more):
@@ -57,15 +57,15 @@ def test_the_report_lays_published_beside_rebuilt(folder, tmp_path):
     (published / f"{PUBLISHED}.csv").write_text(
         "model,data,accuracy\nckn19,balanced,0.773\nckn19,semi_balanced,0.798\n"
     )
-    (published / "rotheneder2023_9_9_later.csv").write_text("a\n1\n")
+    (published / "rotheneder2023_table_9_9_later.csv").write_text("a\n1\n")
     index = report.write(folder, published_dir=published, outcome={"01_first": ("done", ""), "02_x": ("failed", "why")})
     page = index.read_text()
     read = check(
         page,
         shows=[
             "its experiments use MagnaTagATune",
-            "rotheneder2023 3.4: genre performance",
-            "Published, not rebuilt here: rotheneder2023 9.9: later.",
+            "rotheneder2023 table 3.4: genre performance",
+            "Published, not rebuilt here: rotheneder2023 table 9.9: later.",
             "accuracy is 0.3",
             "data: composed · 1 s · files: 3",
             "failed: why",
@@ -158,11 +158,11 @@ def test_cells_of_tables(folder):
 @pytest.mark.parametrize(
     ("name", "title"),
     [
-        ("rotheneder2023_5_19_affiliation", "rotheneder2023 5.19: affiliation"),
-        ("rotheneder2023_a_3_cross_validation_layer_3", "rotheneder2023 A.3: cross validation layer 3"),
-        ("choi2018_7_a_effective_kernel_sizes", "choi2018 7-A: effective kernel sizes"),
+        ("rotheneder2023_table_5_19_affiliation", "rotheneder2023 table 5.19: affiliation"),
+        ("rotheneder2023_table_a_3_cross_validation_layer_3", "rotheneder2023 table A.3: cross validation layer 3"),
+        ("choi2018_table_7_a_effective_kernel_sizes", "choi2018 table 7-A: effective kernel sizes"),
         ("rotheneder2023_section_3_5_accuracy_callbacks", "rotheneder2023 section 3.5: accuracy callbacks"),
-        ("tagger_slides_1_mtat", "tagger_slides 1: mtat"),
+        ("tagger_slides_table_1_mtat", "tagger_slides table 1: mtat"),
         ("a_table", "a table"),
     ],
 )
