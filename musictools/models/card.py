@@ -74,7 +74,9 @@ class ModelCard(BaseModel):
     data_checksum : str
         Checksum of its tables.
     training_clips : tuple of int or str
-        Ids of the clips that the model was trained on.
+        Ids of the clips that the model was trained on, those for validation included.
+    held_out_clips : tuple of int or str
+        Ids of the clips that were held out, see `musictools.datasets.splits.held_out_clips`.
     seed : int or None
         Seed of the training.
     provenance : dict
@@ -115,6 +117,7 @@ class ModelCard(BaseModel):
     data: str = ""
     data_checksum: str = ""
     training_clips: Annotated[tuple[int | str, ...], BeforeValidator(_plain)] = ()
+    held_out_clips: Annotated[tuple[int | str, ...], BeforeValidator(_plain)] = ()
     seed: int | None = None
     provenance: dict[str, Any] = {}
     version: Literal[1] = 1
@@ -127,6 +130,8 @@ class ModelCard(BaseModel):
                 raise ValueError("a mapping has inputs, and neither front_end nor length nor step")
         elif self.inputs or not {"length", "step"} <= given or "front_end" not in self.model_fields_set:
             raise ValueError(f"task={self.task!r} needs front_end (which may be null), length and step, and no inputs")
+        if both := set(self.training_clips) & set(self.held_out_clips):
+            raise ValueError(f"{len(both)} clips were held out and trained on, such as {next(iter(both))!r}")
         for rule, values in self.thresholds.items():
             if missing := set(self.outputs) - set(values):
                 raise ValueError(f"the thresholds of {rule!r} lack {', '.join(sorted(missing))}")

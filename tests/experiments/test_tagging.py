@@ -176,7 +176,10 @@ def test_clips_without_an_artist_share_it_with_nobody(missing):
 )
 def test_impossible_divisions_are_refused(options):
     data = fake()
-    with pytest.raises(ValueError, match=r"hold_out must lie between 1 and .* and unseen_share|shares must be"):
+    with pytest.raises(
+        ValueError,
+        match=r"hold_out must lie between 0 and .* and unseen_share|hold_out must be at least 1|shares must be",
+    ):
         splits.tagger_split(data, data.tracks.index, **options)
 
 

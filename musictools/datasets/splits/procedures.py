@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from musictools import tags
 from musictools.datasets.splits.drawing import random, strata
+from musictools.datasets.splits.held_out import held_out_clips
 
 if TYPE_CHECKING:
     from musictools.datasets.base import Dataset
@@ -17,31 +17,42 @@ __all__ = ["genre_split", "tagger_split"]
 
 
 def genre_split(
-    data: Dataset, genres: pd.Series, *, hold_out: int, kind: str, test_share: float = 0.2, seed: int = 0
+    data: Dataset,
+    genres: pd.Series,
+    *,
+    hold_out: int,
+    unseen_share: float = 0.0,
+    choice: str = "random",
+    kind: str,
+    test_share: float = 0.2,
+    seed: int = 0,
+    draw: int = 0,
 ) -> pd.Series:
-    """Divide single-genre clips into training, test and a hold-out that no genre experiment ever sees.
+    """Divide single-genre clips into training, test and the held-out clips of `held_out_clips`.
 
     Parameters
     ----------
     data : Dataset
     genres : pd.Series [clip id -> genre]
         Single-genre clips.
-    hold_out : int >= 0
-        Clips kept aside first, at random (2,000 in `rotheneder2023`).
+    hold_out, unseen_share, choice
+        As in `held_out_clips`.
     kind : str
         A split that the data set knows; ``"random"`` and ``"artist"`` use `test_share`.
     test_share : float in (0, 1)
     seed : int >= 0
+        Seed of the held-out clips.
+    draw : int >= 0
+        Number of the division into training and test; the held-out clips are the same for all.
 
     Returns
     -------
     split : pd.Series [clip id -> "train", "test" or "hold_out"]
-        The hold-out is the same for every `kind`.
 
     Raises
     ------
     ValueError
-        If the hold-out would take all clips, or the data set has no such split.
+        If there are too few single-genre clips, or the data set has no such split.
 
     See Also
     --------
@@ -50,7 +61,7 @@ def genre_split(
 
     Examples
     --------
-    >>> from musictools import datasets
+    >>> from musictools import datasets, tags
     >>> tracks = pd.DataFrame({"artist": list("aabbccdd"), "album": "", "title": "", "path": ""})
     >>> genre = pd.DataFrame({"rock": [True] * 8})
     >>> data = datasets.Dataset("songs", tracks=tracks, tags=genre, genres=genre, descriptors=genre[[]])
@@ -58,18 +69,12 @@ def genre_split(
     >>> genre_split(data, single, hold_out=2, kind="random", test_share=0.5).value_counts().sort_index().to_dict()
     {'hold_out': 2, 'test': 3, 'train': 3}
     """
-    if not 0 <= hold_out < len(genres):
-        raise ValueError(
-            f"hold_out must lie between 0 and the number of single-genre clips, {len(genres)}. Got {hold_out}."
-        )
+    held_out = held_out_clips(data, hold_out=hold_out, unseen_share=unseen_share, choice=choice, seed=seed)
     split = pd.Series("", index=genres.index, dtype=object, name="part")
-    if hold_out:
-        share = hold_out / len(genres)
-        first = random(genres, shares={"hold_out": share, "rest": 1 - share}, seed=seed)
-        split[first == "hold_out"] = "hold_out"
+    split[split.index.isin(held_out.index)] = "hold_out"
     rest = split.index[split == ""]
     shares = {"train": 1 - test_share, "test": test_share} if kind in ("random", "artist") else None
-    inner = data.split(kind, ids=rest, shares=shares, seed=seed)
+    inner = data.split(kind, ids=rest, shares=shares, seed=seed + draw)
     split.loc[inner.index] = inner
     return split[split != ""]
 
@@ -80,20 +85,23 @@ def tagger_split(
     *,
     hold_out: int,
     unseen_share: float = 0.5,
+    choice: str = "random",
+    labels: pd.DataFrame | None = None,
     test_share: float = 0.2,
     validation_share: float = 0.1,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Divide clips into training, validation, test and a hold-out for scores of whole clips.
+    """Divide clips into training, validation, test and the held-out clips of `held_out_clips`.
 
     Parameters
     ----------
     data : Dataset
     ids : sequence of clip id
-    hold_out : int > 0
-        Single-genre clips kept aside (2,000 in `rotheneder2023`).
-    unseen_share : float in [0, 1)
-        Share of the hold-out by artists that are kept out of every other subset (0 in the source).
+    hold_out, unseen_share, choice
+        As in `held_out_clips`; at least one clip is held out. The other clips of the unseen artists are left unused.
+    labels : pd.DataFrame [clips x tags, bool] or None
+        Clips without any of these tags are left unused unless they are held out, as in `rotheneder2023` 5.1.1. None:
+        all clips are used.
     test_share : float in (0, 1)
         Share of the clips that are left.
     validation_share : float in (0, 1)
@@ -103,8 +111,7 @@ def tagger_split(
     Returns
     -------
     split : pd.DataFrame [clip id -> part, artist]
-        part: "train", "validation", "test", "hold_out" or "unused" (other clips of unseen artists); artist: "seen" or
-        "unseen".
+        part: "train", "validation", "test", "hold_out" or "unused"; artist: "seen" or "unseen".
 
     Raises
     ------
@@ -120,27 +127,19 @@ def tagger_split(
     >>> data = datasets.load("magnatagatune")  # doctest: +SKIP
     >>> tagger_split(data, data.tracks.index, hold_out=2000)["part"].value_counts()  # doctest: +SKIP
     """
+    if hold_out < 1:
+        raise ValueError(f"hold_out must be at least 1. Got {hold_out}.")
     ids = pd.Index(ids)
-    single = tags.single_genre(data).genres
-    single = single[single.index.isin(ids)]
-    if not 0 < hold_out < len(single) or not 0 <= unseen_share < 1:
-        raise ValueError(
-            f"hold_out must lie between 1 and the number of single-genre clips, {len(single)}, and "
-            f"unseen_share in [0, 1). Got {hold_out} and {unseen_share}."
-        )
+    held_out = held_out_clips(data, hold_out=hold_out, unseen_share=unseen_share, choice=choice, seed=seed)
     split = pd.DataFrame({"part": "", "artist": "seen"}, index=ids)
-    if unseen_share:
-        share = hold_out * unseen_share / len(single)
-        kept = data.split("artist", shares={"unseen": share, "rest": 1 - share}, seed=seed, ids=single.index)
-        artist = data.tracks.loc[ids, "artist"]
-        names = set(artist[kept.index[kept == "unseen"]].dropna()) - {""}  # clips without an artist stand alone
-        split.loc[artist.isin(names), :] = ["unused", "unseen"]
-        split.loc[kept.index[kept == "unseen"], :] = ["hold_out", "unseen"]
-    rest = single.index[(split.loc[single.index, "part"] == "").to_numpy()]
-    share = (hold_out - int((split["part"] == "hold_out").sum())) / max(1, len(rest))
-    if 0 < share < 1:
-        kept = data.split("random", shares={"hold_out": share, "rest": 1 - share}, seed=seed, ids=rest)
-        split.loc[kept.index[kept == "hold_out"], "part"] = "hold_out"
+    if labels is not None:
+        split.loc[~labels.loc[ids].any(axis=1), "part"] = "unused"
+    artist = data.tracks["artist"]
+    unseen = set(artist[held_out.index[held_out == "unseen"]].dropna()) - {""}  # clips without an artist stand alone
+    split.loc[artist.loc[ids].isin(unseen), :] = ["unused", "unseen"]
+    held_out = held_out[held_out.index.isin(ids)]
+    split.loc[held_out.index, "part"] = "hold_out"
+    split.loc[held_out.index, "artist"] = held_out
     for subset, share in (("test", test_share), ("validation", validation_share)):
         left = split.index[split["part"] == ""]
         shares = {subset: share, "": 1 - share}
