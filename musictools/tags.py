@@ -24,6 +24,7 @@ __all__ = [
     "category",
     "co_occurrence",
     "counts",
+    "excluded_table",
     "merge",
     "single_genre",
     "synonym_table",
@@ -324,6 +325,35 @@ def synonym_table(tags: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
         merged = int(tags[known].any(axis=1).sum())
         rows += [(tag, s, int(tags[s].sum()) if s in known else 0, merged) for s in synonyms]
     return pd.DataFrame(rows, columns=["tag", "synonym", "clips", "merged_clips"])
+
+
+def excluded_table(tags: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
+    """Tags that are no descriptors, with the reason and their number of clips.
+
+    Parameters
+    ----------
+    tags : pd.DataFrame [clips x raw tags, bool]
+    vocabulary : Vocabulary
+
+    Returns
+    -------
+    table : pd.DataFrame
+        A row a genre or excluded tag: tag (merged), reason, clips with any of its synonyms.
+
+    Examples
+    --------
+    >>> tags = pd.DataFrame({"rock": [True, False], "hard rock": [True, True], "english": [False, True]})
+    >>> table = excluded_table(tags, vocabulary()).set_index("tag")
+    >>> table.loc[["rock", "english"]].to_numpy().tolist()
+    [['genre of the thesis', 2], ['language', 1]]
+    """
+    listed = published.table("rotheneder2023_section_5_1_1_excluded_tags").set_index("tag")["reason"]
+    rows = []
+    for tag in (*vocabulary.genres, *vocabulary.excluded):
+        known = [s for s in vocabulary.synonyms.get(tag, (tag,)) if s in tags]
+        reason = listed.get(tag, "genre" if tag in vocabulary.genres else "excluded")
+        rows.append((tag, reason, int(tags[known].any(axis=1).sum())))
+    return pd.DataFrame(rows, columns=["tag", "reason", "clips"])
 
 
 def top(tags: pd.DataFrame, n: int) -> pd.DataFrame:

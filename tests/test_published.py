@@ -89,6 +89,108 @@ def test_tables_5_2_to_5_19_are_there_but_for_the_three_pictures():
     assert {int(second) for _, second in numbers} == set(range(1, 20)) - {9, 11, 15}
 
 
+def test_the_excluded_tags_are_those_of_the_vocabulary():
+    data = pd.DataFrame({"rock": [True, False], "not rock": [False, True], "violin": [True, True]})
+    table = tags.excluded_table(data, tags.vocabulary())
+    theirs = published.table("rotheneder2023_section_5_1_1_excluded_tags")
+    pd.testing.assert_frame_equal(table[["tag", "reason"]], theirs)
+    assert table.set_index("tag")["clips"][["rock", "not rock", "jazz"]].tolist() == [1, 1, 0]
+    own = tags.Vocabulary({}, genres=("polka",), excluded=("noise",))
+    assert tags.excluded_table(data, own)["reason"].tolist() == ["genre", "excluded"]
+
+
+PAPERS = {
+    "rotheneder2023": "rotheneder2023_explanation_system",
+    "sharma2022": "sharma2022_why_pop",
+    "ren_poster": "ren_moon_guo_interpreting_genre_cnns",
+    "choi2018": "choi2018_music_tagging",
+    "tagger_slides": "tagger_evaluation_slides",
+}
+WORDS = {
+    3: ("three", "Three", "3-"),
+    8: ("eight",),
+    9: ("nine",),
+    10: ("ten",),
+    11: ("Eleven",),
+    5: ("five",),
+    0.25: ("75/25",),
+}
+
+
+@pytest.mark.parametrize("source", published.SOURCES)
+def test_numbers_stated_in_prose_are_quoted(source):
+    table = published.prose(source)
+    assert len(table) > 0
+    assert table["key"].is_unique
+    assert table["section"].ne("").all()
+    for row in table.itertuples():
+        value = published.number(source, row.key)
+        printed = [f"{value:,}", str(value), f"{value:g}", f"{value:.3f}".lstrip("0"), f"{value / 1000:g} kHz"]
+        printed += [f"{100 * value:.{digits}f}%" for digits in (0, 1, 2)] if row.unit == "share" else []
+        assert any(text in row.quote for text in (*printed, *WORDS.get(value, ()))), row
+
+
+@pytest.mark.parametrize("source", published.SOURCES)
+def test_quotes_are_the_words_of_the_source(source, shared_data):
+    text = shared_data.parent / "papers" / f"{PAPERS[source]}.txt"
+    if not text.is_file():
+        pytest.skip(f"the text of {source} is not here")
+    words = " ".join(text.read_text(encoding="utf-8").split())
+    assert [quote for quote in published.prose(source)["quote"] if " ".join(quote.split()) not in words] == []
+
+
+def test_unknown_sources_and_numbers_are_named():
+    with pytest.raises(ValueError, match="No source is called 'r'. Known: rotheneder2023, "):
+        published.prose("r")
+    with pytest.raises(ValueError, match="tagger_slides states no number that is called 'x'. Known: mtat_segments, "):
+        published.number("tagger_slides", "x")
+    assert published.number("rotheneder2023", "average_predicted_tags") == 3.1
+    assert isinstance(published.number("rotheneder2023", "svm_hours"), int)
+
+
+def test_prose_repeats_the_tables():
+    R = "rotheneder2023"
+    spectrograms = published.table(f"{R}_table_3_1_mel_spectrograms").set_index("genre")
+    number = {key: published.number(R, key) for key in published.prose(R)["key"]}
+    assert spectrograms.at["rock", "balanced"] == number["balanced_segments_per_genre"]
+    assert number["genre_segments_per_clip"] * number["country_clips_left"] == number["balanced_segments_per_genre"]
+    assert number["clips_with_a_descriptor"] * 14 == number["short_chunk_segments"]
+    assert number["clips_with_a_descriptor"] * 9 == number["vgg_cnn_segments"]
+    assert number["clips_with_a_descriptor"] * 18 == number["musicnn_segments"]
+    comparison = published.table(f"{R}_table_5_18_comparison").set_index("model").loc["short_chunk"]
+    assert comparison["average_tags"] == number["average_predicted_tags"]
+    assert comparison["recall"] == number["explanation_system_recall"]
+    assert len(published.table(f"{R}_table_6_1_tag_occurrence")) == number["probing_descriptors"]
+
+
+def test_notes_stand_at_tables_that_exist():
+    known = published.coverage()["key"]
+    for name in published._read("notes")["table"]:
+        assert name in published.names() or any(name.startswith(f"{key}_") for key in known)
+        assert all(note.endswith(".") for note in published.notes(name))
+    doubtful = (
+        "rotheneder2023_table_3_1_",
+        "choi2018_table_7_a_",
+        "rotheneder2023_table_5_8_",
+        "tagger_slides_table_1_",
+    )
+    assert all(any(map(published.notes, [n for n in published.names() if n.startswith(name)])) for name in doubtful)
+
+
+def test_coverage_lists_every_published_table_in_the_order_of_the_sources():
+    table = published.coverage()
+    assert table["key"].is_unique
+    for name in published.names():
+        assert sum(name.startswith(f"{key}_") for key in table["key"]) == 1, name
+    sources = table["key"].map(lambda key: published.source(f"{key}_"))
+    assert list(dict.fromkeys(sources)) == list(published.SOURCES)
+    thesis = table[table["key"].str.startswith("rotheneder2023_table_")]["key"].tolist()
+    assert thesis.index("rotheneder2023_table_5_2") < thesis.index("rotheneder2023_table_5_10")
+    assert len(thesis) == 1 + 4 + 3 + 19 + 7 + 3
+    assert (table["notebook"].ne("") | table["why"].ne("")).all()
+    assert table["notebook"].str.match(r"\d\d_[a-z_]+$|song_explorer$|$").all()
+
+
 def test_tables_of_the_slides_are_there_and_have_their_own_source():
     overview = published.overview().set_index("table")
     assert set(overview.index[overview["source"] == "tagger_slides"]) == set(SLIDES)
