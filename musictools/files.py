@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # loaded where it is needed: what rebuilds notebooks imports this module and has to start fast
     import numpy as np
 
-__all__ = ["atomic", "atomic_folder", "fingerprint", "inside", "read_npz", "remove_stale"]
+__all__ = ["atomic", "atomic_folder", "fingerprint", "inside", "locked", "read_npz", "remove_stale"]
 
 _TEMPORARY = ".tmp-"
 
@@ -94,6 +94,35 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Let one process at a time into the block; others wait. The system frees the lock of a process that ends.
+
+    Parameters
+    ----------
+    path : str or Path
+        What is written or built in the block. The lock is a hidden file beside it. Where that cannot be written,
+        nothing can be built either, and the block is entered without a lock.
+
+    Examples
+    --------
+    >>> with locked("maps.zarr"):  # doctest: +SKIP
+    ...     build("maps.zarr")
+    """
+    path = Path(path)
+    try:
+        import fcntl
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path.with_name(f".{path.name}.lock"), "a", encoding="utf-8")  # noqa: SIM115 - closed below
+    except (ImportError, OSError):
+        yield
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def remove_stale(folder: str | Path) -> None:

@@ -1,29 +1,34 @@
-"""Rebuilding a profile: all notebooks in order; unchanged ones are skipped, failed and killed ones are run again.
+"""Rebuilding a profile: unchanged notebooks are skipped, failed and killed ones are run again.
 
+A notebook runs after those whose results it reads (``run.upstream("...")`` in its cells); independent ones run at the
+same time. ``01_*`` comes before all others with a higher number: it checks the data and prepares what they share.
 A notebook belongs to a profile when ``params/<profile>/<notebook>.yaml`` exists. It is skipped when all of these are
 as they were when it last finished: its parameters, its cells, the package's sources, the versions of the packages that
 matter, the data folders it used, the results of the notebooks it read, its own outputs.
 """
 
+import graphlib
 import json
-import logging
 import os
 import re
 import shlex
+import signal
+import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from musictools.files import atomic, remove_stale
-from musictools.runs import manifests, settings
+from musictools.runs import manifests, parallel, settings
 from musictools.runs.paths import from_root, root
 
 __all__ = ["rebuild"]
 
 _UPSTREAM = re.compile(r"""\.upstream\(\s*["']([\w.-]+)["']""")
-_NOT_COUNTED = {"injected-parameters", "papermill-error-cell-tag"}
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,15 @@ def rebuild(
     only: list[str] | None = None,
     force: bool = False,
     parameters: dict | None = None,
+    jobs: int | None = None,
     notebooks_dir: str | Path | None = None,
     params_dir: str | Path | None = None,
     output_root: str | Path | None = None,
 ) -> int:
-    """Run a profile's notebooks in order, each in a fresh kernel, and write the report.
+    """Run a profile's notebooks, each in a fresh kernel, and write the report.
 
-    All parameters are checked before anything runs. Results go to ``<output_root>/<profile>``.
+    A notebook runs after those that it reads; independent ones run at the same time. All parameters are checked before
+    anything runs. Results go to ``<output_root>/<profile>``.
 
     Parameters
     ----------
@@ -68,6 +75,8 @@ def rebuild(
         Run them even when nothing changed.
     parameters : dict or None
         Values that win over the files'; each must be declared by a chosen notebook.
+    jobs : int > 0 or None
+        Maximum number of notebooks that run at the same time. None: as many as the cores and the free memory allow.
     notebooks_dir, params_dir, output_root : str, Path or None
         None: ``notebooks``, ``params`` and ``outputs`` of the checkout.
 
@@ -91,8 +100,10 @@ def rebuild(
     --------
     >>> rebuild("demo", only=["03"])  # doctest: +SKIP
     """
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
+        raise ValueError(f"jobs must be a positive int or None. Got {jobs!r}.")
     folder = from_root(output_root or "outputs") / profile
-    jobs = plan(
+    chosen = plan(
         profile,
         only=only,
         parameters=parameters,
@@ -100,17 +111,12 @@ def rebuild(
         params_dir=from_root(params_dir or "params"),
         folder=folder,
     )
-    outcome = {}
     with _alone(folder), _kernel_environment(folder):
         remove_stale(folder)
         try:
-            for number, job in enumerate(jobs, start=1):
-                _say(f"[{number}/{len(jobs)}] {job.name} …")
-                outcome[job.name] = _attend(job, force=force, outcome=outcome)
-                _say(f"        {': '.join(filter(None, outcome[job.name]))}")
-        except KeyboardInterrupt:
-            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # nobody awaits the interrupted cell any more
-            _say(f"Interrupted in {job.name}. Go on with: musictools rebuild --profile {profile}")
+            outcome = _attend_all(chosen, force=force, at_once=jobs or parallel.at_once())
+        except KeyboardInterrupt as interruption:
+            _say(f"Interrupted in {interruption}. Go on with: musictools rebuild --profile {profile}")
             return 130
         return _close(folder, outcome)
 
@@ -189,7 +195,61 @@ def _named(word, names, *, where):
     raise settings.unknown(word, names, where=f"--only, {where}", what="notebook")
 
 
-def _attend(job, *, force, outcome):
+def order(jobs: list[_Job]) -> dict[str, set[str]]:
+    """Return for every notebook the chosen ones that must have ended before it begins.
+
+    Raises
+    ------
+    ValueError
+        If notebooks read each other in a circle.
+    """
+    names = [job.name for job in jobs]
+    first = {name for name in names if name.startswith("01_")}
+    before = {}
+    for job in jobs:
+        before[job.name] = set(upstream_names(job.source)) & set(names) - {job.name}
+        if job.name > "01" and job.name not in first:
+            before[job.name] |= first
+    try:
+        graphlib.TopologicalSorter(before).prepare()
+    except graphlib.CycleError as error:
+        raise ValueError(f"Notebooks read each other in a circle: {' → '.join(error.args[1])}.") from None
+    return before
+
+
+def _attend_all(jobs, *, force, at_once):
+    """Skip or run every notebook, at most `at_once` at the same time; return what happened, in the order of `jobs`."""
+    named = {job.name: (number, job) for number, job in enumerate(jobs, start=1)}
+    sorter = graphlib.TopologicalSorter(order(jobs))
+    sorter.prepare()
+    outcome, waiting, running, kernels = {}, [], {}, _Kernels()
+
+    def say(name, text):
+        _say(f"[{named[name][0]}/{len(jobs)}] {name} {text}")
+
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            while sorter.is_active():
+                waiting = sorted([*waiting, *sorter.get_ready()], key=named.get)
+                while waiting and len(running) < at_once:
+                    name = waiting.pop(0)
+                    say(name, "…")
+                    call = pool.submit(_attend, named[name][1], force=force, outcome=dict(outcome), kernels=kernels)
+                    running[call] = name
+                for call in wait(running, return_when=FIRST_COMPLETED).done:
+                    outcome[running[call]] = call.result()
+                    name = running.pop(call)
+                    say(name, ": ".join(filter(None, outcome[name])))
+                    sorter.done(name)
+        except BaseException as error:
+            kernels.interrupt()
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(", ".join(sorted(running.values()))) from None
+            raise
+    return {name: outcome[name] for name in named}
+
+
+def _attend(job, *, force, outcome, kernels):
     """Skip or run one notebook; return what happened, in two words: state and detail."""
     missing = [name for name in upstream_names(job.source) if outcome.get(name, ("",))[0] in ("failed", "not run")]
     if missing:
@@ -199,7 +259,7 @@ def _attend(job, *, force, outcome):
     if not reason:
         return "skipped", "unchanged"
     began = time.monotonic()
-    failure = _execute(job)
+    failure = _execute(job, kernels)
     seconds = time.monotonic() - began
     if failure:
         return "failed", f"{failure} (see {job.executed})"
@@ -247,58 +307,61 @@ def changed(job: _Job, inputs: dict) -> str:
     return ""
 
 
-def _execute(job):
+def _execute(job, kernels):
     """Run one notebook in a fresh kernel; return what went wrong, empty when nothing."""
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-
     manifests.record_path(job.folder, job.name).unlink(missing_ok=True)
     job.executed.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        papermill.execute_notebook(
-            job.source,
-            job.executed,
-            parameters=job.parameters,
-            kernel_name="python3",
-            language="python",
-            cwd=root(),
-            progress_bar=False,
-            start_timeout=180,
-        )
-    except papermill.PapermillExecutionError as error:
-        return f"cell {_cell_number(job.executed)}: {error.ename}: {_short(error.evalue)}"
-    except DeadKernelError:
-        return f"cell {_cell_number(job.executed)}: the kernel died (out of memory?)"
-    except Exception as error:  # whatever one notebook does to its kernel, the others go on
-        return f"{type(error).__name__}: {_short(error)}"
+    failure = kernels.run(job)
+    if failure:
+        return failure
     if job.record is None:
         manifests.write_record(job.folder, job.name, _bare_record(job))
     return "" if job.record["finished"] else "it ended without run.finish()"
+
+
+class _Kernels:
+    """The processes that run notebooks, each with a kernel; after `interrupt` none begins."""
+
+    def __init__(self):
+        self._lock, self._processes, self._interrupted = threading.Lock(), set(), False
+
+    def run(self, job):
+        """Run a notebook to its end; return what went wrong, empty when nothing."""
+        request = {"source": str(job.source), "executed": str(job.executed), "parameters": job.parameters}
+        request |= {"cwd": str(root()), "parent": os.getpid()}
+        with open(job.folder / ".jupyter" / "kernel.log", "a", encoding="utf-8") as log:
+            with self._lock:
+                if self._interrupted:
+                    return "interrupted"
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "musictools.runs.one_notebook"],
+                    cwd=root(),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                )
+                self._processes.add(process)
+            answer, _ = process.communicate(json.dumps(request))
+        with self._lock:
+            self._processes.remove(process)
+        try:
+            return json.loads(answer)["failure"]
+        except ValueError:
+            return f"its process ended with status {process.returncode} (see {log.name})"
+
+    def interrupt(self):
+        """Interrupt all processes; each shuts its kernel down before it ends."""
+        with self._lock:
+            self._interrupted = True
+            for process in self._processes:
+                process.send_signal(signal.SIGINT)
 
 
 def _bare_record(job):
     """Return the manifest record of a notebook that keeps no results."""
     record = {"notebook": job.name, "finished": True, "seconds": 0, "parameters": job.parameters}
     return record | {"data": {}, "upstream": {}, "outputs": {}, "said": [], "versions": manifests.versions()}
-
-
-def _cell_number(executed):
-    """Return the number (from 1) in the source notebook of the cell where a run stopped."""
-    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
-    cells = [cell for cell in cells if not _NOT_COUNTED & set(cell["metadata"].get("tags", []))]
-    stopped = "?"
-    for number, cell in enumerate(cells, start=1):
-        state = cell["metadata"].get("papermill", {})
-        if state.get("exception"):
-            return number
-        if state.get("start_time"):
-            stopped = number
-    return stopped
-
-
-def _short(text):
-    text = " ".join(str(text).split())
-    return text if len(text) <= 400 else text[:400] + " …"
 
 
 def _close(folder, outcome):

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from musictools.files import atomic
+from musictools.files import atomic, locked
 
 from .paths import root
 
@@ -157,4 +157,6 @@ def read_records(folder: str | Path) -> dict[str, dict]:
 def write_record(folder: str | Path, notebook: str, record: dict) -> None:
     """Write one notebook's record and merge all of them into ``manifest.json``."""
     write_json(record_path(folder, notebook), record)
-    write_json(Path(folder) / "manifest.json", {"profile": Path(folder).name, "notebooks": read_records(folder)})
+    merged = Path(folder) / "manifest.json"
+    with locked(merged):  # notebooks that run at the same time
+        write_json(merged, {"profile": Path(folder).name, "notebooks": read_records(folder)})

@@ -9,11 +9,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-__all__ = ["map", "progress"]
+__all__ = ["at_once", "end_with", "map", "progress"]
 
 PATIENCE = "10s"  # for a scheduler to answer
+NOTEBOOK_BYTES = 4 * 2**30  # memory that one notebook of the demo may need, with its workers
 
 
 def map(
@@ -92,6 +94,42 @@ def progress(iterable: Iterable, *, total: int | None = None, description: str =
     yield from tqdm(iterable, total=total, desc=description or None, disable=disable, leave=False)
 
 
+def at_once() -> int:
+    """Return how many notebooks this machine can run at the same time.
+
+    Returns
+    -------
+    number : int > 0
+        One per core, as far as the free memory allows (4 GiB per notebook); 1 with a GPU, which notebooks cannot share.
+
+    Examples
+    --------
+    >>> at_once() > 0
+    True
+    """
+    if has_gpu():
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    free = available_memory()
+    return max(1, cores if free is None else min(cores, free // NOTEBOOK_BYTES))
+
+
+def available_memory() -> int | None:
+    """Return the bytes of memory that processes may still take; None where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            sizes = {name: rest.split()[0] for name, _, rest in (line.partition(":") for line in file)}
+        return int(sizes["MemAvailable"]) * 1024
+    except (OSError, KeyError, IndexError, ValueError):
+        return None
+
+
+def has_gpu() -> bool:
+    """Tell whether there is an NVIDIA GPU that programs may use; TensorFlow is not asked."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible not in ("", "-1") and any(Path("/dev").glob("nvidia[0-9]*"))
+
+
 def kernel_shell() -> Any:
     """Return the shell of the Jupyter kernel that this code runs in, or None."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
@@ -142,12 +180,20 @@ def _cluster(scheduler):
 
 def _call_beside(function, value, number, parent):
     """Do one call in a worker process that does not outlive `parent`, should that be killed."""
-    _end_with(parent)
+    end_with(parent)
     return _call(function, value, number)
 
 
 @functools.cache
-def _end_with(parent):
+def end_with(parent: int) -> None:
+    """End this process as soon as another process is no longer its parent.
+
+    Parameters
+    ----------
+    parent : int
+        Process id of the parent, as the parent itself gave it.
+    """
+
     def watch():
         while os.getppid() == parent:
             time.sleep(0.5)

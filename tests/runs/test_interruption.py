@@ -16,13 +16,14 @@ pytestmark = pytest.mark.full
 TOKEN = "MUSICTOOLS_TEST_TOKEN"  # a variable that kernels and workers inherit: they are found by it
 CELLS = [
     "pause = 0.0\noutput_dir = 'outputs/demo'",
-    "from musictools import runs\nrun = runs.start(output_dir, notebook='01_first')",
+    "from musictools import runs\nrun = runs.start(output_dir, notebook='{name}')",
     "def work(number):\n    import os, pathlib, time\n"
     "    pathlib.Path(os.environ['MUSICTOOLS_TEST_TOKEN'], f'{os.getpid()}.pid').touch()\n"
     "    time.sleep(pause)\n    return number",
     "numbers = runs.map(work, range(2), workers=2)",
-    "run.path('tables', 'numbers').write_text(f'x\\n{sum(numbers)}\\n')\nrun.finish()",
+    "run.path('tables', '{name}').write_text(f'x\\n{sum(numbers)}\\n')\nrun.finish()",
 ]
+NAMES = ("02_first", "03_second")
 
 
 def start(arguments, folder):
@@ -77,33 +78,34 @@ def interrupt(process, folder, *, reached):
 
 @pytest.fixture
 def places(tmp_path):
-    """One tiny notebook and its profile."""
-    cells = [nbformat.v4.new_code_cell(cell) for cell in CELLS]
-    cells[0].metadata["tags"] = ["parameters"]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 01_first"), *cells])
+    """Two tiny notebooks, which run at the same time, and their profile."""
     (tmp_path / "notebooks").mkdir()
-    nbformat.write(notebook, tmp_path / "notebooks" / "01_first.ipynb")
+    for name in NAMES:
+        cells = [nbformat.v4.new_code_cell(cell.replace("{name}", name)) for cell in CELLS]
+        cells[0].metadata["tags"] = ["parameters"]
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {name}"), *cells])
+        nbformat.write(notebook, tmp_path / "notebooks" / f"{name}.ipynb")
     (tmp_path / "params" / "demo").mkdir(parents=True)
-    for name, values in (("01_first", {}), ("common", {"output_dir": "outputs/demo"})):
+    for name, values in {**dict.fromkeys(NAMES, {}), "common": {"output_dir": "outputs/demo"}}.items():
         (tmp_path / "params" / "demo" / f"{name}.yaml").write_text(yaml.safe_dump(values))
     names = {"notebooks_dir": "notebooks", "params_dir": "params", "output_root": "outputs"}
     return {name: str(tmp_path / folder) for name, folder in names.items()}
 
 
-def test_ctrl_c_ends_kernel_and_workers_and_the_next_call_finishes(places, tmp_path):
+def test_ctrl_c_ends_kernels_and_workers_and_the_next_call_finishes(places, tmp_path):
     def rebuild(**parameters):
-        call = f"runs.rebuild('demo', **{places!r}, parameters={parameters!r})"
+        call = f"runs.rebuild('demo', **{places!r}, jobs=2, parameters={parameters!r})"
         return start(["-c", f"import sys; from musictools import runs; sys.exit({call})"], tmp_path)
 
-    printed = interrupt(rebuild(pause=600.0), tmp_path, reached=lambda: len(list(tmp_path.glob("*.pid"))) == 2)
-    assert "Interrupted in 01_first. Go on with: musictools rebuild --profile demo" in printed
-    table = tmp_path / "outputs" / "demo" / "tables" / "numbers.csv"
-    assert not table.exists()
+    printed = interrupt(rebuild(pause=600.0), tmp_path, reached=lambda: len(list(tmp_path.glob("*.pid"))) == 4)
+    assert "Interrupted in 02_first, 03_second. Go on with: musictools rebuild --profile demo" in printed
+    tables = [tmp_path / "outputs" / "demo" / "tables" / f"{name}.csv" for name in NAMES]
+    assert not any(table.exists() for table in tables)
     process = rebuild()
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 0, printed
-    assert "01_first …" in printed
-    assert table.read_text() == "x\n1\n"
+    assert "02_first …" in printed
+    assert [table.read_text() for table in tables] == ["x\n1\n"] * 2
     assert not list((tmp_path / "outputs").rglob(".tmp-*"))
 
 

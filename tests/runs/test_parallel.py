@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from musictools import runs
+from musictools.runs import parallel
 
 
 @pytest.fixture
@@ -92,6 +93,35 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     parent.kill()
     parent.wait()
     wait_for(lambda: not any(running(int(path.name)) for path in tmp_path.iterdir()), seconds=5)
+
+
+def test_how_many_notebooks_at_once(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    monkeypatch.setattr(parallel, "has_gpu", lambda: False)
+    for free, number in ((None, 4), (2**30, 1), (9 * 2**30, 2), (2**40, 4)):
+        monkeypatch.setattr(parallel, "available_memory", lambda free=free: free)
+        assert parallel.at_once() == number
+    monkeypatch.setattr(parallel, "has_gpu", lambda: True)
+    assert parallel.at_once() == 1
+
+
+def test_a_gpu_that_programs_may_not_use_is_none(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not parallel.has_gpu()
+    assert parallel.available_memory() is None or parallel.available_memory() > 0
+
+
+def test_a_lock_makes_the_second_process_wait(tmp_path):
+    code = (
+        "import pathlib, sys, time; from musictools.files import locked\n"
+        f"with locked({str(tmp_path / 'store')!r}):\n"
+        f"    place = pathlib.Path({str(tmp_path)!r}, sys.argv[1]); began = time.time(); time.sleep(0.3)\n"
+        "    place.write_text(f'{began} {time.time()}')"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "ab"]
+    assert [process.wait() for process in both] == [0, 0]
+    first, second = sorted([float(word) for word in (tmp_path / name).read_text().split()] for name in "ab")
+    assert first[1] <= second[0]
 
 
 def running(pid):

@@ -36,16 +36,28 @@ SECOND = [
     "run.path('tables', 'doubled').write_text(f'x\\n{2 * float(row.split(\",\")[2])}\\n')",
     "if fault != 'unfinished':\n    run.finish()",
 ]
-THIRD = ["m = 1\noutput_dir = 'outputs/demo'", "doubled = runs = None\nassert m == 1"]
+# Each waits for the other one to begin, a minute at most, and writes when it began and ended.
+TIMED = [
+    "partner = ''\noutput_dir = 'outputs/demo'",
+    "import time\nbegan = time.time()",
+    "from musictools import runs\nrun = runs.start(output_dir, notebook={name!r})",
+    "run.output_dir.joinpath({name!r} + '.began').touch()\n"
+    "while partner and not run.output_dir.joinpath(partner + '.began').exists() and time.time() < began + 60:\n"
+    "    time.sleep(0.05)",
+    "# run.upstream('{upstream}')",
+    "run.path('tables', {name!r}).write_text(f'began,ended\\n{{began}},{{time.time()}}\\n')\nrun.finish()",
+]
+PLAIN = "m = 1\noutput_dir = 'outputs/demo'"
+THIRD = [PLAIN, "doubled = runs = None\nassert m == 1"]
 
 
 class Suite:
     """Three notebooks, one profile, one place for results."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, notebooks=None):
         self.folder = folder
         self.output = folder / "outputs" / "demo"
-        for name, cells in (("01_first", FIRST), ("02_second", SECOND), ("03_third", THIRD)):
+        for name, cells in (notebooks or {"01_first": FIRST, "02_second": SECOND, "03_third": THIRD}).items():
             self.write(name, cells)
             self.set(name)
         self.set("common", output_dir="outputs/demo")
@@ -235,6 +247,48 @@ def test_a_failed_notebook_is_named_and_the_next_call_goes_on(done, undisturbed,
     assert "02_second  done" in out
     assert "04_fourth  done" in out
     assert done.tables() == undisturbed.tables()
+
+
+def timed(name, upstream):
+    return [cell.format(name=name, upstream=upstream) if "{" in cell else cell for cell in TIMED]
+
+
+def test_independent_notebooks_overlap_and_dependent_ones_do_not(tmp_path, capsys):
+    upstream = {"02_left": "none", "03_right": "none", "04_reader": "03_right"}
+    made = Suite(tmp_path, {name: timed(name, other) for name, other in upstream.items()})
+    made.set("02_left", partner="03_right")
+    made.set("03_right", partner="02_left")
+    assert made.rebuild(jobs=2) == 0
+    at = {name: pd.read_csv(made.output / "tables" / f"{name}.csv").iloc[0] for name in upstream}
+    assert at["02_left"]["began"] < at["03_right"]["ended"]
+    assert at["03_right"]["began"] < at["02_left"]["ended"]
+    assert at["04_reader"]["began"] > at["03_right"]["ended"]
+    progress, summary = capsys.readouterr().out.split("\n\n")
+    assert progress.splitlines()[:2] == ["[1/3] 02_left …", "[2/3] 03_right …"]
+    assert [line.split()[:2] for line in summary.splitlines()[:3]] == [[name, "done"] for name in upstream]
+    assert list(json.loads((made.output / "manifest.json").read_text())["notebooks"]) == list(upstream)
+
+
+def test_what_runs_before_what(tmp_path):
+    names = ["00_index", "01_data", "02_left", "03_right", "song_explorer"]
+    made = Suite(tmp_path, {name: [PLAIN, "# run.upstream('02_left')" if "right" in name else ""] for name in names})
+    places = {name: place for name, place in made.places.items() if name != "output_root"} | {"folder": made.output}
+    jobs = execution.plan("demo", only=None, parameters=None, **places)
+    assert execution.order(jobs) == {
+        "00_index": set(),
+        "01_data": set(),
+        "02_left": {"01_data"},
+        "03_right": {"01_data", "02_left"},
+        "song_explorer": {"01_data"},
+    }
+    assert execution.order(jobs[3:])["03_right"] == set()
+    made.write("02_left", [PLAIN, "# run.upstream('03_right')"])
+    refused(made, "read each other in a circle: ")
+
+
+@pytest.mark.parametrize("jobs", [0, -1, True, 1.5])
+def test_odd_numbers_of_jobs_are_refused(tmp_path, jobs):
+    refused(Suite(tmp_path), "jobs must be a positive int or None", jobs=jobs)
 
 
 @pytest.mark.parametrize(

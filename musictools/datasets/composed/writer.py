@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 
-from musictools.files import atomic, remove_stale
+from musictools.files import atomic, locked, remove_stale
 
 from .annotating import annotate, tag_names
 from .genres import GENRES
@@ -56,17 +56,27 @@ def build(folder: str | os.PathLike, *, n_clips: int = 400, seed: int = 0, worke
         raise ValueError(f"workers must be a positive int or None. Got {workers!r}.")
     parameters = {"composer": "musictools", "version": VERSION, "n_clips": len(plans), "seed": int(seed)}
     folder = _checked(folder, parameters)
-    if (folder / "corpus.json").is_file() and all((folder / p.mp3_path).is_file() for p in plans):
+    if _is_complete(folder, plans):
         return folder
-    _write(folder / "building.json", json.dumps(parameters, indent=2).encode() + b"\n")
+    with locked(folder):  # two notebooks may ask for it at the same time
+        if not _is_complete(folder, plans):
+            _build(folder, plans, parameters, workers)
+    return folder
+
+
+def _is_complete(folder, plans):
+    return (folder / "corpus.json").is_file() and all((folder / p.mp3_path).is_file() for p in plans)
+
+
+def _build(folder, plans, parameters, workers):
     from musictools import runs
 
+    _write(folder / "building.json", json.dumps(parameters, indent=2).encode() + b"\n")
     tags = runs.map(_Writer(str(folder)), plans, workers=workers, description="composing")
     _write(folder / TABLES[0], _annotations(plans, tags))
     _write(folder / TABLES[1], _clip_info(plans))
     _write(folder / "corpus.json", json.dumps({**parameters, **_counts(plans)}, indent=2).encode() + b"\n")
     _tidy(folder)
-    return folder
 
 
 def _tidy(folder):
