@@ -18,7 +18,7 @@ from musictools.datasets import splits
 from musictools.experiments.jobs import Job, Result, Task
 from musictools.experiments.protocols import genre_protocol
 
-__all__ = ["decisions", "grid", "table", "tasks"]
+__all__ = ["candidates", "decisions", "grid", "table", "tasks"]
 
 
 def grid(
@@ -75,8 +75,11 @@ def tasks(
     classes: Sequence[str],
     limits: dict,
     hold_out: int,
+    unseen_share: float = 0.0,
+    choice: str = "random",
     test_share: float,
     epochs: int,
+    hold_epochs: int = 10,
     batch_size: int,
     learning_rate: float,
     leave_out: str = "",
@@ -97,14 +100,15 @@ def tasks(
         Genres in the order of the network's outputs.
     limits : dict of str to int
         Name of a selection of clips -> maximum number of clips per genre; 0: the size of the rarest genre.
-    hold_out, test_share
+    hold_out, unseen_share, choice, test_share
         As in `musictools.datasets.splits.genre_split`.
-    epochs, batch_size, learning_rate
+    epochs, hold_epochs, batch_size, learning_rate
         As in `protocols.genre_protocol`.
     leave_out : str
         A column of ``data.tracks``: every job runs a second time without the clips in which it is not 0.
     seed : int >= 0
-        Seed of the limits and, added to a job's own seed, of its division into training and test.
+        Seed of the held-out clips, which all jobs share, and of the limits. The division into training and test
+        depends on the job's own seed as well.
     **options
         Other fields of `Task`: length, step, width, norm_momentum, validation_share.
 
@@ -123,9 +127,19 @@ def tasks(
     made = []
     for job in jobs:
         chosen = splits.genre_split(
-            data, genres, hold_out=hold_out, kind=job.split, test_share=test_share, seed=seed + job.seed
+            data,
+            genres,
+            hold_out=hold_out,
+            unseen_share=unseen_share,
+            choice=choice,
+            kind=job.split,
+            test_share=test_share,
+            seed=seed,
+            draw=job.seed,
         )
-        protocol = genre_protocol(job.protocol, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+        protocol = genre_protocol(
+            job.protocol, epochs=epochs, hold=hold_epochs, batch_size=batch_size, learning_rate=learning_rate
+        )
         for without in (False, True) if leave_out else (False,):
             kept = genres[data.tracks.loc[genres.index, leave_out] == 0] if without else genres
             ids = {name: kept.index[kept.index.isin(chosen.index[chosen == name])] for name in chosen.unique()}
@@ -137,6 +151,59 @@ def tasks(
             own = dataclasses.replace(job, data=f"{job.data}_without_{leave_out}") if without else job
             made.append(Task(job=own, store=store, labels=labels, split=split, protocol=protocol, **options))
     return made
+
+
+def candidates(results: Sequence[Result], *, split: str) -> pd.DataFrame:
+    """Trainings among which the model to explain is chosen, the highest validation accuracy first.
+
+    These are the trainings with callbacks on one split, as in `rotheneder2023` 3.5, or all trainings on it if none has
+    callbacks. The test clips play no part, so the chosen model can be scored on them.
+
+    Parameters
+    ----------
+    results : sequence of Result
+    split : str
+        A split of the jobs, such as ``"random"``.
+
+    Returns
+    -------
+    candidates : pd.DataFrame
+        Indexed by the position in `results`: model, data, callbacks, seed, epoch (whose weights the model has, from 1)
+        and validation_accuracy (at this epoch, of segments).
+
+    Raises
+    ------
+    ValueError
+        If no result has this split.
+
+    Examples
+    --------
+    >>> plain, tuned = (Result(job=Job(model="ckn19", split="random", protocol=name), classes=("pop", "rock"),
+    ...                        history=pd.DataFrame({"val_accuracy": accuracy}), scores={}, clip={})
+    ...                 for name, accuracy in (("plain", [0.8, 0.9]), ("callbacks", [0.7, 0.6])))
+    >>> candidates([plain, tuned], split="random")[["callbacks", "epoch", "validation_accuracy"]].to_dict("index")
+    {1: {'callbacks': True, 'epoch': 1, 'validation_accuracy': 0.7}}
+    """
+    rows = {}
+    for k, result in enumerate(results):
+        if result.job.split != split:
+            continue
+        accuracy, tuned = result.history["val_accuracy"].to_numpy(), result.job.protocol == "callbacks"
+        epoch = int(accuracy.argmax()) if tuned else len(accuracy) - 1
+        rows[k] = {
+            "model": result.job.model,
+            "data": result.job.data,
+            "callbacks": tuned,
+            "seed": result.job.seed,
+            "epoch": epoch + 1,
+            "validation_accuracy": float(accuracy[epoch]),
+        }
+    if not rows:
+        raise ValueError(f"No training has the split {split!r}.")
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    if table["callbacks"].any():
+        table = table[table["callbacks"]]
+    return table.sort_values("validation_accuracy", ascending=False, kind="stable")
 
 
 def table(

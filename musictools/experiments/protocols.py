@@ -140,15 +140,17 @@ def protocol(
     )
 
 
-def genre_protocol(name: str, *, epochs: int = 50, batch_size: int = 64, learning_rate: float = 1e-3) -> Protocol:
+def genre_protocol(
+    name: str, *, epochs: int = 50, hold: int = 10, batch_size: int = 64, learning_rate: float = 1e-3
+) -> Protocol:
     """Training of a genre classifier (`rotheneder2023` 3.4), with or without two callbacks (3.5).
 
     Parameters
     ----------
     name : {"callbacks", "plain"}
-        "callbacks": the model keeps its best weights by validation accuracy, and the learning rate falls after ten
+        "callbacks": the model keeps its best weights by validation accuracy, and the learning rate falls after `hold`
         epochs.
-    epochs, batch_size : int > 0
+    epochs, hold, batch_size : int > 0
     learning_rate : float > 0
         Initial learning rate of Adam.
 
@@ -171,4 +173,4 @@ def genre_protocol(name: str, *, epochs: int = 50, batch_size: int = 64, learnin
     phase = {"optimizer": "adam", "learning_rate": learning_rate, "epochs": epochs}
     if name == "plain":
         return Protocol((phase,), batch_size)
-    return Protocol(({**phase, "hold": 10, "decay": 0.1},), batch_size, best_by="val_accuracy")
+    return Protocol(({**phase, "hold": hold, "decay": 0.1},), batch_size, best_by="val_accuracy")
