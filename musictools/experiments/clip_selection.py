@@ -1,4 +1,4 @@
-"""Choice of clips that contrast in their tags (`choi2018`, table 7-B)."""
+"""Choice of clips that contrast in their tags (`choi2018`, table 7-B; `rotheneder2023`, figures 6.1 to 6.6)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-__all__ = ["WANTED", "choose"]
+__all__ = ["SONGS", "WANTED", "choose", "choose_songs"]
 
 # The tags of the chapter's four songs, the most important first; a tag with a minus must be absent.
 WANTED = {
@@ -16,6 +16,15 @@ WANTED = {
     "male": ("male", "pop", "vocals", "drums", "piano", "bass"),
     "rap": ("hip hop", "rap", "male", "drums", "beat", "piano", "bass"),
 }
+
+# Pair, genre and descriptors of the thesis' songs. It names descriptors for the second pair only; those of the first
+# are what the annotators wrote most often for these two songs.
+SONGS = (
+    (1, "country", ("guitar", "male vocals")),
+    (1, "classic", ("string", "female vocals")),
+    (2, "metal", ("guitar", "drums", "male vocals")),
+    (2, "classic", ("piano", "string", "violin")),
+)
 
 
 def choose(
@@ -67,6 +76,52 @@ def choose(
         }
         free = free[groups[free.index] != groups[clip]]
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
+
+
+def choose_songs(labels: pd.DataFrame, genres: pd.DataFrame, *, named: Sequence = ()) -> pd.DataFrame:
+    """Choose two pairs of contrasting songs for the pictures of feature maps (`rotheneder2023`, figures 6.1 to 6.6).
+
+    Parameters
+    ----------
+    labels : pd.DataFrame [clips x descriptors, bool]
+        Clips to choose from.
+    genres : pd.DataFrame [clips x genres, bool]
+        Genres of at least these clips.
+    named : sequence of clip id
+        The four songs, in the order of `SONGS`; empty: those with most of the wanted descriptors, half a point more for
+        the genre.
+
+    Returns
+    -------
+    songs : pd.DataFrame
+        One row per song: pair (1 or 2), clip, tags (tuple of the wanted descriptors that `labels` knows).
+
+    Raises
+    ------
+    ValueError
+        If there are not four songs, or a named one is unknown.
+
+    Examples
+    --------
+    >>> labels = pd.DataFrame({"guitar": [1, 1, 0, 0], "string": [0, 0, 1, 1], "drums": [0, 1, 0, 0]}).astype(bool)
+    >>> genres = pd.DataFrame({"metal": [0, 1, 0, 0], "classic": [0, 0, 1, 1]}).astype(bool)
+    >>> choose_songs(labels, genres)["clip"].tolist()
+    [0, 2, 1, 3]
+    """
+    if named and (len(named) != len(SONGS) or not set(named) <= set(genres.index)):
+        raise ValueError(f"named must hold the ids of {len(SONGS)} clips of the data set, or none. Got {list(named)}.")
+    if len(labels) < len(SONGS):
+        raise ValueError(f"There must be at least {len(SONGS)} clips to choose from. Got {len(labels)}.")
+    free, rows = labels, []
+    for place, (pair, genre, wanted) in enumerate(SONGS):
+        if named:
+            clip = named[place]
+        else:
+            fit = free.reindex(columns=wanted, fill_value=False).sum(axis=1)
+            clip = (fit + 0.5 * genres.loc[free.index].get(genre, 0)).idxmax()
+            free = free.drop(index=clip)
+        rows.append({"pair": pair, "clip": clip, "tags": tuple(tag for tag in wanted if tag in labels)})
+    return pd.DataFrame(rows)
 
 
 def _met(tags, tag):

@@ -1,8 +1,8 @@
 """Experiments of notebook 05: many clips and many methods, one table per question.
 
-``tagger`` is an `inference.Tagger`, or an object with the same attributes. ``data`` is a data set that knows complete
-labels and stems, such as the composed corpus: it has ``audio``, ``stems``, ``tag_stems``, ``truth`` and
-``complete_descriptors``.
+``tagger`` is an `inference.Tagger`, or an object with the same attributes. ``data`` is any data set with audio. What is
+true of a clip are its complete descriptors if the data set knows them, else its annotated ones. `stem_tags` and
+`localisation_rows` need the stems of every tag, ``tag_stems``, as the composed corpus has them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from musictools import evaluation
+from musictools.datasets import splits
 from musictools.explain.application import evidence
 from musictools.explain.application.system import merge
 from musictools.explain.attribution.explainer import Explainer
@@ -22,15 +23,19 @@ from musictools.spectrograms import ModelInput
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.axes import Axes
 
+    from musictools.datasets.base import Dataset
     from musictools.datasets.composed.dataset import Composed
+    from musictools.explain.application.system import SongExplanation
     from musictools.explain.attribution.explanation import Explanation
-    from musictools.inference import Tagger
+    from musictools.inference import GenreClassifier, Tagger
 
 __all__ = [
     "accepted_inputs",
     "best_methods",
     "choose_clips",
+    "unseen_clips",
     "conservation_table",
     "consistency_table",
     "explainers",
@@ -38,6 +43,8 @@ __all__ = [
     "feedback_table",
     "localisation_rows",
     "stem_tags",
+    "true_descriptors",
+    "workflow",
 ]
 
 _NEVER_BLANK = 1e-6  # a reference below any score
@@ -76,6 +83,118 @@ class _Prepared:
         if self.contrast is not None:
             return self.explainer(x, neuron, contrast=self.contrast)
         return self.explainer(x, neuron, reference=reference)
+
+
+def true_descriptors(data: Dataset) -> pd.DataFrame:
+    """Descriptors that are true of every clip: complete if the data set knows them, else as annotated.
+
+    Parameters
+    ----------
+    data : Dataset
+
+    Returns
+    -------
+    true : pd.DataFrame [clips x descriptors, bool]
+    """
+    return data.complete_descriptors if hasattr(data, "complete_descriptors") else data.descriptors
+
+
+def unseen_clips(tagger: Tagger, data: Dataset, held_out: Sequence, *, seed: int = 0) -> np.ndarray:
+    """Clips that the tagger was not trained on, in random order.
+
+    Parameters
+    ----------
+    tagger : Tagger
+    data : Dataset
+    held_out : sequence of clip id
+        Clips of the tagger's data set that were held out.
+    seed : int >= 0
+        Seed of the order.
+
+    Returns
+    -------
+    ids : np.ndarray
+        The clips held out; all clips if the tagger was trained on a data set of another name.
+
+    Raises
+    ------
+    ValueError
+        If the tagger was trained on another version of this data set, or on a clip that was held out.
+    """
+    ids = data.tracks.index
+    if tagger.card.data == data.name:
+        if tagger.card.data_checksum != data.tables_checksum:
+            raise ValueError(f"The tagger was trained on another version of {data.name}: its tables differ.")
+        splits.check_held_out(tagger.card, held_out)
+        ids = ids[ids.isin(held_out)]
+    return np.random.default_rng(seed).permutation(ids)
+
+
+def workflow(
+    explanation: SongExplanation,
+    tag: str,
+    *,
+    song: str,
+    genre_model: GenreClassifier,
+    tagger: Tagger,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the workflow of the explanation system with the numbers of one song (`rotheneder2023` figure 5.4).
+
+    Parameters
+    ----------
+    explanation : SongExplanation
+        Explanation of the song with `tag`.
+    tag : str
+        The descriptor that is visualised.
+    song : str
+        Title of the song.
+    genre_model : GenreClassifier
+    tagger : Tagger
+    ax : Axes or None
+
+    Returns
+    -------
+    ax : Axes
+    """
+    from musictools.plots import diagrams
+
+    votes = explanation.votes["genre"].value_counts()
+    predicted = explanation.descriptors.loc[explanation.descriptors["predicted"], "tag"]
+    section = int(explanation.sections[tag].argmax())
+    cut = slice(section * tagger.step, section * tagger.step + tagger.length)
+    heatmap = explanation.heatmaps[tag]
+    lines = [", ".join(predicted[k : k + 2]) for k in range(0, min(len(predicted), 8), 2)]
+    return diagrams.workflow(
+        song=f"song\n{song}",
+        genre_steps=[
+            *_input_texts(genre_model, len(explanation.votes)),
+            "genre of\neach section\n" + ", ".join(f"{n} × {name}" for name, n in votes.head(2).items()),
+            f"most frequent:\n{explanation.genre}",
+        ],
+        descriptor_steps=[
+            *_input_texts(tagger, len(explanation.sections)),
+            f"{len(predicted)} descriptors\n" + "\n".join(lines),
+            f"{tag}:\nheatmap of\neach section",
+        ],
+        merged="heatmap of\nthe song",
+        pictures={
+            "spectrogram": explanation.S,
+            "sections": explanation.S[:, cut],
+            "heatmap": heatmap[:, cut],
+            "merged": heatmap,
+        },
+        ax=ax,
+    )
+
+
+def _input_texts(model, n_sections):
+    """Texts of the first two boxes of a model: its spectrogram and its sections."""
+    f = model.front_end
+    return [
+        f"{f.sr / 1000:g} kHz\nwindow {f.n_fft}\nhop {f.hop_length}\n{f.n_bins} bands",
+        f"{n_sections} sections\n{f.n_bins} × {model.length}",
+    ]
 
 
 def stem_tags(tagger: Tagger, data: Composed, ids: Sequence) -> pd.DataFrame:
@@ -189,14 +308,16 @@ def _matrix(maps):
 
 
 def accepted_inputs(
-    tagger: Tagger, data: Composed, ids: Sequence, *, rule: str = "f1", limit: int = 4
+    tagger: Tagger, data: Dataset, ids: Sequence, *, rule: str = "f1", limit: int = 4
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Inputs with a tag that is true and that the model predicts, one input per clip and tag.
+
+    If the data set knows none of the model's tags, every predicted tag counts.
 
     Parameters
     ----------
     tagger : Tagger
-    data : Composed
+    data : Dataset
     ids : sequence of clip id
     rule : str
         Rule of the thresholds.
@@ -215,13 +336,14 @@ def accepted_inputs(
         If the model predicts no true tag of these clips.
     """
     inputs, rows = [], []
-    thresholds = _thresholds(tagger, rule)
+    thresholds, true = _thresholds(tagger, rule), true_descriptors(data)
+    known = [tag for tag in tagger.tags if tag in true]
     for clip_id in ids:
         y, sr = data.audio(clip_id, sr=tagger.front_end.sr)
         x = tagger.inputs(y)
         scores = pd.DataFrame(evaluation.predict(tagger.model, x, batch_size=16), columns=tagger.tags)
-        true = data.complete_descriptors.loc[clip_id]
-        margin = (scores.max() - thresholds)[[tag for tag in tagger.tags if true.get(tag, False)]]
+        own = [tag for tag in known if true.at[clip_id, tag]] if known else tagger.tags
+        margin = (scores.max() - thresholds)[own]
         for tag in margin[margin > 0].nlargest(limit).index:
             inputs.append(x[int(scores[tag].argmax())])
             rows.append({"clip": clip_id, "tag": tag, "neuron": tagger.tags.index(tag), "threshold": thresholds[tag]})
@@ -307,7 +429,7 @@ def faithfulness_tables(
 
 def feedback_table(
     tagger: Tagger,
-    data: Composed,
+    data: Dataset,
     ids: Sequence,
     *,
     method: Callable,
@@ -317,10 +439,12 @@ def feedback_table(
 ) -> pd.DataFrame:
     """Feed the evidence of whole clips back to the model, for predicted tags that some stems carry.
 
+    If the data set does not know which stems carry a tag, all predicted tags are explained.
+
     Parameters
     ----------
     tagger : Tagger
-    data : Composed
+    data : Dataset
     ids : sequence of clip id
     method : callable
         A method from `explainers`.
@@ -339,7 +463,7 @@ def feedback_table(
     Raises
     ------
     ValueError
-        If the model predicts no tag of these clips that a stem carries.
+        If the model predicts no tag of these clips, or none that a stem carries.
     """
     thresholds, tables = _thresholds(tagger, rule), []
     front_end = tagger.front_end
@@ -350,7 +474,9 @@ def feedback_table(
     for clip_id in ids:
         y, _ = data.audio(clip_id, sr=front_end.sr)
         said = scores(y)
-        tags = [tag for tag in tagger.tags if said[tag] > thresholds[tag] and data.tag_stems(clip_id, tag)]
+        tags = [tag for tag in tagger.tags if said[tag] > thresholds[tag]]
+        if hasattr(data, "tag_stems"):
+            tags = [tag for tag in tags if data.tag_stems(clip_id, tag)]
         if not tags:
             continue
         x, n_frames = tagger.inputs(y), front_end.n_frames(len(y))
@@ -412,14 +538,14 @@ def conservation_table(
 
 
 def consistency_table(
-    tagger: Tagger, data: Composed, x: np.ndarray, table: pd.DataFrame, *, methods: Sequence[str], clips: int = 2
+    tagger: Tagger, data: Dataset, x: np.ndarray, table: pd.DataFrame, *, methods: Sequence[str], clips: int = 2
 ) -> pd.DataFrame:
     """Check properties that a method must have whatever the model predicts.
 
     Parameters
     ----------
     tagger : Tagger
-    data : Composed
+    data : Dataset
     x : np.ndarray [shape=(n, ...)]
         Inputs from `accepted_inputs`.
     table : pd.DataFrame
@@ -462,13 +588,13 @@ def consistency_table(
     return pd.DataFrame(rows)
 
 
-def best_methods(places: pd.DataFrame, faith: pd.DataFrame, badges: pd.DataFrame) -> pd.DataFrame:
+def best_methods(places: pd.DataFrame | None, faith: pd.DataFrame, badges: pd.DataFrame) -> pd.DataFrame:
     """Find the method that answers each question best.
 
     Parameters
     ----------
-    places : pd.DataFrame
-        Table of `localisation.table` by method.
+    places : pd.DataFrame or None
+        Table of `localisation.table` by method; None: the questions about instruments are left out.
     faith : pd.DataFrame
         Scores of `faithfulness_tables`.
     badges : pd.DataFrame
@@ -479,13 +605,16 @@ def best_methods(places: pd.DataFrame, faith: pd.DataFrame, badges: pd.DataFrame
     table : pd.DataFrame
         question, method, value, measured: the best method for each question.
     """
-    rank = places[places["measure"] == "rank_accuracy"].set_index("method")["over_energy"]
-    area = places[places["measure"] == "auc"].set_index("method")["over_energy"]
+    questions = {}
+    if places is not None:
+        measured = places.pivot(index="method", columns="measure", values="over_energy")
+        questions |= {
+            "Where is the instrument?": (measured["rank_accuracy"], "rank accuracy over energy"),
+            "Which cells does it sound in, loud or soft?": (measured["auc"], "AUC over energy"),
+        }
     by_method = faith.groupby("method")[["deletion", "insertion"]].mean()
     passed = badges.set_index("method")["share"]
-    questions = {
-        "Where is the instrument?": (rank, "rank accuracy over energy"),
-        "Which cells does it sound in, loud or soft?": (area, "AUC over energy"),
+    questions |= {
         "Without what would the model not say it?": (by_method["deletion"], "deletion area over random order"),
         "What is enough for the model to say it?": (by_method["insertion"], "insertion area over random order"),
         "Does the map depend on model and tag?": (passed, "share of sanity checks passed"),

@@ -7,6 +7,7 @@ when they are first used.
     maps           feature maps on disk, read one at a time
     clips          which tags are probed for, and which segment of every clip
     knn            k nearest neighbours, one search for all tags
+    streams        feature maps in passes that fit a disk budget
     random_forest  random forests, one for all sizes
     svm            support vector machines with a linear, an exact and an approximate kernel
     probes         these classifiers on every map, in parallel
@@ -17,7 +18,7 @@ when they are first used.
 
 from importlib import import_module
 
-__all__ = ["clips", "dissection", "knn", "map_sets", "maps", "probes", "random_forest", "scores", "svm"]
+__all__ = ["clips", "dissection", "knn", "map_sets", "maps", "probes", "random_forest", "scores", "streams", "svm"]
 
 
 def __getattr__(name):

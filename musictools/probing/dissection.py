@@ -35,6 +35,7 @@ from musictools.probing.maps import INPUT, FeatureMaps
 
 if TYPE_CHECKING:
     from musictools.datasets.base import Dataset
+    from musictools.probing.streams import StreamedMaps
     from musictools.spectrograms import Segments
 
 __all__ = ["Masks", "dissect", "masks", "planted", "summary"]
@@ -161,7 +162,7 @@ def _shares(stems, front_end):
 
 
 def dissect(
-    maps: FeatureMaps,
+    maps: FeatureMaps | StreamedMaps,
     masks: Masks,
     *,
     only: Sequence[tuple[str, int]] | None = None,
@@ -173,7 +174,7 @@ def dissect(
 
     Parameters
     ----------
-    maps : FeatureMaps
+    maps : FeatureMaps or StreamedMaps
         Maps of the masks' clips, with inputs of the masks' shape.
     masks : Masks
         Where descriptors sound.
@@ -235,10 +236,11 @@ def dissect(
         layer: (_covered(masks.mask, maps.shapes[layer][1:]), _covered(whole, maps.shapes[layer][1:])[0])
         for layer in dict(names)
     }
-    task = {"maps": maps, "rows": maps.rows(masks.clip), "tags": tags, "grids": grids, "other": other, "top": top}
-    done = runs.map(
-        functools.partial(_dissect, task), names, workers=workers, scheduler=scheduler, description="dissection"
-    )
+    task = {"rows": maps.rows(masks.clip), "tags": tags, "grids": grids, "other": other, "top": top}
+    done = []
+    for stored, group in maps.passes(names):
+        own = functools.partial(_dissect, task | {"maps": stored})
+        done += runs.map(own, group, workers=workers, scheduler=scheduler, description="dissection")
     parts = [
         pd.DataFrame(rows).assign(layer=layer, map=index, clip=masks.clip, tag=masks.tag)
         for (layer, index), rows in zip(names, done, strict=True)
@@ -262,7 +264,14 @@ def _dissect(task, name):
 
 
 def planted(
-    folder: str | Path, maps: FeatureMaps, masks: Masks, *, tag: str, layer: str, noise: int = 4, seed: int = 0
+    folder: str | Path,
+    maps: FeatureMaps | StreamedMaps,
+    masks: Masks,
+    *,
+    tag: str,
+    layer: str,
+    noise: int = 4,
+    seed: int = 0,
 ) -> tuple[FeatureMaps, pd.DataFrame]:
     """Add a map that is known to carry a descriptor to a layer, to test whether probing finds it.
 
@@ -270,7 +279,7 @@ def planted(
     ----------
     folder : str or Path
         Where the new maps are stored.
-    maps : FeatureMaps
+    maps : FeatureMaps or StreamedMaps
         Maps of the masks' clips.
     masks : Masks
         Where descriptors sound. Their clips are used.
@@ -302,8 +311,10 @@ def planted(
     n_maps, height, width = maps.shapes[layer]
     size = _covered(np.ones((1, *masks.mask.shape[1:]), bool), (height, width))
     values = np.zeros((n_maps + 1 + noise, len(clips), height, width), np.float32)
-    for index in range(n_maps):
-        values[index] = maps.read(layer, index)[maps.rows(clips)].reshape(-1, height, width)
+    rows = maps.rows(clips)
+    for stored, group in maps.passes(maps.names([layer])):
+        for _, index in group:
+            values[index] = stored.read(layer, index)[rows].reshape(-1, height, width)
     for clip, name, mask in zip(masks.clip, masks.tag, masks.mask, strict=True):
         if name == tag:
             share = _covered(mask[None], (height, width)) / size

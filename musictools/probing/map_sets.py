@@ -21,6 +21,7 @@ from musictools import runs
 
 if TYPE_CHECKING:
     from musictools.probing.maps import FeatureMaps
+    from musictools.probing.streams import StreamedMaps
 
 __all__ = ["POOLS", "pooled", "smallest_set", "smallest_sets"]
 
@@ -29,7 +30,7 @@ _SPAN = 300.0  # ratio of the strongest penalty that selects anything to the wea
 
 
 def pooled(
-    maps: FeatureMaps,
+    maps: FeatureMaps | StreamedMaps,
     ids: Sequence,
     *,
     layers: Sequence[str] | None = None,
@@ -40,7 +41,7 @@ def pooled(
 
     Parameters
     ----------
-    maps : FeatureMaps
+    maps : FeatureMaps or StreamedMaps
         Maps of the clips.
     ids : sequence of clip id
         Some of their clips.
@@ -56,9 +57,10 @@ def pooled(
     features : pd.DataFrame [clips x (layer, map, pool)]
     """
     names, rows = maps.names(layers), maps.rows(ids)
-    values = runs.map(
-        functools.partial(_pool, maps, rows), names, workers=workers, scheduler=scheduler, description="pooling"
-    )
+    values = []
+    for stored, group in maps.passes(names):
+        own = functools.partial(_pool, stored, rows)
+        values += runs.map(own, group, workers=workers, scheduler=scheduler, description="pooling")
     columns = pd.MultiIndex.from_tuples(
         [(*name, pool) for name in names for pool in POOLS], names=["layer", "map", "pool"]
     )

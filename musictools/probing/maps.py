@@ -12,7 +12,7 @@ thesis. The network's input is stored as one more layer with one map, `INPUT`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from musictools.inference import AudioModel
     from musictools.spectrograms import Segments
 
-__all__ = ["INPUT", "FeatureMaps", "blocks", "untrained"]
+__all__ = [
+    "INPUT",
+    "FeatureMaps",
+    "MapNames",
+    "blocks",
+    "bytes_of_map",
+    "identify",
+    "map_shapes",
+    "maps_of",
+    "untrained",
+]
 
 INPUT = "input"
 _ROWS = 256  # clips per file of one map
@@ -117,241 +127,117 @@ def untrained(audio_model: AudioModel, *, seed: int = 0) -> keras.Model:
     )
 
 
-class FeatureMaps:
-    """Feature maps of many clips in a Zarr folder.
+def map_shapes(model: keras.Model, layers: Sequence[str] | None = None) -> dict[str, tuple[int, int, int]]:
+    """Numbers and sizes of feature maps.
 
     Parameters
     ----------
-    folder : str or Path
-        A folder that `FeatureMaps.build` or `FeatureMaps.create` has made.
+    model : keras.Model
+    layers : sequence of str or None
+        Names of layers; None: `blocks`.
+
+    Returns
+    -------
+    shapes : dict of str to tuple of int
+        Layer, the input first -> (n_maps, height, width).
+
+    Raises
+    ------
+    ValueError
+        If a layer is unknown or has no maps, or the model has no convolution.
+    """
+    return _layers(model, layers)[2]
+
+
+def bytes_of_map(shape: tuple[int, int, int], n_clips: int) -> int:
+    """Disk space of one map of all clips, whose files hold 256 clips each.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        (n_maps, height, width) of its layer.
+    n_clips : int > 0
+
+    Returns
+    -------
+    n_bytes : int
+
+    Examples
+    --------
+    >>> bytes_of_map((64, 64, 64), 10_240) / 1e9
+    0.16777216
+    """
+    _, height, width = shape
+    rows = min(_ROWS, n_clips)
+    return 4 * height * width * rows * -(-n_clips // rows)
+
+
+def maps_of(model: keras.Model, x: np.ndarray, layers: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Compute the feature maps of one input.
+
+    Parameters
+    ----------
+    model : keras.Model
+    x : np.ndarray [shape=input_shape]
+    layers : sequence of str or None
+        Names of layers; None: `blocks`.
+
+    Returns
+    -------
+    maps : dict of str to np.ndarray [shape=(n_maps, height, width), float32]
+        By layer, the input first.
+
+    Examples
+    --------
+    >>> from musictools import models
+    >>> model = models.build("ckn19", n_outputs=8, width=0.1, input_shape=(32, 32, 1), seed=0)
+    >>> {layer: maps.shape for layer, maps in maps_of(model, np.zeros((32, 32, 1))).items()}
+    {'input': (1, 32, 32), 'pool1': (6, 16, 16), 'pool2': (13, 8, 8), 'pool3': (26, 4, 4)}
+    """
+    import tensorflow as tf
+
+    graph, calls, shapes = _layers(model, layers)
+    values = _values(graph, tf.constant(np.asarray(x, np.float32)[None]), calls)
+    maps = {INPUT: np.asarray(x, np.float32)} | {
+        name: np.moveaxis(np.asarray(values[name])[0], -1, 0) for name in calls
+    }
+    return {name: array.reshape(shapes[name]) for name, array in maps.items()}
+
+
+def identify(model: keras.Model, x: np.ndarray | Segments) -> str:
+    """Hash of a model's weights and of its first and last input.
+
+    Parameters
+    ----------
+    model : keras.Model
+    x : np.ndarray or Segments [shape=(n_clips, ...)]
+
+    Returns
+    -------
+    source : str
+    """
+    digest = hashlib.sha256(repr([w.path for w in model.weights]).encode())
+    for array in (*model.get_weights(), np.asarray(x[0]), np.asarray(x[len(x) - 1])):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+class MapNames:
+    """What stored and streamed feature maps share: which maps there are, and of which clips.
 
     Attributes
     ----------
-    folder : Path
-        Absolute, so that worker processes in another directory can open it.
     ids : list of clip id
         The rows of every map.
     shapes : dict of str to tuple of int
         Layer -> (n_maps, height, width).
     source : str
         Identifies what the maps were computed from.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds no feature maps.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from musictools import models
-    >>> model = models.build("ckn19", n_outputs=8, width=0.1, input_shape=(32, 32, 1), seed=0)
-    >>> x = np.random.default_rng(0).random((2, 32, 32, 1), dtype=np.float32)
-    >>> maps = FeatureMaps.build(tempfile.mkdtemp(), model, x, ["clip a", "clip b"])
-    >>> maps.shapes
-    {'input': (1, 32, 32), 'pool1': (6, 16, 16), 'pool2': (13, 8, 8), 'pool3': (26, 4, 4)}
-    >>> maps.read("pool3", 25).shape
-    (2, 16)
     """
 
-    def __init__(self, folder: str | Path):
-        import zarr
-
-        self.folder = Path(folder).absolute()
-        if not (self.folder / "zarr.json").is_file():
-            raise ValueError(f"{self.folder}: no feature maps. Build them with FeatureMaps.build.")
-        group = zarr.open_group(self.folder, mode="r")
-        self.ids, self.source = list(group.attrs["ids"]), group.attrs["source"]
-        self.shapes = {name: tuple(shape) for name, shape in group.attrs["shapes"].items()}
-
-    @classmethod
-    def build(
-        cls,
-        folder: str | Path,
-        model: keras.Model,
-        x: np.ndarray | Segments,
-        ids: Sequence,
-        *,
-        layers: Sequence[str] | None = None,
-        batch_size: int = 16,
-    ) -> FeatureMaps:
-        """Run a model over all clips once and store the outputs of its layers.
-
-        Parameters
-        ----------
-        folder : str or Path
-            Where the maps are stored. An interrupted build there is resumed.
-        model : keras.Model
-            A network with convolutions.
-        x : np.ndarray or Segments [shape=(n_clips, ...)]
-            One input per clip, read in batches.
-        ids : sequence of clip id
-            The clips of the inputs.
-        layers : sequence of str or None
-            Names of layers; None: `blocks`. The input is stored in any case.
-        batch_size : int > 0
-            Number of inputs computed at once. It affects speed and memory only.
-
-        Returns
-        -------
-        maps : FeatureMaps
-
-        Raises
-        ------
-        ValueError
-            If a layer is unknown or has no maps, the model has no convolution, the inputs do not fit the ids, or the
-            folder holds other maps.
-        """
-        from musictools.models.graph import autodiff
-        from musictools.models.graph.reading import read
-
-        if len(ids) != len(x) or not len(ids):
-            raise ValueError(f"ids must name every input, at least one. Got {len(ids)} ids and {len(x)} inputs.")
-        graph = read(model)
-        calls = {name: graph.find(name) for name in (blocks(model) if layers is None else layers)}
-        shapes = {INPUT: _map_shape(INPUT, graph.input_shape, channels=False)}
-        shapes |= {name: _map_shape(name, _shape(call)) for name, call in calls.items()}
-        maps = cls.create(folder, shapes, ids, source=_digest(model, x))
-        forward = autodiff.compiled(lambda batch: _values(graph, batch, calls), (None, *graph.input_shape))
-        for rows in runs.progress(maps.missing(), description="feature maps"):
-            inputs = np.asarray(x[rows.start : rows.stop], np.float32)
-            values = {name: np.empty((n, len(rows), *sides), np.float32) for name, (n, *sides) in shapes.items()}
-            values[INPUT][:] = inputs.reshape(values[INPUT].shape)
-            for k in range(0, len(rows), batch_size):
-                for name, part in forward(inputs[k : k + batch_size]).items():
-                    part = np.moveaxis(np.asarray(part), -1, 0)
-                    values[name][:, k : k + batch_size] = part.reshape(*part.shape[:2], *shapes[name][1:])
-            maps.write(rows.start, values)
-        return maps
-
-    @classmethod
-    def create(
-        cls, folder: str | Path, shapes: dict[str, tuple[int, int, int]], ids: Sequence, *, source: str = ""
-    ) -> FeatureMaps:
-        """Create an empty store, to be filled with `write`, or open it if it exists.
-
-        Parameters
-        ----------
-        folder : str or Path
-            Where the maps are stored.
-        shapes : dict of str to tuple of int
-            Layer -> (n_maps, height, width).
-        ids : sequence of clip id
-            The rows of every map.
-        source : str
-            Identifies what the maps are computed from.
-
-        Returns
-        -------
-        maps : FeatureMaps
-
-        Raises
-        ------
-        ValueError
-            If the folder holds maps of other clips or layers, or from another source.
-        """
-        folder, ids = Path(folder), [i.item() if isinstance(i, np.generic) else i for i in ids]
-        wanted = {"ids": ids, "shapes": {name: [int(n) for n in s] for name, s in shapes.items()}, "source": source}
-        if not (folder / "zarr.json").is_file():
-            _create(folder, shapes, wanted)
-        maps = cls(folder)
-        if (maps.ids, {k: list(s) for k, s in maps.shapes.items()}, maps.source) != tuple(wanted.values()):
-            raise ValueError(f"{folder} holds feature maps of other clips, other layers or another model.")
-        return maps
-
-    def missing(self) -> list[range]:
-        """List the rows that have not been written yet.
-
-        Returns
-        -------
-        missing : list of range
-            Rows, in the portions that `write` takes.
-        """
-        n_clips = len(self.ids)
-        return [
-            range(int(k) * _ROWS, min((int(k) + 1) * _ROWS, n_clips))
-            for k in np.flatnonzero(~self._open()["complete"][:])
-        ]
-
-    def write(self, start: int, values: dict[str, np.ndarray]) -> None:
-        """Write all maps of some clips.
-
-        Parameters
-        ----------
-        start : int
-            First row of a range of `missing`.
-        values : dict of str to np.ndarray [shape=(n_maps, n_rows, height, width)]
-            By layer, for every row of the range.
-
-        Raises
-        ------
-        ValueError
-            If layers or shapes do not fit.
-        """
-        group, n_rows = self._open("r+"), min(_ROWS, len(self.ids) - start)
-        if set(values) != set(self.shapes):
-            raise ValueError(f"values must have the layers {', '.join(self.shapes)}. Got {', '.join(values)}.")
-        for name, array in values.items():
-            n_maps, height, width = self.shapes[name]
-            if array.shape != (n_maps, n_rows, height, width):
-                raise ValueError(
-                    f"{name} must have shape {(n_maps, n_rows, height, width)} from clip {start} on. Got {array.shape}."
-                )
-            group[name][:, start : start + n_rows] = array.reshape(n_maps, n_rows, -1)
-        group["complete"][start // _ROWS] = True
-
-    def read(self, layer: str, index: int) -> np.ndarray:
-        """Read one map of all clips.
-
-        Parameters
-        ----------
-        layer : str
-            One of `shapes`.
-        index : int
-            Index of the map, from 0.
-
-        Returns
-        -------
-        X : np.ndarray [shape=(n_clips, height * width), float32]
-
-        Raises
-        ------
-        ValueError
-            If there is no such layer or map, maps are missing, or the map holds NaN or Inf.
-        """
-        self._check(layer, index)
-        X = np.ascontiguousarray(self._open()[layer][int(index)])
-        bad = ~np.isfinite(X).all(axis=1)
-        if bad.any():
-            raise ValueError(
-                f"Map {index} of {layer!r} holds NaN or Inf for {bad.sum()} of {len(X)} clips, first "
-                f"{self.ids[int(bad.argmax())]!r}, or its build broke off."
-            )
-        return X
-
-    def clip(self, layer: str, clip_id: object) -> np.ndarray:
-        """Read all maps of one layer of one clip.
-
-        Parameters
-        ----------
-        layer : str
-            One of `shapes`.
-        clip_id : clip id
-            One of `ids`.
-
-        Returns
-        -------
-        maps : np.ndarray [shape=(n_maps, height, width), float32]
-
-        Raises
-        ------
-        ValueError
-            If there is no such layer or clip.
-        """
-        self._check(layer, 0)
-        if clip_id not in self.ids:
-            raise ValueError(f"There are no feature maps of clip {clip_id!r}.")
-        return self._open()[layer][:, self.ids.index(clip_id)].reshape(self.shapes[layer])
+    ids: list
+    shapes: dict[str, tuple[int, int, int]]
+    source: str
 
     def names(self, layers: Sequence[str] | None = None, *, at_most: int = 0) -> list[tuple[str, int]]:
         """List single maps.
@@ -406,6 +292,261 @@ class FeatureMaps:
         if not isinstance(index, int | np.integer) or not 0 <= index < self.shapes[layer][0]:
             raise ValueError(f"index must be an int from 0 to {self.shapes[layer][0] - 1} in {layer!r}. Got {index!r}.")
 
+
+class FeatureMaps(MapNames):
+    """Feature maps of many clips in a Zarr folder.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A folder that `FeatureMaps.build` or `FeatureMaps.create` has made.
+
+    Attributes
+    ----------
+    folder : Path
+        Absolute, so that worker processes in another directory can open it.
+    ids : list of clip id
+        The rows of every map.
+    shapes : dict of str to tuple of int
+        Layer -> (n_maps, height, width).
+    source : str
+        Identifies what the maps were computed from.
+    stored : dict of str to list of int
+        Layer -> indices of the maps that the folder holds.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no feature maps.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from musictools import models
+    >>> model = models.build("ckn19", n_outputs=8, width=0.1, input_shape=(32, 32, 1), seed=0)
+    >>> x = np.random.default_rng(0).random((2, 32, 32, 1), dtype=np.float32)
+    >>> maps = FeatureMaps.build(tempfile.mkdtemp(), model, x, ["clip a", "clip b"])
+    >>> maps.shapes
+    {'input': (1, 32, 32), 'pool1': (6, 16, 16), 'pool2': (13, 8, 8), 'pool3': (26, 4, 4)}
+    >>> maps.read("pool3", 25).shape
+    (2, 16)
+    """
+
+    def __init__(self, folder: str | Path):
+        import zarr
+
+        self.folder = Path(folder).absolute()
+        if not (self.folder / "zarr.json").is_file():
+            raise ValueError(f"{self.folder}: no feature maps. Build them with FeatureMaps.build.")
+        group = zarr.open_group(self.folder, mode="r")
+        self.ids, self.source = list(group.attrs["ids"]), group.attrs["source"]
+        self.shapes = {name: tuple(shape) for name, shape in group.attrs["shapes"].items()}
+        self.stored = dict(group.attrs["stored"])
+
+    @classmethod
+    def build(
+        cls,
+        folder: str | Path,
+        model: keras.Model,
+        x: np.ndarray | Segments,
+        ids: Sequence,
+        *,
+        layers: Sequence[str] | None = None,
+        only: Sequence[tuple[str, int]] | None = None,
+        batch_size: int = 16,
+    ) -> FeatureMaps:
+        """Run a model over all clips once and store the outputs of its layers.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Where the maps are stored. An interrupted build there is resumed.
+        model : keras.Model
+            A network with convolutions.
+        x : np.ndarray or Segments [shape=(n_clips, ...)]
+            One input per clip, read in batches.
+        ids : sequence of clip id
+            The clips of the inputs.
+        layers : sequence of str or None
+            Names of layers; None: `blocks`.
+        only : sequence of (str, int) or None
+            Layer and index of the maps to store; None: all, and the input.
+        batch_size : int > 0
+            Number of inputs computed at once. It affects speed and memory only.
+
+        Returns
+        -------
+        maps : FeatureMaps
+
+        Raises
+        ------
+        ValueError
+            If a layer is unknown or has no maps, the model has no convolution, the inputs do not fit the ids, or the
+            folder holds other maps.
+        """
+        from musictools.models.graph import autodiff
+
+        if len(ids) != len(x) or not len(ids):
+            raise ValueError(f"ids must name every input, at least one. Got {len(ids)} ids and {len(x)} inputs.")
+        graph, calls, shapes = _layers(model, layers)
+        maps = cls.create(folder, shapes, ids, source=identify(model, x), only=only)
+        wanted = {name: calls[name] for name in maps.stored if name != INPUT}
+        forward = autodiff.compiled(lambda batch: _values(graph, batch, wanted), (None, *graph.input_shape))
+        for rows in runs.progress(maps.missing(), description="feature maps"):
+            inputs = np.asarray(x[rows.start : rows.stop], np.float32)
+            values = {
+                name: np.empty((len(kept), len(rows), *shapes[name][1:]), np.float32)
+                for name, kept in maps.stored.items()
+            }
+            if INPUT in values:
+                values[INPUT][:] = inputs.reshape(values[INPUT].shape)
+            for k in range(0, len(rows), batch_size) if wanted else ():
+                for name, part in forward(inputs[k : k + batch_size]).items():
+                    part = np.moveaxis(np.asarray(part), -1, 0)[maps.stored[name]]
+                    values[name][:, k : k + batch_size] = part.reshape(*part.shape[:2], *shapes[name][1:])
+            maps.write(rows.start, values)
+        return maps
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        shapes: dict[str, tuple[int, int, int]],
+        ids: Sequence,
+        *,
+        source: str = "",
+        only: Sequence[tuple[str, int]] | None = None,
+    ) -> FeatureMaps:
+        """Create an empty store, to be filled with `write`, or open it if it exists.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Where the maps are stored.
+        shapes : dict of str to tuple of int
+            Layer -> (n_maps, height, width).
+        ids : sequence of clip id
+            The rows of every map.
+        source : str
+            Identifies what the maps are computed from.
+        only : sequence of (str, int) or None
+            Layer and index of the maps to store; None: all.
+
+        Returns
+        -------
+        maps : FeatureMaps
+
+        Raises
+        ------
+        ValueError
+            If the folder holds maps of other clips or layers, or from another source.
+        """
+        folder, ids = Path(folder), [i.item() if isinstance(i, np.generic) else i for i in ids]
+        stored = {name: list(range(shape[0])) for name, shape in shapes.items()}
+        if only is not None:
+            stored = {name: sorted({int(k) for layer, k in only if layer == name}) for name in shapes}
+            stored = {name: kept for name, kept in stored.items() if kept}
+        wanted = {
+            "ids": ids,
+            "shapes": {name: [int(n) for n in s] for name, s in shapes.items()},
+            "source": source,
+            "stored": stored,
+        }
+        if not (folder / "zarr.json").is_file():
+            _create(folder, shapes, wanted)
+        maps = cls(folder)
+        shapes = {name: list(shape) for name, shape in maps.shapes.items()}
+        if (maps.ids, shapes, maps.source, maps.stored) != tuple(wanted.values()):
+            raise ValueError(f"{folder} holds feature maps of other clips, other layers or another model.")
+        return maps
+
+    def missing(self) -> list[range]:
+        """List the rows that have not been written yet.
+
+        Returns
+        -------
+        missing : list of range
+            Rows, in the portions that `write` takes.
+        """
+        n_clips = len(self.ids)
+        return [
+            range(int(k) * _ROWS, min((int(k) + 1) * _ROWS, n_clips))
+            for k in np.flatnonzero(~self._open()["complete"][:])
+        ]
+
+    def write(self, start: int, values: dict[str, np.ndarray]) -> None:
+        """Write all maps of some clips.
+
+        Parameters
+        ----------
+        start : int
+            First row of a range of `missing`.
+        values : dict of str to np.ndarray [shape=(n_maps, n_rows, height, width)]
+            By layer, for every row of the range.
+
+        Raises
+        ------
+        ValueError
+            If layers or shapes do not fit.
+        """
+        group, n_rows = self._open("r+"), min(_ROWS, len(self.ids) - start)
+        if set(values) != set(self.stored):
+            raise ValueError(f"values must have the layers {', '.join(self.stored)}. Got {', '.join(values)}.")
+        for name, array in values.items():
+            n_maps, (_, height, width) = len(self.stored[name]), self.shapes[name]
+            if array.shape != (n_maps, n_rows, height, width):
+                raise ValueError(
+                    f"{name} must have shape {(n_maps, n_rows, height, width)} from clip {start} on. Got {array.shape}."
+                )
+            group[name][:, start : start + n_rows] = array.reshape(n_maps, n_rows, -1)
+        group["complete"][start // _ROWS] = True
+
+    def read(self, layer: str, index: int) -> np.ndarray:
+        """Read one map of all clips.
+
+        Parameters
+        ----------
+        layer : str
+            One of `shapes`.
+        index : int
+            Index of the map, from 0.
+
+        Returns
+        -------
+        X : np.ndarray [shape=(n_clips, height * width), float32]
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer or map, maps are missing, or the map holds NaN or Inf.
+        """
+        self._check(layer, index)
+        if index not in self.stored.get(layer, ()):
+            raise ValueError(f"Map {index} of {layer!r} is not stored in {self.folder}.")
+        X = np.ascontiguousarray(self._open()[layer][self.stored[layer].index(index)])
+        bad = ~np.isfinite(X).all(axis=1)
+        if bad.any():
+            raise ValueError(
+                f"Map {index} of {layer!r} holds NaN or Inf for {bad.sum()} of {len(X)} clips, first "
+                f"{self.ids[int(bad.argmax())]!r}, or its build broke off."
+            )
+        return X
+
+    def passes(self, names: Sequence[tuple[str, int]]) -> Iterator[tuple[FeatureMaps, list[tuple[str, int]]]]:
+        """All maps at once, as `StreamedMaps.passes` gives them in groups.
+
+        Parameters
+        ----------
+        names : sequence of (str, int)
+            Layer and index of the maps.
+
+        Yields
+        ------
+        maps : FeatureMaps
+        names : list of (str, int)
+        """
+        yield self, list(names)
+
     def _open(self, mode="r"):
         import zarr
 
@@ -419,17 +560,27 @@ def _create(folder, shapes, attributes):
     n_clips = len(attributes["ids"])
     with atomic_folder(folder) as temporary:
         group = zarr.open_group(temporary, mode="w", attributes=attributes)
-        for name, (n_maps, height, width) in shapes.items():
-            cells = height * width
+        for name, kept in attributes["stored"].items():
+            cells = shapes[name][1] * shapes[name][2]
             group.create_array(
                 name,
-                shape=(n_maps, n_clips, cells),
+                shape=(len(kept), n_clips, cells),
                 chunks=(1, min(_ROWS, n_clips), cells),
                 dtype="float32",
                 fill_value=np.nan,
                 compressors=None,
             )
         group.create_array("complete", shape=(-(-n_clips // _ROWS),), chunks=(1,), dtype="bool", fill_value=False)
+
+
+def _layers(model, layers):
+    """A model's graph, the calls of its layers, and the shapes of their maps."""
+    from musictools.models.graph.reading import read
+
+    graph = read(model)
+    calls = {name: graph.find(name) for name in (blocks(model) if layers is None else layers)}
+    shapes = {INPUT: _map_shape(INPUT, graph.input_shape, channels=False)}
+    return graph, calls, shapes | {name: _map_shape(name, _shape(call)) for name, call in calls.items()}
 
 
 def _is_convolution(call):
@@ -468,11 +619,3 @@ def _values(graph, x, calls):
             break
         values.update(zip(call.outputs, call(*(values[i] for i in call.inputs)), strict=True))
     return {name: values[call.outputs[0]] for name, call in calls.items()}
-
-
-def _digest(model, x):
-    """Hash of a model's weights and of its first and last input."""
-    digest = hashlib.sha256(repr([w.path for w in model.weights]).encode())
-    for array in (*model.get_weights(), np.asarray(x[0]), np.asarray(x[len(x) - 1])):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

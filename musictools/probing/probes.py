@@ -21,6 +21,7 @@ from musictools.probing.scores import COUNTS
 
 if TYPE_CHECKING:
     from musictools.probing.maps import FeatureMaps
+    from musictools.probing.streams import StreamedMaps
 
 __all__ = ["METHODS", "probe"]
 
@@ -28,7 +29,7 @@ METHODS = {"knn": knn.predict, "rf": random_forest.predict, "svm": svm.predict}
 
 
 def probe(
-    maps: FeatureMaps,
+    maps: FeatureMaps | StreamedMaps,
     labels: pd.DataFrame,
     splits: Sequence[tuple[np.ndarray, np.ndarray]],
     *,
@@ -43,7 +44,7 @@ def probe(
 
     Parameters
     ----------
-    maps : FeatureMaps
+    maps : FeatureMaps or StreamedMaps
     labels : pd.DataFrame [clips x tags, bool]
         Clips of `maps`, any of them, in any order.
     splits : sequence of (np.ndarray, np.ndarray)
@@ -107,18 +108,18 @@ def probe(
                 f"{len(test)}, {len(np.intersect1d(train, test))} of them the same."
             )
     task = {
-        "maps": maps,
         "rows": maps.rows(labels.index),
         "labels": labels.to_numpy(),
         "splits": list(splits),
         "methods": methods,
         "folder": folder,
     }
-    task["key"] = _key(task, list(labels.columns))
+    task["key"] = _key(maps, task, list(labels.columns))
     names = maps.names() if only is None else list(only)
-    done = runs.map(
-        functools.partial(_probe, task), names, workers=workers, scheduler=scheduler, description=description
-    )
+    done = []
+    for stored, group in maps.passes(names):
+        own = functools.partial(_probe, task | {"maps": stored})
+        done += runs.map(own, group, workers=workers, scheduler=scheduler, description=description)
     tags = np.array(labels.columns, dtype=object)
     counts = pd.concat(
         [
@@ -136,9 +137,9 @@ def probe(
     return counts[["layer", "map", "model", "tag", "fold", *COUNTS]], pd.DataFrame(seconds)
 
 
-def _key(task, tags):
+def _key(maps, task, tags):
     """Everything that the counts depend on, but for the map."""
-    digest = hashlib.sha256(repr((task["maps"].source, task["maps"].ids, task["methods"], tags)).encode())
+    digest = hashlib.sha256(repr((maps.source, maps.ids, task["methods"], tags)).encode())
     for array in (task["rows"], task["labels"], *(rows for split in task["splits"] for rows in split)):
         digest.update(np.ascontiguousarray(array).tobytes() + b";")
     return digest.hexdigest()

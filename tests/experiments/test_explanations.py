@@ -2,12 +2,14 @@
 
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from musictools import inference, models
 from musictools.experiments import explanations
+from musictools.explain.application import system
 from musictools.models.card import ModelCard
 from musictools.spectrograms import FrontEnd, ModelInput
 
@@ -140,3 +142,65 @@ def test_the_best_method_of_each_question():
     table = explanations.best_methods(places, faith, badges)
     assert table["method"].tolist() == ["b", "a", "a", "b", "b"]
     assert table["value"].tolist() == pytest.approx([0.2, 0.4, 0.5, 0.2, 1.0])
+    assert explanations.best_methods(None, faith, badges)["method"].tolist() == [
+        "a",
+        "b",
+        "b",
+    ]  # a data set without stems
+
+
+class Annotated:
+    """A data set without stems and without complete descriptors."""
+
+    name, tables_checksum = "songs", "1"
+    tracks = pd.DataFrame({"title": ["a", "b", "c"]}, index=["duo", "solo", "other"])
+    descriptors = pd.DataFrame([[True], [False], [False]], index=tracks.index, columns=["flute"])
+
+    def audio(self, clip_id, *, sr=SR):
+        return Corpus().audio("duo" if clip_id == "duo" else "solo", sr=sr)
+
+
+def test_annotated_tags_are_enough_without_stems(tagger):
+    data = Annotated()
+    _, table = explanations.accepted_inputs(tagger, data, ["duo", "solo"])
+    assert table[["clip", "tag"]].to_numpy().tolist() == [["duo", "flute"]]
+    data.descriptors = data.descriptors[[]]
+    _, table = explanations.accepted_inputs(tagger, data, ["duo", "solo"])
+    assert table.groupby("clip")["tag"].agg(set).to_dict() == dict.fromkeys(["duo", "solo"], {"bass", "flute"})
+    back = explanations.feedback_table(
+        tagger, data, ["solo"], method=explanations.explainers(tagger.model, {"energy": {}})["energy"]
+    )
+    assert set(back["tag"]) == {"bass", "flute"}
+
+
+def test_explained_clips_are_those_that_the_tagger_was_not_trained_on(tagger):
+    def trained(data, checksum, clips=()):
+        card = tagger.card.model_copy(update={"data": data, "data_checksum": checksum, "training_clips": tuple(clips)})
+        return inference.Tagger(tagger.model, card)
+
+    data, kept = Annotated(), ["duo", "solo"]
+    assert sorted(explanations.unseen_clips(trained("songs", "1", ["other"]), data, kept)) == kept
+    assert sorted(explanations.unseen_clips(trained("other songs", "2"), data, kept)) == sorted(data.tracks.index)
+    with pytest.raises(ValueError, match="trained on another version of songs"):
+        explanations.unseen_clips(trained("songs", "2"), data, kept)
+    with pytest.raises(ValueError, match="was trained on 1 of the 2 clips"):
+        explanations.unseen_clips(trained("songs", "1", ["solo"]), data, kept)
+
+
+def test_the_workflow_has_the_numbers_of_the_song(tagger):
+    genre_card = ModelCard(task="genre", model="se_cnn", outputs=TAGS, front_end=FRONT_END, length=64, step=64)
+    genre_model = inference.GenreClassifier(tagger.model, genre_card)
+    explanation = system.ExplanationSystem(genre_model, tagger).explain(Corpus().audio("duo")[0], sr=SR, badges=False)
+    ax = explanations.workflow(explanation, "bass", song="duo", genre_model=genre_model, tagger=tagger)
+    texts = "\n".join(text.get_text() for text in ax.texts)
+    for expected in (
+        "duo",
+        "window 512\nhop 256\n32 bands",
+        f"{len(explanation.sections)} sections\n32 × 64",
+        f"most frequent:\n{explanation.genre}",
+        "2 descriptors",
+        "bass:\nheatmap",
+    ):
+        assert expected in texts
+    assert len(ax.images) == 4
+    plt.close("all")

@@ -16,8 +16,8 @@ from musictools import models, runs, spectrograms
 from musictools.datasets import composed, splits
 from musictools.explain.metrics import localisation
 from musictools.plots import probing as figures
-from musictools.probing import clips, dissection, probes, scores
-from musictools.probing.maps import INPUT, FeatureMaps, blocks, untrained
+from musictools.probing import clips, dissection, map_sets, probes, scores, streams
+from musictools.probing.maps import INPUT, FeatureMaps, blocks, bytes_of_map, maps_of, untrained
 
 # --- where blocks end -------------------------------------------------------------------------------------------------
 
@@ -92,7 +92,7 @@ def test_maps_are_what_the_layers_give(built):
         expected = keras.Model(model.inputs, model.get_layer(name).output).predict(x, verbose=0)
         for index in range(3):
             np.testing.assert_allclose(maps.read(name, index), expected[..., index].reshape(300, -1), atol=1e-5)
-        np.testing.assert_allclose(maps.clip(name, 1299), np.moveaxis(expected[299], -1, 0), atol=1e-5)
+        np.testing.assert_allclose(maps_of(model, x[299])[name], np.moveaxis(expected[299], -1, 0), atol=1e-5)
     np.testing.assert_array_equal(maps.read(INPUT, 0), x.reshape(300, -1))
     assert maps.read("pool1", 0).dtype == np.float32
     again = pickle.loads(pickle.dumps(maps))
@@ -111,8 +111,6 @@ def test_names_and_rows(built):
         maps.read("pool9", 0)
     with pytest.raises(ValueError, match="index must be an int from 0 to 2 in 'pool1'. Got 3"):
         maps.read("pool1", 3)
-    with pytest.raises(ValueError, match="no feature maps of clip 5"):
-        maps.clip("pool1", 5)
     with pytest.raises(ValueError, match="no feature maps. Build them"):
         FeatureMaps("nowhere")
 
@@ -151,6 +149,77 @@ def test_building_refuses_what_does_not_fit(built, tmp_path):
         maps.write(0, {"conv": np.zeros((2, 4, 3, 4))})
     with pytest.raises(ValueError, match="values must have the layers conv. Got pool"):
         maps.write(0, {"pool": np.zeros((2, 5, 3, 4))})
+
+
+# --- maps in passes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def streamed(built, tmp_path):
+    """The maps of `built`, four of the small ones or one of the input at a time."""
+    _, model, x = built
+    return streams.StreamedMaps(tmp_path / "pass", model, x, range(1000, 1300), disk_gb=4 * 512 * 96e-9)
+
+
+def test_passes_fit_the_disk_budget_and_leave_nothing(streamed, built):
+    names, seen = streamed.names([INPUT, "pool1", "relu2"]), []
+    for stored, group in streamed.passes(names):
+        size = sum(bytes_of_map(stored.shapes[layer], 300) * len(k) for layer, k in stored.stored.items())
+        on_disk = sum(p.stat().st_size for p in streamed.folder.rglob("c/**/*") if p.is_file())
+        assert size <= streamed.disk_gb * 1e9
+        assert size <= on_disk <= size + 100
+        seen += group
+        for name in group:
+            np.testing.assert_array_equal(stored.read(*name), built[0].read(*name))
+        other = next(name for name in names if name not in group)
+        with pytest.raises(ValueError, match=f"Map {other[1]} of '{other[0]}' is not stored"):
+            stored.read(*other)
+    assert seen == names
+    assert not streamed.folder.exists()
+
+
+def test_an_interrupted_pass_is_cleared_away(streamed):
+    passes = streamed.passes(streamed.names())
+    next(passes)
+    assert streamed.folder.exists()
+    passes.close()
+    assert not streamed.folder.exists()
+    streamed.folder.mkdir()
+    (streamed.folder / "left over").touch()
+    assert len(list(streamed.passes(streamed.names()))) == 2
+
+
+def test_results_of_passes_are_those_of_maps_on_disk(streamed, built, tmp_path):
+    """Probes, pooled maps, dissection and the planted map do not depend on how the maps are kept."""
+    maps, _, x = built
+    labels = pd.DataFrame({"a": x.mean(axis=(1, 2, 3)) > 0.5}, index=maps.ids)
+    folds, methods = splits.folds(300), {"knn": {"ks": [3]}, "svm": {}}
+    counts = [probes.probe(m, labels, folds, methods=methods, workers=1)[0] for m in (maps, streamed)]
+    pd.testing.assert_frame_equal(*counts)
+    pd.testing.assert_frame_equal(*(map_sets.pooled(m, maps.ids[::3], workers=1) for m in (maps, streamed)))
+    mask = np.random.default_rng(1).random((6, 8, 12)) < 0.3
+    masks = dissection.Masks(maps.ids[:6], ["a"] * 6, mask)
+    pd.testing.assert_frame_equal(*(dissection.dissect(m, masks, workers=1) for m in (maps, streamed)))
+    planted = [
+        dissection.planted(tmp_path / str(k), m, masks, tag="a", layer="relu2")[0]
+        for k, m in enumerate((maps, streamed))
+    ]
+    for index in range(planted[0].shapes["planted"][0]):
+        np.testing.assert_array_equal(*(m.read("planted", index) for m in planted))
+
+
+def test_maps_are_streamed_where_they_do_not_fit(built, tmp_path):
+    _, model, x = built
+    networks = {"one": (model, x), "one untrained": (small(1), x)}
+    total = 2 * 4 * 512 * (96 + 6 * 24) / 1e9
+    for disk_gb, kind in ((0, FeatureMaps), (total, FeatureMaps), (0.99 * total, streams.StreamedMaps)):
+        stores = streams.open_maps(tmp_path / str(disk_gb), networks, range(300), disk_gb=disk_gb)
+        assert [type(store) for store in stores.values()] == [kind] * 2
+        assert list(stores) == list(networks)
+    with pytest.raises(ValueError, match="disk_gb must hold at least one map of 'input' of all 300 clips"):
+        streams.open_maps(tmp_path, networks, range(300), disk_gb=1e-5)
+    with pytest.raises(ValueError, match="disk_gb must be at least 0. Got -1"):
+        streams.open_maps(tmp_path, networks, range(300), disk_gb=-1)
 
 
 def test_waveform_networks_have_maps_of_one_row(tmp_path):
@@ -367,6 +436,7 @@ def test_silent_clips_are_probed_like_others(tmp_path):
 def test_mosaic_shows_every_map_with_low_frequency_at_the_bottom():
     maps = np.zeros((5, 4, 6))
     maps[0, 0, :] = 1.0  # lowest band
+    plt.figure()
     ax = figures.mosaic(maps, columns=3, names=list("abcde"), highlight={4: "guitar, slow"}, title="maps")
     assert len(ax.images) == 5
     image = ax.images[0]
