@@ -79,7 +79,6 @@ def tasks(
     choice: str = "random",
     test_share: float,
     epochs: int,
-    hold_epochs: int = 10,
     batch_size: int,
     learning_rate: float,
     leave_out: str = "",
@@ -102,7 +101,7 @@ def tasks(
         Name of a selection of clips -> maximum number of clips per genre; 0: the size of the rarest genre.
     hold_out, unseen_share, choice, test_share
         As in `musictools.datasets.splits.genre_split`.
-    epochs, hold_epochs, batch_size, learning_rate
+    epochs, batch_size, learning_rate
         As in `protocols.genre_protocol`.
     leave_out : str
         A column of ``data.tracks``: every job runs a second time without the clips in which it is not 0.
@@ -137,9 +136,7 @@ def tasks(
             seed=seed,
             draw=job.seed,
         )
-        protocol = genre_protocol(
-            job.protocol, epochs=epochs, hold=hold_epochs, batch_size=batch_size, learning_rate=learning_rate
-        )
+        protocol = genre_protocol(job.protocol, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
         for without in (False, True) if leave_out else (False,):
             kept = genres[data.tracks.loc[genres.index, leave_out] == 0] if without else genres
             ids = {name: kept.index[kept.index.isin(chosen.index[chosen == name])] for name in chosen.unique()}

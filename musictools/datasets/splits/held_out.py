@@ -122,7 +122,7 @@ def check_held_out(card: Any, ids: Collection) -> None:
     if len(other):
         raise ValueError(
             f"{len(other)} of the {len(ids)} clips, such as {other[0]}, were not held out when {card.model} was "
-            "trained. All notebooks of a profile must have the same hold_out, unseen_share, hold_out_choice and seed."
+            "trained. All notebooks of a profile must have the same held_out and seed."
         )
 
 

@@ -84,7 +84,7 @@ def tagger_split(
     ids: Sequence,
     *,
     hold_out: int,
-    unseen_share: float = 0.5,
+    unseen_share: float = 0.0,
     choice: str = "random",
     labels: pd.DataFrame | None = None,
     test_share: float = 0.2,
