@@ -169,7 +169,7 @@ LIBRARY = {  # module or package of the library -> what it may import of the oth
     "html": {"files"},
     "tags": {"published"},
     "audio": {"files"},
-    "runs": {"files", "html"},
+    "runs": {"files", "html", "published"},
     "spectrograms": {"audio", "files", "runs"},
     "datasets": {"audio", "files", "runs", "spectrograms", "tags"},
     "models": {"files", "spectrograms"},

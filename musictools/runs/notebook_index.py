@@ -11,7 +11,7 @@ from musictools.runs.paths import root
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["describe", "index"]
+__all__ = ["describe", "index", "question"]
 
 _ROW = re.compile(r"^\|\s*\*\*(\w+)\*\*\s*\|\s*(.*?)\s*\|\s*$", re.MULTILINE)
 _HEAD = ("Source", "Reads", "Produces", "Minutes")
@@ -78,3 +78,21 @@ def describe(path: Path) -> dict[str, str]:
             f"Missing: {', '.join(missing) or 'title'}."
         )
     return {"question": title.group(1).strip()} | {name.lower(): rows[name] for name in _HEAD}
+
+
+def question(path: Path) -> str:
+    """Title of one notebook without its number.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    question : str
+        Empty where the file is missing or has no title.
+    """
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
+    head = "\n".join("".join(cell["source"]) for cell in cells[:3])  # papermill puts a failure before the first cell
+    title = _TITLE.search(head)
+    return title.group(1).strip() if title else ""

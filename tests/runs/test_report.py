@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from support.pages import NASTY, NASTY_NAMES, Page, check
 
+from musictools import published as package
 from musictools.runs import manifests, report
 
 PUBLISHED = "rotheneder2023_table_3_4_genre_performance"
@@ -65,13 +66,14 @@ def test_the_report_lays_published_beside_rebuilt(folder, tmp_path):
         shows=[
             "its experiments use MagnaTagATune",
             "rotheneder2023 table 3.4: genre performance",
-            "Published, not rebuilt here: rotheneder2023 table 9.9: later.",
+            "rotheneder2023 table 9.9: later Published: Rotheneder 2023, master's thesis; its experiments use "
+            "MagnaTagATune. Rebuilt: not in this run.",
             "accuracy is 0.3",
             "data: composed · 1 s · files: 3",
             "failed: why",
         ],
     )
-    row = page.split("<td>ckn19</td>")[1].split("</tr>")[0]
+    row = page.split('<h2 id="tables">')[1].split("<td>ckn19</td>")[1].split("</tr>")[0]
     assert [cell.split("<")[0] for cell in row.split(">") if cell[:1] in set("+-0123456789")] == [
         "0.773",
         "0.3",
@@ -204,6 +206,120 @@ def test_remarks_do_not_keep_rows_apart_and_no_column_is_lost():
         ("seeds", "rebuilt"),
     ]
     assert both["remark", "rebuilt"].tolist() == ["worst", "so"]
+
+
+def test_identifiers_are_never_subtracted():
+    """Feature-map numbers, ranks and layers name something; rows are matched by those that both tables have."""
+    published = pd.DataFrame({"tag": ["guitar"] * 2, "rank": [1, 2], "feature_map": [2, 18], "f1": [0.334, 0.312]})
+    rebuilt = pd.DataFrame({"tag": ["guitar"] * 2, "rank": [2, 1], "feature_map": [7, 30], "f1": [0.5, 0.6]})
+    both = report.compare(published, rebuilt)
+    assert list(both.columns) == [
+        ("tag", ""),
+        ("rank", ""),
+        ("feature_map", "published"),
+        ("feature_map", "rebuilt"),
+        ("f1", "published"),
+        ("f1", "rebuilt"),
+        ("f1", "difference"),
+    ]
+    assert both["rank", ""].tolist() == [1, 2]
+    assert both["feature_map", "rebuilt"].tolist() == [30, 7]
+    assert both["f1", "difference"].round(3).tolist() == [0.266, 0.188]
+    only = report.compare(published[["rank", "f1"]], rebuilt[["rank", "f1"]])
+    assert list(only.columns)[0] == ("rank", "")
+
+
+@pytest.mark.parametrize("name", package.names())
+def test_no_published_table_has_a_difference_of_identifiers(name):
+    """Each published table beside itself: a column of identifiers or of words has no difference."""
+    table = package.table(name)
+    both = report.compare(table, table)
+    subtracted = {} if both is None else {column for column, side in both.columns if side == "difference"}
+    assert not set(subtracted) & package.IDENTIFIERS
+    assert both is None or not both.xs("difference", axis=1, level=1).to_numpy().any()
+
+
+def test_identifiers_have_no_thousands_separators(folder):
+    table = pd.DataFrame({"feature_map": [1200.0], "year": [2019], "clips": [12310]})
+    assert [text for _, text in report._grid(table)["rows"][0]] == ["1200", "2019", "12,310"]
+    zero = pd.DataFrame([[0.0, 0.5]], columns=pd.MultiIndex.from_product([["clips"], ["rebuilt", "difference"]]))
+    assert [text for _, text in report._grid(zero)["rows"][0]] == ["0", "+0.5"]
+
+
+def test_tables_stand_in_the_order_of_their_sources(folder):
+    names = [
+        "tagger_slides_table_1_mtat",
+        "rotheneder2023_table_5_10_fcn4_performance",
+        "table_2",
+        "table_10",
+        "rotheneder2023_table_5_2_layers_se_cnn",
+        "rotheneder2023_figure_5_1_descriptors",
+    ]
+    for name in names:
+        (folder / "tables" / f"{name}.csv").write_text("a\n1\n")
+    record(folder, "01_first", outputs=[f"tables/{name}.csv" for name in names])
+    read = Page(report.write(folder).read_text())
+    ids = [name for name in read.all("h3", "id") if name in names]
+    assert ids == [
+        "rotheneder2023_figure_5_1_descriptors",
+        "rotheneder2023_table_5_2_layers_se_cnn",
+        "rotheneder2023_table_5_10_fcn4_performance",
+        "tagger_slides_table_1_mtat",
+        "table_2",
+        "table_10",
+    ]
+
+
+def test_the_coverage_table_says_what_there_is_of_every_table_and_figure(folder):
+    figure = "figures/rotheneder2023_figure_3_2_validation_loss.png"
+    (folder / figure).touch()
+    record(folder, "01_first", outputs=[f"tables/{PUBLISHED}.csv", figure], data={"composed": {}})
+    page = report.write(folder).read_text()
+    parts = page.split('<h2 id="coverage">')[1].split('<h2 id="figures">')[0].split("<tr><td>")[1:]
+    rows = {}
+    for part in parts:
+        label = Page(part.split("</td>")[0]).text
+        read = Page(part.split("</tr>")[0].split("</td>", 1)[1])
+        rows.setdefault(label, (read.text, Page(part).all("a", "href")))  # the thesis comes first
+    assert len(parts) == len(package.coverage())
+    text, links = rows["table 3.4"]
+    assert "rebuilt 01_first · data: composed" in text
+    assert links[0] == f"#{PUBLISHED}"
+    text, links = rows["figure 3.2"]
+    assert "rebuilt 01_first" in text
+    assert links[0] == f"../{figure}"
+    text, links = rows["table 5.19"]
+    assert "not in this run 04_map_descriptors_to_genres" in text
+    assert links == ["#rotheneder2023_table_5_19_affiliation"]  # the published numbers are there all the same
+    assert "planned 08_measure_label_noise" in rows["table 3-A"][0]
+    assert "not rebuilt needs the audio of the Million Song Dataset" in rows["table II"][0]
+
+
+def test_two_clicks_lead_to_every_table(folder):
+    read = Page(report.write(folder).read_text())
+    links = {unquote(link) for link in read.all("a", "href")}
+    assert {f"#{name}" for name in package.names()} <= links
+    assert set(package.names()) <= set(read.all("h3", "id"))
+
+
+def test_oddities_are_told_where_the_table_stands(folder):
+    page = report.write(folder).read_text()
+    for name in package.names():
+        section = Page(page.split(f'<h3 id="{name}">')[1].split("</section>")[0].join(["<p>", "</p>"])).text
+        assert all(" ".join(note.split()) in section for note in package.notes(name))
+    assert "look swapped" in page.split('id="rotheneder2023_table_3_1_mel_spectrograms"')[1].split("</section>")[0]
+
+
+def test_the_first_page_answers_questions(folder):
+    first = nbformat.v4.new_markdown_cell("# 01 · What is in the data?\n\nText.")
+    failure = nbformat.v4.new_markdown_cell("An exception was encountered.")  # papermill inserts it
+    for cells in ([first], [failure, first]):
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "notebooks" / "01_first.ipynb")
+        read = check(report.write(folder).read_text(), shows=["Answers What is in the data? 01_first · data: composed"])
+    assert [link for link in read.all("a", "href") if link == "notebooks/01_first.html"]
+    assert read.all("img", "loading") == ["lazy"]
+    (folder / "notebooks" / "01_first.ipynb").unlink()
+    check(report.write(folder).read_text(), shows=["Answers 01_first 01_first · data: composed"])
 
 
 def test_tables_without_a_common_row_are_not_compared():
