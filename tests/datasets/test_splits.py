@@ -4,7 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from musictools import datasets, published, tags
 from musictools.datasets import leakage, splits
+from musictools.datasets.base import Dataset
+from musictools.models.card import ModelCard
+from musictools.probing import clips
 
 
 def table(rows, names="ab"):
@@ -183,6 +187,137 @@ def test_folds_of_groups_share_no_group():
     folds = splits.folds(60, n_folds=4, groups=groups, seed=2)
     assert sorted(np.concatenate([test for _, test in folds])) == list(range(60))
     assert all(not set(groups[train]) & set(groups[test]) for train, test in folds)
+
+
+# --- held-out clips ---------------------------------------------------------------------------------------------------
+
+
+def songs(n=240, *, per_artist=4):
+    """Clips of artists with one genre each; every seventh clip has two genres, every fifth no descriptor."""
+    ids = pd.Index(np.arange(n) * 2 + 3, name="clip_id")
+    number = np.arange(n) // per_artist
+    genres = pd.DataFrame({g: number % 3 == k for k, g in enumerate(("rock", "pop", "classic"))}, index=ids)
+    genres.iloc[::7] = True
+    tracks = pd.DataFrame({"artist": [f"a{k}" for k in number], "album": "", "title": "", "path": ""}, index=ids)
+    descriptors = pd.DataFrame({"loud": np.arange(n) % 5 > 0}, index=ids)
+    data = Dataset("nowhere", tracks=tracks, tags=descriptors, genres=genres, descriptors=descriptors)
+    data.split_kinds = ("random", "artist")
+    return data
+
+
+HELD_OUT = [{"hold_out": 40}, {"hold_out": 40, "unseen_share": 0.5}, {"hold_out": 40, "choice": "last"}]
+
+
+@pytest.mark.parametrize("held_out", HELD_OUT)
+@pytest.mark.parametrize("seed", range(6))
+def test_genre_models_and_taggers_hold_out_the_same_clips(held_out, seed):
+    data = songs()
+    single = tags.single_genre(data).genres
+    kept = set(splits.held_out_clips(data, **held_out, seed=seed).index)
+    assert len(kept) == 40
+    assert kept <= set(single.index)
+    some = data.tracks.index[::2]  # as if the others could not be decoded
+    for ids in (data.tracks.index, some):
+        parts = splits.tagger_split(data, ids, **held_out, seed=seed)["part"]
+        assert set(parts.index[parts == "hold_out"]) == kept & set(ids)
+        for kind in ("random", "artist"):
+            for draw in range(6):
+                known = single[single.index.isin(ids)]
+                split = splits.genre_split(data, known, **held_out, kind=kind, seed=seed, draw=draw)
+                assert set(split.index[split == "hold_out"]) == kept & set(ids)
+                assert split.index.equals(known.index)
+
+
+def test_the_draw_changes_training_and_test_only():
+    data = songs()
+    single = tags.single_genre(data).genres
+    one, other = (splits.genre_split(data, single, hold_out=40, kind="random", draw=draw) for draw in (0, 1))
+    assert (one == "hold_out").equals(other == "hold_out")
+    assert not one.equals(other)
+
+
+def test_unseen_artists_have_no_other_single_genre_clip():
+    data = songs()
+    artist, single = data.tracks["artist"], tags.single_genre(data).genres
+    kept = splits.held_out_clips(data, hold_out=60, unseen_share=0.5)
+    unseen = set(artist[kept.index[kept == "unseen"]])
+    assert abs((kept == "unseen").sum() - 30) <= 4
+    assert not unseen & set(artist[single.index.difference(kept.index)])
+    assert not unseen & set(artist[kept.index[kept == "seen"]])
+
+
+def test_clips_without_a_tag_are_unused_unless_held_out():
+    data = songs()
+    parts = splits.tagger_split(data, data.tracks.index, hold_out=40, labels=data.descriptors)["part"]
+    tagged = data.descriptors.any(axis=1)
+    assert set(parts[~tagged]) == {"unused", "hold_out"}
+    assert set(parts[tagged]) == {"train", "validation", "test", "hold_out"}
+
+
+def test_what_cannot_be_held_out_is_refused():
+    data = songs()
+    for arguments, sentence in (
+        ({"hold_out": 240}, "hold_out must lie between 0 and the number of single-genre clips, 205"),
+        ({"hold_out": 9, "unseen_share": 1.0}, r"unseen_share in \[0, 1\)"),
+        ({"hold_out": 9, "choice": "first"}, "choice must be 'random' or 'last'. Got 'first'"),
+        ({"hold_out": 9, "choice": "last", "unseen_share": 0.5}, "unseen_share must be 0 where choice='last'"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            splits.held_out_clips(data, **arguments)
+    assert splits.held_out_clips(data, hold_out=0).empty
+
+
+def test_a_card_tells_clips_that_its_model_has_learnt():
+    fields = {"task": "genre", "model": "ckn19", "outputs": ["a", "b"], "front_end": None, "length": 8, "step": 4}
+    card = ModelCard(**fields, training_clips=[1, 2, 3], held_out_clips=pd.Index([7, 8, 9]))
+    splits.check_held_out(card, pd.Index([7, 9]))
+    splits.check_held_out(card, [])
+    splits.check_held_out(ModelCard(**fields, training_clips=["x"]), ["y"])
+    with pytest.raises(ValueError, match="ckn19 was trained on 2 of the 3 clips that are to be unseen, such as 3"):
+        splits.check_held_out(card, [7, 3, 1])
+    with pytest.raises(ValueError, match="1 of the 2 clips, such as 5, were not held out when ckn19 was trained"):
+        splits.check_held_out(card, [7, 5])
+
+
+@pytest.mark.real_data
+def test_the_last_clips_give_the_counts_of_the_thesis(shared_data):
+    """And no random draw does: over 20 draws its counts lie outside of all of the ranges checked here."""
+    data = datasets.load("magnatagatune", data_dir=shared_data / "magnatagatune")
+    single = tags.single_genre(data).genres
+
+    def counts(held_out):
+        left = data.descriptors.drop(index=held_out)
+        ten = left[list(clips.TAGS)].any(axis=1)
+        frequent = left.sum().nlargest(50)
+        return {
+            "clips_with_a_descriptor": int(left.any(axis=1).sum()),
+            "least_clips_of_top_10": int(frequent.iloc[9]),
+            "least_clips_of_top_50": int(frequent.iloc[49]),
+            "probing_clips": int(ten.sum()),
+            "guitar_clips": int(left["guitar"].sum()),
+            "violin_clips": int(left["violin"].sum()),
+        }
+
+    printed = {key: published.number("rotheneder2023", key) for key in counts([])}
+    last = splits.held_out_clips(data, hold_out=2000, choice="last").index
+    assert counts(last) == printed
+    left = single.drop(index=last).value_counts()
+    table = published.table("rotheneder2023_table_3_1_mel_spectrograms").set_index("genre")["semi_balanced"] / 13
+    assert left.clip(upper=1000).to_dict() == table.drop("total").to_dict()
+    for draws in (
+        [splits.held_out_clips(data, hold_out=2000, seed=seed).index for seed in range(20)],
+        [single.sample(2000, random_state=seed).index for seed in range(20)],
+    ):
+        spread = pd.DataFrame([counts(ids) for ids in draws]).agg(["min", "median", "max"]).T.astype(int)
+        print(spread.assign(thesis=printed).to_string())
+        for key in ("clips_with_a_descriptor", "probing_clips", "guitar_clips", "violin_clips"):
+            assert printed[key] < spread.at[key, "min"], key
+            assert printed[key] == pytest.approx(spread.at[key, "median"], rel=0.06)
+    ten = data.descriptors.drop(index=last)[list(clips.TAGS)]
+    limited = pd.DataFrame([splits.limit_per_tag(ten, per_tag=3000, seed=seed).sum() for seed in range(20)])
+    table = published.table("rotheneder2023_table_6_1_tag_occurrence").set_index("tag")["clips"]
+    print(limited.agg(["min", "median", "max"]).T.assign(thesis=table).to_string())
+    assert (table / limited.median() - 1).abs().max() < 0.04
 
 
 # --- draws that may not change: results of the demo rest on them ------------------------------------------------------

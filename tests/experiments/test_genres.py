@@ -75,6 +75,40 @@ def test_leaving_out_keeps_the_test_clips_comparable(data):
         genres.tasks(data.data, data.genres, jobs, None, **SETTINGS, leave_out="shading")
 
 
+@pytest.mark.parametrize("held_out", [{"hold_out": 30}, {"hold_out": 30, "unseen_share": 0.5}])
+@pytest.mark.parametrize("seed", range(6))
+def test_no_training_learns_a_held_out_clip(data, held_out, seed):
+    """For all models, splits and seeds of trainings, and never a clip that notebook 03 holds out."""
+    jobs = genres.grid(
+        models=["m", "n"], limits=["few", "all"], callbacks=[True, False], splits=["random", "artist"], seeds=range(6)
+    )
+    settings = SETTINGS | {"limits": {"few": 0, "all": 1000}} | held_out | {"seed": seed}
+    kept = set(splits.tagger_split(data.data, data.genres.index, **held_out, seed=seed).query("part=='hold_out'").index)
+    assert len(kept) == 30
+    for task in genres.tasks(data.data, data.genres, jobs, None, **settings):
+        assert not kept & set(task.split.index)
+
+
+def test_the_model_is_chosen_by_validation_among_trainings_with_callbacks():
+    def result(accuracy, **job):
+        history = pd.DataFrame({"val_accuracy": accuracy})
+        return Result(job=Job(model="m", **job), classes=("a", "b"), history=history, scores={}, clip={})
+
+    results = [
+        result([0.9, 0.95], protocol="plain", split="random"),
+        result([0.6, 0.8, 0.7], protocol="callbacks", split="random", data="few"),
+        result([0.9], protocol="callbacks", split="artist"),
+        result([0.5, 0.85], protocol="callbacks", split="random", data="many"),
+    ]
+    table = genres.candidates(results, split="random")
+    assert table.index.tolist() == [3, 1]
+    assert table["validation_accuracy"].tolist() == [0.85, 0.8]
+    assert table["epoch"].tolist() == [2, 2]
+    assert genres.candidates(results[:1], split="random")["epoch"].tolist() == [2]
+    with pytest.raises(ValueError, match="No training has the split 'album'"):
+        genres.candidates(results, split="album")
+
+
 def test_table_counts_segments_and_clips_apart():
     scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6], [0.45, 0.55], [0.9, 0.1]])
     result = Result(

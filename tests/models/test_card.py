@@ -32,6 +32,7 @@ def card():
         thresholds={"f1": {"low": 1 / 3, "high": np.float64(0.7)}},
         data="x",
         training_clips=pd.Index([np.int64(3), 5]),
+        held_out_clips=pd.Index([np.int64(8)]),
         seed=np.int64(4),
         provenance={"scores": [np.nan, 0.5]},
     )
@@ -49,6 +50,7 @@ def test_a_written_card_is_read_again(card, tmp_path):
     again = ModelCard.read(path)
     assert again == card.model_copy(update={"provenance": {"scores": [None, 0.5]}})
     assert again.training_clips == (3, 5)
+    assert again.held_out_clips == (8,)
     assert again.thresholds["f1"]["low"] == 1 / 3
 
 
@@ -83,6 +85,7 @@ def test_a_model_leads_to_its_card_beside_it_or_in_its_own_folder(card, tmp_path
         ({"inputs": ["slow"]}, "task='tags' needs .* and no inputs"),
         ({"thresholds": {"f1": {"low": 0.5}}}, "the thresholds of 'f1' lack high"),
         ({"thresholds": {"f1": {"low": 0.5, "high": None}}}, "thresholds.f1.high: Input should be a valid number"),
+        ({"held_out_clips": [5, 6]}, "1 clips were held out and trained on, such as 5"),
         ({"task": "mapping"}, "a mapping has inputs, and neither front_end nor length nor step"),
     ],
 )
