@@ -1,4 +1,4 @@
-"""The command ``musictools``: rebuild a profile, tag and explain songs, manage data sets, check the machine.
+"""The command ``musictools``: plan and rebuild a profile, tag and explain songs, list models, manage data sets.
 
 Exit status: 0 success, 1 something failed or is missing, 2 wrong use, 130 interrupted.
 """
@@ -61,16 +61,19 @@ def _parser():
     shared.add_argument("--traceback", action="store_true", help="show where in the code an error arose")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    rebuild = commands.add_parser("rebuild", parents=[shared], help="run a profile's notebooks and write the report")
-    rebuild.add_argument("--profile", default="demo", help="folder below params/ (default: demo)")
-    rebuild.add_argument("--only", nargs="+", metavar="NN", help="numbers or names of notebooks, such as 03")
-    rebuild.add_argument("--force", action="store_true", help="run also what is unchanged")
-    rebuild.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="parameter")
-    rebuild.add_argument("--output-root", metavar="DIR", help="folder for results (default: outputs of the checkout)")
-    rebuild.set_defaults(run=_rebuild)
-
+    _add_rebuild(commands, shared)
+    _add_plan(commands, shared)
     _add_tag(commands, shared)
     _add_explain(commands, shared)
+
+    listing = commands.add_parser("models", help="list the models that can be built").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    listing = listing.add_parser("list", parents=[shared], help="name, kind, source and front end of every model")
+    listing.add_argument(
+        "--parameters", action="store_true", help="also count the parameters at width 1, for 8 genres or 108 tags"
+    )
+    listing.set_defaults(run=_models_list)
 
     data = commands.add_parser("data", help="list, build or validate data sets")
     actions = data.add_subparsers(required=True, metavar="ACTION")
@@ -89,6 +92,38 @@ def _parser():
     doctor = commands.add_parser("doctor", parents=[shared], help="check this machine and say what is missing")
     doctor.set_defaults(run=_doctor)
     return parser
+
+
+def _add_profile(command):
+    command.add_argument("--profile", default="demo", help="folder below params/ (default: demo)")
+    command.add_argument("--only", nargs="+", metavar="NN", help="numbers or names of notebooks, such as 03")
+    command.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="parameter")
+    command.add_argument("--output-root", metavar="DIR", help="folder for results (default: outputs of the checkout)")
+
+
+def _add_rebuild(commands, shared):
+    rebuild = commands.add_parser("rebuild", parents=[shared], help="run a profile's notebooks and write the report")
+    _add_profile(rebuild)
+    rebuild.add_argument("--force", action="store_true", help="run also what is unchanged")
+    rebuild.add_argument(
+        "--jobs",
+        type=_positive,
+        metavar="N",
+        help="notebooks that run at the same time (default: one per core, as far as the memory allows; 1 with a GPU)",
+    )
+    rebuild.add_argument("--anyway", action="store_true", help="start although data or disk space are missing")
+    rebuild.set_defaults(run=_rebuild)
+
+
+def _add_plan(commands, shared):
+    plan = commands.add_parser(
+        "plan", parents=[shared], help="say what a profile trains and writes, how long it takes, what is missing"
+    )
+    _add_profile(plan)
+    plan.add_argument(
+        "--no-calibration", action="store_true", help="do not measure this machine, which takes a minute or two"
+    )
+    plan.set_defaults(run=_plan)
 
 
 def _add_tag(commands, shared):
@@ -163,15 +198,53 @@ def _positive(text):
     return int(text)
 
 
+def _parameters(arguments):
+    return dict(runs.settings.from_command_line(text) for text in arguments.parameters)
+
+
 def _rebuild(arguments):
-    parameters = dict(runs.settings.from_command_line(text) for text in arguments.parameters)
-    return runs.rebuild(
-        arguments.profile,
-        only=arguments.only,
-        force=arguments.force,
-        parameters=parameters,
-        output_root=arguments.output_root,
+    parameters = _parameters(arguments)
+    chosen = {"only": arguments.only, "parameters": parameters, "output_root": arguments.output_root}
+    if not arguments.anyway:
+        from .experiments import plans
+
+        planned = plans.make(arguments.profile, **chosen)
+        if reasons := plans.obstacles(planned, output_root=arguments.output_root):
+            raise ValueError(f"{arguments.profile} cannot end here: {'; '.join(reasons)}. Start with --anyway to try.")
+    return runs.rebuild(arguments.profile, force=arguments.force, jobs=arguments.jobs, **chosen)
+
+
+def _plan(arguments):
+    from .experiments import calibration, plans
+
+    planned = plans.make(
+        arguments.profile, only=arguments.only, parameters=_parameters(arguments), output_root=arguments.output_root
     )
+    rates = None
+    if not arguments.no_calibration:
+        networks = sorted({network for plan in planned for network in plan.networks}, key=str)
+        rates = calibration.measure(networks, say=lambda text: print(f"{text} …", file=sys.stderr, flush=True))
+    print(plans.report(planned, rates))
+    return 0
+
+
+def _models_list(arguments):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from . import models
+
+    counted = f" {'parameters':>11}" if arguments.parameters else ""
+    print(f"{'name':16} {'kind':6} {'source':14}{counted} front end")
+    for name in models.names():
+        known = models.describe(name)
+        front_end = known.front_end
+        shown = f"{front_end.kind}, {front_end.sr} Hz"
+        if front_end.kind != "waveform":
+            shown += f", n_fft {front_end.n_fft}, hop {front_end.hop_length}, {front_end.n_bins} bins"
+        if arguments.parameters:
+            n_outputs = 8 if known.kind == "genre" else 108
+            counted = f" {models.build(name, n_outputs=n_outputs).count_params():11,}"
+        print(f"{name:16} {known.kind:6} {known.source:14}{counted} {shown}, {known.input.length} columns")
+    return 0
 
 
 def _tag(arguments):

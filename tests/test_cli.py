@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from musictools import cli, datasets, doctor, runs
+from musictools import cli, datasets, doctor, models, runs
 
 
 def test_help_loads_nothing_slow_and_works_from_any_folder():
@@ -47,7 +47,9 @@ def test_complaints_take_one_line_and_status_2(arguments, message, capsys):
     assert message in captured.err
 
 
-@pytest.mark.parametrize("arguments", [[], ["rebild"], ["data"], ["rebuild", "--prophile", "demo"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["rebild"], ["data"], ["models"], ["rebuild", "--jobs", "0"], ["rebuild", "--prophile", "demo"]]
+)
 def test_wrong_use(arguments):
     with pytest.raises(SystemExit, match="2"):
         cli.main(arguments)
@@ -67,11 +69,55 @@ def test_rebuild_passes_everything_on(monkeypatch):
 
     monkeypatch.setattr(runs, "rebuild", rebuild)
     arguments = ["--profile", "smoke", "--only", "01", "02", "--force", "-p", "rate=1e-4", "-p", "name=a"]
-    assert cli.main(["rebuild", *arguments]) == 1
+    assert cli.main(["rebuild", *arguments, "--anyway", "--jobs", "3"]) == 1
     assert seen == {
-        "profile": "smoke", "only": ["01", "02"], "force": True, "output_root": None,
+        "profile": "smoke", "only": ["01", "02"], "force": True, "output_root": None, "jobs": 3,
         "parameters": {"rate": 1e-4, "name": "a"},
     }  # fmt: skip
+
+
+def test_rebuild_refuses_what_cannot_end(monkeypatch, capsys):
+    called = []
+    monkeypatch.setattr(runs, "rebuild", lambda profile, **options: called.append(profile) or 0)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=10**6))
+    arguments = ["rebuild", "--profile", "smoke", "--only", "01"]
+    assert cli.main(arguments) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("musictools: smoke cannot end here: about 0 GB of disk are needed")
+    assert complaint.count("\n") == 1
+    assert called == []
+    assert cli.main([*arguments, "--anyway"]) == 0
+    monkeypatch.undo()
+    monkeypatch.setattr(runs, "rebuild", lambda profile, **options: called.append(profile) or 0)
+    assert cli.main(arguments) == 0
+    assert called == ["smoke", "smoke"]
+
+
+def test_plan_prints_a_table_and_a_summary(monkeypatch, capsys):
+    from musictools.experiments import calibration
+
+    assert cli.main(["plan", "--profile", "smoke", "--only", "02", "04", "--no-calibration"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("notebook ")
+    assert "02_train_genre_model" in out
+    assert "ckn19, width" in out
+    assert "2 notebooks, " in out
+    timing = calibration.Timing(step=36.0, forward=0.0, parameters=10, activations=10, maps={})
+    monkeypatch.setattr(
+        calibration,
+        "measure",
+        lambda networks, say: calibration.Rates(networks=dict.fromkeys(networks, timing), cores=2),
+    )
+    assert cli.main(["plan", "--profile", "smoke", "--only", "02"]) == 0
+    assert "hours one after the other on this machine" in capsys.readouterr().out
+
+
+def test_models_list(capsys):
+    assert cli.main(["models", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(models.names())
+    assert lines[1].split()[:3] == ["ckn19", "genre", "rotheneder2023"]
+    assert "parameters" not in lines[0]
 
 
 def test_interrupted(monkeypatch):

@@ -307,6 +307,11 @@ def changed(job: _Job, inputs: dict) -> str:
     return ""
 
 
+def pending(job: _Job) -> bool:
+    """Tell whether `rebuild` would run a notebook, by what there is now."""
+    return bool(changed(job, _inputs(job)))
+
+
 def _execute(job, kernels):
     """Run one notebook in a fresh kernel; return what went wrong, empty when nothing."""
     manifests.record_path(job.folder, job.name).unlink(missing_ok=True)

@@ -1,0 +1,197 @@
+"""Plans of profiles: they count what the experiments would really train, and say what is missing."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from musictools import datasets, models, runs, tags
+from musictools.experiments import calibration, genres, plans, taggers
+from musictools.runs import execution
+
+PROFILES = sorted(path.name for path in (runs.root() / "params").iterdir() if path.is_dir())
+TIMING = calibration.Timing(
+    step=0.5, forward=0.01, parameters=1000, activations=10, maps={"input": [1, 8, 8], "pool1": [4, 4, 4]}
+)
+
+
+class Frames:
+    """A store that knows the lengths of spectrograms only."""
+
+    checksum = ""
+
+    def __init__(self, data, front_end):
+        self.ids, self._n = list(data.tracks.index), front_end.n_frames(round(data.clip_seconds() * front_end.sr))
+
+    def n_frames(self, clip_id):
+        return self._n
+
+
+class Rates(dict):
+    """The same timing for every network."""
+
+    def __missing__(self, network):
+        return TIMING
+
+
+RATES = calibration.Rates(
+    networks=Rates(), compose=1, decode=1, spectrogram=1, pair=1e-9, pair_cell=1e-9, forest=1e-9, machine=1e-9,
+    mapping_fit=1, mapping_step=1, cores=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    """Tables of a corpus with the sizes that plans assume; nothing is rendered."""
+    size = plans.data_size({"dataset": "composed", "n_clips": 400})
+    names = [genre for genre, n in size.genres.items() for _ in range(n)]
+    index = pd.Index(range(len(names)), name="clip_id")
+    tracks = pd.DataFrame({"artist": [f"artist {k // 4}" for k in index], "album": "", "title": "", "path": ""}, index)
+    words = pd.DataFrame({f"tag {k}": np.random.default_rng(k).random(len(index)) < 0.2 for k in range(60)}, index)
+    data = datasets.Dataset(
+        "", tracks=tracks, tags=words, genres=pd.get_dummies(pd.Series(names, index), dtype=bool), descriptors=words
+    )
+    data.clip_seconds = lambda ids=None: size.seconds
+    data.split_kinds = ("random", "artist")
+    return data
+
+
+def parameters(profile, notebook):
+    params = runs.root() / "params" / profile
+    path = runs.root() / "notebooks" / f"{notebook}.ipynb"
+    return runs.resolve(path, params / "common.yaml", params / f"{notebook}.yaml")
+
+
+def counted(plan):
+    return sum(training.count for training in plan["trainings"])
+
+
+@pytest.mark.parametrize("profile", ["smoke", "demo", "thesis"])
+def test_genre_trainings_are_those_of_the_grid(profile, corpus):
+    p = parameters(profile, "02_train_genre_model") | {"held_out": {"hold_out": 40}}
+    size = plans.data_size({"dataset": "composed", "n_clips": 400})
+    plan = plans.NOTEBOOKS["02_train_genre_model"](p, size)
+    single = tags.single_genre(corpus).genres
+    grid = genres.grid(
+        models=p["models"], limits=list(p["limits"]), callbacks=p["callbacks"], splits=p["splits"], seeds=p["seeds"]
+    )
+    options = {name: p[name] for name in (
+        "limits", "test_share", "epochs", "batch_size", "learning_rate", "length", "step", "width", "validation_share",
+    )}  # fmt: skip
+    store = Frames(corpus, models.describe(p["models"][0]).front_end)
+    tasks = genres.tasks(
+        corpus, single, grid, store, classes=list(corpus.genres), hold_out=40, leave_out=p["leave_out"], **options
+    )
+    assert counted(plan) == len(tasks)
+    real = sum((task.split == "train").sum() for task in tasks) * size.segments(
+        p["models"][0], length=p["length"], step=p["step"]
+    )
+    planned = sum(training.count * training.segments for training in plan["trainings"]) / (1 - p["validation_share"])
+    assert planned == pytest.approx(real, rel=0.08)
+    assert {training.network.batch_size for training in plan["trainings"]} == {tasks[0].protocol.batch_size}
+
+
+@pytest.mark.parametrize("profile", ["smoke", "demo", "thesis"])
+def test_tagger_trainings_are_those_of_the_grid(profile, corpus):
+    p = parameters(profile, "03_compare_taggers")
+    plan = plans.NOTEBOOKS["03_compare_taggers"](p, plans.data_size({"dataset": "composed", "n_clips": 400}))
+    names = p["models"] or list(models.names("tagger"))
+    grid = taggers.grid(
+        models=names, n_tags=p["n_tags"], labels=p["labels"], imbalance=p["imbalance"], extra_model=p["extra_model"]
+    )
+    assert counted(plan) == len(grid) + len(p["slides_models"])
+    stores = {name: Frames(corpus, models.describe(name).front_end) for name in models.names("tagger")}
+    labels = dict.fromkeys(("annotated", "complete"), corpus.descriptors)
+    split = pd.Series(["train", "validation", "test", "hold_out"] * 80, corpus.tracks.index[:320])
+    options = {name: p[name] for name in ("width", "epochs", "overrides")}
+    tasks = taggers.tasks(grid, stores, labels, split, **options)
+    tasks += taggers.slides_tasks(corpus, stores, models=p["slides_models"], **options)
+    real = sorted(
+        (task.job.model, task.width, task.protocol.batch_size, sum(phase["epochs"] for phase in task.protocol.phases))
+        for task in tasks
+    )
+    planned = sorted(
+        (t.network.model, t.network.width, t.network.batch_size, t.epochs) for t in plan["trainings"]
+        for _ in range(t.count)
+    )  # fmt: skip
+    assert planned == real
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_can_be_planned(profile):
+    made = plans.make(profile)
+    assert made
+    assert all(plan.hours(RATES) >= 0 for plan in made)
+    text = plans.report(made, RATES)
+    assert "nan" not in text
+    assert all(plan.notebook in text for plan in made)
+    assert "Without calibration" in plans.report(made, None)
+
+
+def test_shared_stores_count_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("MUSICTOOLS_DATA", str(tmp_path))
+    alone = plans.make("demo", only=["02"])[0]
+    first, second = plans.make("demo", only=["01", "02"])
+    assert alone.disk == first.disk
+    assert second.disk == 0
+    assert "compose" in first.work
+    assert "compose" not in second.work
+
+
+def test_official_sizes_are_those_of_the_tables(shared_data):
+    data = datasets.load("magnatagatune", data_dir=shared_data / "magnatagatune")
+    official = plans.DataSize(name="magnatagatune", **plans.OFFICIAL["magnatagatune"])
+    there = plans.data_size({"dataset": "magnatagatune", "data_dir": str(data.folder)})
+    assert dataclasses.replace(there, has_audio=True) == official
+
+
+def test_a_data_set_that_is_not_here_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("MUSICTOOLS_DATA", str(tmp_path))
+    monkeypatch.setenv("MUSICTOOLS_SHARED_DATA", str(tmp_path / "none"))
+    made = plans.make("thesis", only=["02"])
+    assert made[0].clips == 25_860
+    assert "magnatagatune: no such folder" in plans.obstacles(made)[0]
+
+
+def test_a_full_disk_is_an_obstacle(monkeypatch):
+    made = plans.make("demo", only=["02"])
+    assert plans.obstacles(made) == []
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=0))
+    assert plans.obstacles(made) == [f"about {made[0].disk / 1e9:.0f} GB of disk are needed, 0 GB are free"]
+    assert plans.obstacles([dataclasses.replace(made[0], finished=True)]) == []
+
+
+def test_seconds_of_trainings():
+    network = calibration.Network("ckn19", 1.0, 64, 128)
+    training = plans.Training(network=network, outputs=8, count=3, epochs=10, segments=640, scored=100)
+    assert training.seconds(RATES) == pytest.approx(3 * (10 * 10 * 0.5 + 100 * 0.01))
+    plan = plans.NotebookPlan(notebook="x", trainings=(training,), at_once=8)
+    assert plan.hours(RATES) == pytest.approx(training.seconds(RATES) / 2 / 3600)  # two cores
+
+
+def test_a_disk_budget_limits_feature_maps():
+    p = parameters("thesis", "06_probe_feature_maps")
+    size = plans.data_size({"dataset": "composed", "n_clips": 400})
+    fields = {key: value for key, value in plans.NOTEBOOKS["06_probe_feature_maps"](p, size).items() if key != "stores"}
+    whole = plans.NotebookPlan(notebook="06", **fields).disk_bytes(RATES)
+    fields = plans.NOTEBOOKS["06_probe_feature_maps"](p | {"disk_gb": whole / 2e9}, size)
+    fields.pop("stores")
+    assert plans.NotebookPlan(notebook="06", **fields).disk_bytes(RATES) == pytest.approx(whole / 2)
+
+
+def test_a_network_is_timed():
+    timing = calibration.time_network(calibration.Network("ckn19", 0.05, 4, 64, 1))
+    assert 0 < timing.forward < 60
+    assert 0 < timing.step < 60
+    assert list(timing.maps) == ["input", "pool1", "pool2", "pool3"]
+    assert timing.parameters == models.build("ckn19", n_outputs=50, width=0.05, input_shape=(128, 64, 1)).count_params()
+
+
+def test_every_notebook_of_a_profile_has_a_plan():
+    params, notebooks = runs.root() / "params", runs.root() / "notebooks"
+    jobs = execution.plan(
+        "thesis", only=None, parameters=None, notebooks_dir=notebooks, params_dir=params, folder=runs.root() / "thesis"
+    )
+    assert {job.name for job in jobs} - set(plans.NOTEBOOKS) <= {"00_index"}
