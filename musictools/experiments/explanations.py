@@ -24,6 +24,7 @@ from musictools.spectrograms import ModelInput
 if TYPE_CHECKING:
     import keras
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from musictools.datasets.base import Dataset
     from musictools.datasets.composed.dataset import Composed
@@ -37,11 +38,14 @@ __all__ = [
     "choose_clips",
     "unseen_clips",
     "conservation_table",
+    "concentration",
     "consistency_table",
+    "draw_instruments",
     "explainers",
     "faithfulness_tables",
     "feedback_table",
     "localisation_rows",
+    "most_alike",
     "stem_tags",
     "true_descriptors",
     "workflow",
@@ -495,6 +499,91 @@ def feedback_table(
     if not tables:
         raise ValueError("The model predicts no tag of these clips that a stem carries.")
     return pd.concat(tables, ignore_index=True)
+
+
+def concentration(relevance: np.ndarray, share: float = 0.5) -> float:
+    """Share of the cells that together hold a share of the positive relevance, the most relevant cells first.
+
+    Parameters
+    ----------
+    relevance : np.ndarray
+    share : float in (0, 1]
+
+    Returns
+    -------
+    cells : float in [0, 1]
+        NaN if no cell has positive relevance.
+
+    Examples
+    --------
+    >>> concentration(np.array([[8.0, 1.0], [1.0, 0.0]]))
+    0.25
+    """
+    values = np.sort(np.maximum(relevance, 0), axis=None)[::-1].cumsum()
+    if not values[-1] > 0:
+        return np.nan
+    return (int(np.searchsorted(values, share * values[-1])) + 1) / values.size
+
+
+def most_alike(maps: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Rank correlation of the maps of every two methods.
+
+    Parameters
+    ----------
+    maps : dict of str to np.ndarray
+        Method -> map; all of one shape.
+
+    Returns
+    -------
+    pairs : pd.DataFrame
+        first, second, correlation; the most similar pair first. A constant map has no pairs.
+
+    Examples
+    --------
+    >>> maps = {"a": np.array([1, 2, 3]), "b": np.array([2, 4, 9]), "c": np.array([3, 1, 2])}
+    >>> most_alike(maps).head(1).to_dict("records")
+    [{'first': 'a', 'second': 'b', 'correlation': 1.0}]
+    """
+    matrix = pd.DataFrame({name: np.ravel(R) for name, R in maps.items()}).corr("spearman")
+    rows = [(a, b, matrix.at[a, b]) for k, a in enumerate(matrix) for b in matrix.columns[k + 1 :]]
+    pairs = pd.DataFrame(rows, columns=["first", "second", "correlation"]).dropna()
+    return pairs.sort_values("correlation", ascending=False, ignore_index=True)
+
+
+def draw_instruments(by_tag: pd.DataFrame, *, min_clips: int = 4) -> Figure:
+    """Draw the rank accuracy over energy of every instrument and method as a coloured table.
+
+    Parameters
+    ----------
+    by_tag : pd.DataFrame
+        Rows of `localisation.table` by tag and method.
+    min_clips : int > 0
+        Instruments in fewer clips are left out, unless all are.
+
+    Returns
+    -------
+    fig : Figure
+    """
+    from musictools import plots
+
+    enough = by_tag[(by_tag["clips"] >= min_clips) & ~by_tag["method"].isin(("edge", "random"))]
+    enough = enough if len(enough) else by_tag
+    wide = enough.pivot(index="tag", columns="method", values="over_energy")
+    order = wide.max(axis=1).sort_values(ascending=False).index
+    pairs = zip(enough["over_energy"], enough["clear"], strict=True)
+    stars = enough.assign(text=[f"{value:.2f}{'*' if clear else ''}" for value, clear in pairs])
+    fig, ax = plots.figure(width=12, height=1.5 + 0.32 * len(order))
+    plots.table_heatmap(
+        wide.loc[order],
+        ax=ax,
+        text=stars.pivot(index="tag", columns="method", values="text").loc[order],
+        diverging=True,
+        label="rank accuracy over energy",
+        title="*: better than chance and than energy (both intervals above 0)",
+    )
+    ax.set(xlabel="", ylabel="")
+    ax.tick_params(axis="x", rotation=20)
+    return fig
 
 
 def conservation_table(

@@ -39,6 +39,7 @@ from musictools.explain.attribution.explainer import Explainer, logits
 from musictools.explain.metrics import localisation, randomisation
 
 if TYPE_CHECKING:
+    from musictools.datasets.mir1k import Mir1k
     from musictools.released.choi2018 import Choi2018
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "TARGETS",
     "Clip",
     "Probe",
+    "choose_clips",
     "compare",
     "components",
     "down_table",
@@ -103,6 +105,32 @@ class Clip:
     accompaniment: np.ndarray
     times: np.ndarray
     vocal: np.ndarray
+
+
+def choose_clips(songs: Mir1k, tagger: Choi2018, *, n: int, seed: int = 0) -> list[Clip]:
+    """Choose clips of MIR-1K, each singer in turn.
+
+    Parameters
+    ----------
+    songs : musictools.datasets.mir1k.Mir1k
+    tagger : musictools.released.choi2018.Choi2018
+        Its front end gives the sampling rate.
+    n : int > 0
+        Number of clips; all if there are fewer.
+    seed : int >= 0
+        Seed of the order.
+
+    Returns
+    -------
+    clips : list of Clip
+    """
+    shuffled = songs.tracks.sample(frac=1, random_state=seed)
+    turns = shuffled.assign(turn=shuffled.groupby("artist").cumcount()).sort_values(["turn", "artist"])
+    chosen = []
+    for name, singer in turns["artist"].head(n).items():
+        stems, _ = songs.stems(name, sr=tagger.front_end.sr)
+        chosen.append(Clip(name, singer, *stems.values(), *songs.flags(name)))
+    return chosen
 
 
 def voice_cells(voice: np.ndarray, accompaniment: np.ndarray, mix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Probing finds what is planted, equals scikit-learn's own answers, and says what it cannot do."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, matthews_corrcoef
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from musictools import datasets, published, tags
+from musictools import datasets, published
 from musictools.datasets import splits
 from musictools.probing import clips, knn, map_sets, probes, random_forest, scores, svm
 from musictools.probing.maps import FeatureMaps
@@ -450,9 +451,11 @@ def test_the_limit_gives_table_6_1_on_the_real_annotations(shared_data):
     if not folder.is_dir():
         pytest.skip("the real annotations of MagnaTagATune are not here")
     data = datasets.load("magnatagatune", data_dir=folder)
-    aside = tags.single_genre(data).genres.sample(2000, random_state=0).index
+    aside = splits.held_out_clips(data, hold_out=2000, choice="last").index  # they leave before the limit
     ten = data.descriptors.drop(index=aside)[list(clips.TAGS)]
-    assert ten.any(axis=1).sum() == pytest.approx(14_492, rel=0.01)  # section 6.2
+    thesis = functools.partial(published.number, "rotheneder2023")
+    assert ten.any(axis=1).sum() == thesis("probing_clips")
+    assert (ten["guitar"].sum(), ten["violin"].sum()) == (thesis("guitar_clips"), thesis("violin_clips"))
     counts = splits.limit_per_tag(ten, per_tag=3000).sum()
     printed = published.table("rotheneder2023_table_6_1_tag_occurrence").set_index("tag")["clips"]
     assert counts["guitar"] == printed["guitar"] == 3000
