@@ -7,6 +7,7 @@ true of a clip are its complete descriptors if the data set knows them, else its
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -168,17 +169,17 @@ def workflow(
     section = int(explanation.sections[tag].argmax())
     cut = slice(section * tagger.step, section * tagger.step + tagger.length)
     heatmap = explanation.heatmaps[tag]
-    lines = [", ".join(predicted[k : k + 2]) for k in range(0, min(len(predicted), 8), 2)]
+    listed = textwrap.fill(", ".join(predicted[:8]), 20)
     return diagrams.workflow(
-        song=f"song\n{song}",
+        song=f"song\n{textwrap.fill(song, 18)}",
         genre_steps=[
             *_input_texts(genre_model, len(explanation.votes)),
-            "genre of\neach section\n" + ", ".join(f"{n} × {name}" for name, n in votes.head(2).items()),
+            "genre of\neach section\n" + "\n".join(f"{n} × {name}" for name, n in votes.head(2).items()),
             f"most frequent:\n{explanation.genre}",
         ],
         descriptor_steps=[
             *_input_texts(tagger, len(explanation.sections)),
-            f"{len(predicted)} descriptors\n" + "\n".join(lines),
+            f"{len(predicted)} descriptors\n{listed}",
             f"{tag}:\nheatmap of\neach section",
         ],
         merged="heatmap of\nthe song",
