@@ -12,6 +12,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
+import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,9 +29,11 @@ from musictools import files, runs
 from musictools.datasets import splits
 from musictools.experiments.protocols import Protocol
 
-__all__ = ["Job", "Result", "Task", "artists", "checksum", "run"]
+__all__ = ["Job", "Result", "Task", "artists", "checksum", "count_gpus", "run"]
 
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # trainings and the notebook share a GPU's memory
 _SPLITS = ("train", "validation", "test", "hold_out")
+_LOCKS = []  # open files: a lock ends when its file is closed
 _TABLES = ConfigDict(arbitrary_types_allowed=True)
 
 
@@ -105,6 +110,8 @@ class Task:
         ``"train"``, ``"validation"``, ``"test"`` or ``"hold_out"``; clips with another value are left out.
     length, step : int > 0
         Columns of one segment, and from one segment to the next.
+    clip_step : int > 0 or None
+        Columns from one segment to the next where whole clips are scored (validation and hold-out); None: `step`.
     protocol : Protocol
     width : float > 0
         Multiplier of the model's filters and units.
@@ -127,6 +134,7 @@ class Task:
     length: PositiveInt
     step: PositiveInt
     protocol: Protocol
+    clip_step: PositiveInt | None = None
     width: PositiveFloat = 1.0
     norm_momentum: float = Field(default=0.99, ge=0, lt=1)
     validation_share: float = Field(default=0.0, ge=0, lt=1)
@@ -139,14 +147,16 @@ class Task:
         if self.job.labels == "genre" and (self.labels.loc[used].sum(axis=1) != 1).any():
             raise ValueError("Every clip must have exactly one genre.")
         chosen_later = {"validation"} if self.validation_share else set()
-        if lacking := {"train", "validation", *self.scored} - set(self.split) - chosen_later:
+        if lacking := {"train", "validation", "test"} - set(self.split) - chosen_later:
             raise ValueError(f"The split has no clips for: {', '.join(sorted(lacking))}.")
         return self
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """Names of the splits whose segments are scored. Thresholds of taggers are chosen on the validation clips."""
-        return ("test",) if self.job.labels == "genre" else ("validation", "test", "hold_out")
+        """Splits whose segments are scored. Thresholds of taggers are chosen on the validation clips."""
+        if self.job.labels == "genre":
+            return ("test",)
+        return ("validation", "test", *(["hold_out"] if (self.split == "hold_out").any() else []))
 
     @property
     def name(self) -> str:
@@ -164,6 +174,7 @@ class Task:
             self.store.checksum,
             self.length,
             self.step,
+            self.clip_step,
             self.protocol,
             self.width,
             self.norm_momentum,
@@ -202,13 +213,14 @@ class Task:
             if folder is not None:
                 with files.atomic(folder / "model.keras") as temporary:
                     model.save(temporary)
-            scores, speed = _score(model, x, self)
+            scored = _scored_segments(x, self)
+            scores, speed = _score(model, scored, self.protocol.batch_size)
         return Result(
             job=job,
             classes=tuple(self.labels.columns),
             history=history,
             scores=scores,
-            clip={split: np.asarray(x[split].ids)[x[split].clip] for split in scores},
+            clip={split: np.asarray(segments.ids)[segments.clip] for split, segments in scored.items()},
             seconds=seconds,
             clips_per_second=speed,
             parameters=model.count_params(),
@@ -285,11 +297,11 @@ def run(
         Folder for progress, models and results. Interrupted training resumes from the last completed epoch. None:
         nothing is kept.
     workers : int > 0 or None
-        Number of simultaneous trainings, as in `runs.map`.
+        Number of simultaneous trainings, as in `runs.map`. With GPUs at most one for each of them.
     scheduler : str
         Address of a Dask scheduler, as in `runs.map`.
     threads : int > 0 or None
-        TensorFlow's threads in each training. None: one if there are several workers, otherwise all.
+        TensorFlow's threads in each training. None: one if there are several trainings at once, otherwise all.
 
     Returns
     -------
@@ -311,10 +323,32 @@ def run(
     >>> run([])
     []
     """
+    gpus = count_gpus()
+    if gpus:
+        workers = min(workers or gpus, gpus)
     if threads is None and workers != 1:
         threads = 1
     compute = functools.partial(_run_one, folder=folder, threads=threads)
     return runs.map(compute, tasks, workers=workers, scheduler=scheduler, description="training")
+
+
+def count_gpus() -> int:
+    """Number of GPUs that TensorFlow may use. It is not asked, and not loaded, where there is no NVIDIA driver.
+
+    Returns
+    -------
+    n : int
+
+    Examples
+    --------
+    >>> count_gpus()  # doctest: +SKIP
+    0
+    """
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    import tensorflow as tf
+
+    return len(tf.config.list_physical_devices("GPU"))
 
 
 def artists(tracks: pd.DataFrame) -> pd.Series:
@@ -378,7 +412,34 @@ def _train(task, threads, folder):
 
     if threads:
         training.use_threads(threads)
+    if (gpus := count_gpus()) > 1:
+        _use_own_gpu(gpus)
     return task.train(folder)
+
+
+@functools.cache
+def _use_own_gpu(gpus):
+    """Let this process, and no other training on this machine, use one of several GPUs until it ends."""
+    import tensorflow as tf
+
+    devices = tf.config.list_physical_devices("GPU")
+    tf.config.set_visible_devices(devices[_claim(gpus, Path(tempfile.gettempdir()))], "GPU")
+
+
+def _claim(n, folder):
+    """Lock the first of `n` numbers that no other process holds; the lock ends with the process."""
+    import fcntl
+
+    for number in range(n):
+        file = (folder / f"musictools-gpu-{number}.lock").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            continue
+        _LOCKS.append(file)
+        return number
+    raise RuntimeError(f"All {n} GPUs are in use by other trainings of musictools.")
 
 
 def _inputs(task):
@@ -438,16 +499,27 @@ def _fit(model, x, y, task, folder):
     )
 
 
-def _score(model, x, task):
+def _scored_segments(x, task):
+    """Segments to score; those of whole clips may follow each other in other steps than those of training."""
+    from musictools.spectrograms import Segments
+
+    scored = {split: x[split] for split in task.scored}
+    if task.clip_step not in (None, task.step):
+        for split in scored.keys() & {"validation", "hold_out"}:
+            scored[split] = Segments(task.store, x[split].ids, length=task.length, step=task.clip_step)
+    return scored
+
+
+def _score(model, scored, batch_size):
     from musictools import evaluation
 
-    last = task.scored[-1]
-    evaluation.predict(model, x[last].take(np.arange(1)))  # the first call compiles and is not timed
+    last = list(scored)[-1]
+    evaluation.predict(model, scored[last].take(np.arange(1)))  # the first call compiles and is not timed
     scores = {}
-    for split in task.scored:
+    for split, segments in scored.items():
         began = time.perf_counter()
-        scores[split] = evaluation.predict(model, x[split], batch_size=task.protocol.batch_size)
-    return scores, len(x[last].ids) / (time.perf_counter() - began)
+        scores[split] = evaluation.predict(model, segments, batch_size=batch_size)
+    return scores, len(scored[last].ids) / (time.perf_counter() - began)
 
 
 def _spread(clip, per_clip):

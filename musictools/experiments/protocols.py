@@ -2,7 +2,8 @@
 
 `rotheneder2023` 5.1.7: Adam for at most 120 epochs, the learning rate lowered from epoch 80, training stopped when the
 validation loss has not improved for 30 epochs, best weights by validation binary accuracy, and a learning rate and
-batch size for each model.
+batch size for each model. For Stacked CNN it names three batch sizes, 8, 16 and 32, which are taken as those of its
+three tag sets. Whole clips are scored with segments that overlap by half.
 `tagger_slides` names "a mixture of scheduled Adam and stochastic gradient descent" and no numbers; those are of Won et
 al. (2020), whose evaluation it repeats: Adam at 1e-4 for 80 epochs, then SGD at 1e-3, 1e-4 and 1e-5 for 20 epochs each,
 every phase from the best weights so far, one random chunk of a song an epoch. Song-level models take a whole clip; for
@@ -17,6 +18,7 @@ __all__ = ["PROTOCOLS", "Protocol", "genre_protocol", "protocol"]
 
 PROTOCOLS = ("rotheneder2023", "tagger_slides")
 SHORTEST_PATIENCE = 3  # epochs; in short trainings a quarter of the epochs would end most of them by chance
+STACKED_BATCHES = {50: 8, 80: 16, 108: 32}  # size of the tag set -> batch size of stacked_cnn in `rotheneder2023`
 _WON2020 = (1e-4, 16)  # learning rate of Adam and batch size, for all models
 _SGD = (1e-3, 1e-4, 1e-5)
 
@@ -57,6 +59,7 @@ def protocol(
     name: str,
     model: str,
     *,
+    n_tags: int | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,
@@ -71,6 +74,8 @@ def protocol(
     name : {"rotheneder2023", "tagger_slides"}
     model : str
         A tagger.
+    n_tags : int > 0 or None
+        Size of the tag set, on which the batch size of `stacked_cnn` depends; None: 50.
     epochs : int > 0 or None
         Number of epochs of all phases together; every other number of epochs is scaled with it, patience to at least
         3. None: the source's. `stacked_cnn` is trained a second time for as many epochs, from the weights of the first
@@ -108,6 +113,8 @@ def protocol(
         raise ValueError(f"dropout must lie in [0, 1]. Got {dropout!r}.")
     description = describe(model)
     own = description.learning_rate, description.batch_size
+    if model == "stacked_cnn":
+        own = description.learning_rate, STACKED_BATCHES[min(STACKED_BATCHES, key=lambda n: abs(n - (n_tags or 50)))]
     rate, batch = own if name == "rotheneder2023" else _WON2020
     rate = learning_rate or rate
     whole = epochs or (120 if name == "rotheneder2023" else 140)

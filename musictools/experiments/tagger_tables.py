@@ -16,11 +16,13 @@ import pandas as pd
 
 from musictools import evaluation
 from musictools.experiments.jobs import Result
+from musictools.experiments.taggers import SLIDES
 
 __all__ = [
     "JOINS",
     "RULES",
     "Clips",
+    "accuracy_oddity",
     "clip_scores",
     "clip_table",
     "ensemble",
@@ -32,7 +34,10 @@ __all__ = [
     "prior_baseline",
     "rule_thresholds",
     "segment_table",
+    "slides_oddities",
+    "slides_table",
     "threshold_table",
+    "top_tags",
 ]
 
 JOINS = {"union": evaluation.max_by_clip, "mean": evaluation.mean_by_clip}
@@ -309,6 +314,110 @@ def segment_table(results: Sequence[Result], labels: pd.DataFrame, *, split: str
             | {k: measures[k] for k in ("roc_auc", "accuracy", *_RATES, "undefined")}
         )
     return pd.DataFrame(rows)
+
+
+def slides_table(results: Sequence[Result], labels: pd.DataFrame) -> pd.DataFrame:
+    """Scores of whole test songs, joined by the mean, as in `tagger_slides` tables I-III.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        Of `taggers.slides_tasks`.
+    labels : pd.DataFrame [clips x tags, bool]
+
+    Returns
+    -------
+    table : pd.DataFrame
+        model (as in the slides), roc_auc, pr_auc, average_precision, mcc.
+    """
+    names = {network: row for row, network in SLIDES.items()}
+    rows = []
+    for result in results:
+        ids, scores = JOINS["mean"](result.scores["test"], result.clip["test"])
+        measures = evaluation.tag_metrics(labels.loc[ids, list(result.classes)].to_numpy(), scores)
+        rows.append(
+            {"model": names[result.job.model]}
+            | {k: measures[k] for k in ("roc_auc", "pr_auc", "average_precision", "mcc")}
+        )
+    return pd.DataFrame(rows)
+
+
+def top_tags(clips: Clips, labels: pd.DataFrame, presence: pd.Series, *, n: int = 10) -> pd.DataFrame:
+    """The tags with the highest recall on the held-out clips, as in `rotheneder2023` tables 5.7-5.17.
+
+    Parameters
+    ----------
+    clips : Clips
+    labels : pd.DataFrame [clips x tags, bool]
+    presence : pd.Series [tag -> int]
+        Number of clips with the tag. The source counts the clips for training, validation and test, not the held-out
+        ones.
+    n : int > 0
+
+    Returns
+    -------
+    table : pd.DataFrame
+        tag, presence, recall, precision.
+    """
+    table = evaluation.tag_table(clips.truth(labels), clips.hold_out.to_numpy(), names=clips.tags)
+    table["presence"] = presence.loc[clips.tags].to_numpy()
+    return table.nlargest(n, "recall")[["tag", "presence", "recall", "precision"]]
+
+
+def accuracy_oddity(tables: dict) -> str:
+    """Say which published accuracy does not fit the precision and recall beside it (`rotheneder2023` table 5.8).
+
+    The share of wrong cells is q (1 - recall + recall (1 - precision) / precision), where q is the share of positive
+    cells. All models were tested on the same cells, so that q is the same.
+
+    Parameters
+    ----------
+    tables : dict of str to pd.DataFrame
+        The published scores by segment of every model: tags, accuracy, micro_precision, micro_recall.
+
+    Returns
+    -------
+    sentence : str
+    """
+    together = pd.concat({model: table.set_index("tags") for model, table in tables.items()}, names=["model"])
+    precision, recall = together["micro_precision"], together["micro_recall"]
+    wrong = 1 - recall + recall * (1 - precision) / precision
+    positive = ((1 - together["accuracy"]) / wrong).groupby("tags").transform("median")
+    implied = 1 - positive * wrong
+    model, n_tags = (implied - together["accuracy"]).abs().idxmax()
+    others = together["accuracy"].xs(n_tags, level="tags").drop(model)
+    return (
+        f"The accuracy of {model} at {n_tags} tags, {together['accuracy'][model, n_tags]:.1%}, seems to be a misprint: "
+        f"its precision and recall imply {implied[model, n_tags]:.1%}, and the other models have {others.min():.1%} to "
+        f"{others.max():.1%}."
+    )
+
+
+def slides_oddities(tables: dict) -> list[str]:
+    """Say what is odd about the published tables I-III of `tagger_slides`: equal values, and the size of the MCC.
+
+    Parameters
+    ----------
+    tables : dict of str to pd.DataFrame [indexed by model]
+        By data set: roc_auc, pr_auc, mcc.
+
+    Returns
+    -------
+    sentences : list of str
+    """
+    together = pd.concat(tables, axis=1)
+    areas = together.xs("roc_auc", axis=1, level=1)
+    distinct = areas.nunique(axis=1)
+    equal = [f"{model} ({areas.loc[model].iloc[0]:.4f})" for model in areas.index[distinct == 1]]
+    twice = list(areas.index[distinct == 2])
+    mcc, area = (together.xs(name, axis=1, level=1).stack() for name in ("mcc", "pr_auc"))
+    return [
+        f"{' and '.join(equal)} have the same ROC-AUC on all {areas.shape[1]} data sets, {' and '.join(twice)} on two "
+        "of them, which independent test data hardly give.",
+        f"The MCC lies between {mcc.min():.2f} and {mcc.max():.2f}. It is at most the geometric mean of precision and "
+        f"recall at the threshold, and areas under the precision-recall curve of {area.min():.2f} to {area.max():.2f} "
+        "leave no room for such a pair, so it cannot be the mean over the tags of the formula in the slides.",
+    ]
 
 
 def clip_table(

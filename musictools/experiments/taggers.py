@@ -1,8 +1,11 @@
 """Tagger experiments of notebook 03: the labels, the spectrograms, the grid of trainings.
 
-`rotheneder2023` 5.1: single-genre clips are held out for scores of whole clips, the others are divided 80/20 into
-training and test, the training clips again 9:1 for validation; segments are cut afterwards. In addition, half of the
-held-out clips may be by artists that do not occur in training.
+`rotheneder2023` 5.1: single-genre clips are held out for scores of whole clips, and of the others those with a
+descriptor are divided 80/20 into training and test, the training clips again 9:1 for validation; segments are cut
+afterwards. In addition, half of the held-out clips may be by artists that do not occur in training.
+
+`tagger_slides`: the most frequent 50 tags as annotated, genres included and synonyms not merged, the split that the
+data set brings along, and the mean of a song's segments. It is an experiment of its own, see `slides_tasks`.
 """
 
 from __future__ import annotations
@@ -13,11 +16,24 @@ from typing import Any
 import pandas as pd
 
 from musictools import spectrograms, tags
-from musictools.experiments.jobs import Job, Task
-from musictools.experiments.protocols import protocol
+from musictools.experiments.jobs import Job, Result, Task
+from musictools.experiments.protocols import Protocol, protocol
 from musictools.models import describe
+from musictools.models.card import ModelCard
 
-__all__ = ["grid", "label_table", "open_stores", "tasks"]
+__all__ = ["SLIDES", "grid", "label_table", "model_card", "open_stores", "settings_table", "slides_tasks", "tasks"]
+
+SLIDES = {  # rows of the tables of `tagger_slides` -> networks; its Short-chunk CNN has residual blocks
+    "fcn4": "fcn4",
+    "musicnn": "musicnn",
+    "sample_cnn": "sample_cnn",
+    "sample_cnn_se": "sample_cnn_se",
+    "crnn": "crnn",
+    "self_attention": "self_attention",
+    "harmonic_cnn": "harmonic_cnn",
+    "short_chunk": "short_chunk_res",
+}
+_SLIDES_SHARES = {"train": 12 / 16, "validation": 1 / 16, "test": 3 / 16}  # of MagnaTagATune's 16 folders
 
 
 def label_table(data: Any, *, kind: str = "annotated", n_tags: int | None = None) -> pd.DataFrame:
@@ -142,6 +158,9 @@ def tasks(
 ) -> list[Task]:
     """Give every job its spectrograms, labels and protocol.
 
+    By the protocol of `rotheneder2023` (5.1.7) whole clips are scored with segments that overlap by half. For SE-CNN
+    these are fewer than in training, one of 628 columns instead of four in 911 columns.
+
     Parameters
     ----------
     jobs : sequence of Job
@@ -174,12 +193,131 @@ def tasks(
                 split=split,
                 length=shape.length,
                 step=shape.step,
+                clip_step=shape.length // 2 if job.protocol == "rotheneder2023" else shape.step,
                 width=_of(width, job.model),
-                protocol=protocol(job.protocol, job.model, epochs=_of(epochs, job.model) or None, **changes),
+                protocol=protocol(
+                    job.protocol, job.model, n_tags=job.n_tags, epochs=_of(epochs, job.model) or None, **changes
+                ),
                 **options,
             )
         )
     return made
+
+
+def slides_tasks(
+    data: Any, stores: dict, *, models: Sequence[str], n_tags: int = 50, seed: int = 0, **options: Any
+) -> list[Task]:
+    """Trainings of the experiment of `tagger_slides` (tables I-III), with its tags, split, inputs and protocol.
+
+    Parameters
+    ----------
+    data : Dataset
+        Its official split is used; if it has none, clips are drawn in the proportions of MagnaTagATune's.
+    stores : dict of str to SpectrogramStore
+        By network.
+    models : sequence of str
+        Rows of the tables, keys of `SLIDES`.
+    n_tags : int > 0
+        Number of tags, the most frequently annotated ones.
+    seed : int >= 0
+    **options
+        As in `tasks`.
+
+    Returns
+    -------
+    tasks : list of Task
+
+    Raises
+    ------
+    ValueError
+        If a model is not in the tables.
+    """
+    if unknown := [model for model in models if model not in SLIDES]:
+        raise ValueError(f"models must be among {', '.join(SLIDES)}. Got {unknown[0]!r}.")
+    jobs = grid(models=[SLIDES[model] for model in models], n_tags=[n_tags], protocol="tagger_slides", seed=seed)
+    official = "official" in data.split_kinds
+    split = data.split("official" if official else "random", shares=None if official else _SLIDES_SHARES, seed=seed)
+    split = split[split.index.isin(set.intersection(*(set(store.ids) for store in stores.values())))]
+    return tasks(jobs, stores, {"annotated": tags.top(data.tags, n_tags)}, split, **options)
+
+
+def model_card(task: Task, result: Result, data: Any, *, thresholds: dict, scores: dict) -> ModelCard:
+    """Card of a trained tagger.
+
+    Parameters
+    ----------
+    task : Task
+    result : Result
+        Of the task.
+    data : Dataset
+    thresholds : dict of str to dict
+        Rule -> tag -> threshold.
+    scores : dict
+        Scores on the held-out clips, kept in the card's provenance.
+
+    Returns
+    -------
+    card : ModelCard
+        Its step is that of whole clips.
+    """
+    learned = task.split.index[task.split.isin(("train", "validation"))]
+    return ModelCard(
+        task="tags",
+        model=task.job.model,
+        width=task.width,
+        outputs=result.classes,
+        length=task.length,
+        step=task.clip_step or task.step,
+        front_end=task.store.front_end,
+        thresholds=thresholds,
+        data=data.name,
+        data_checksum=data.tables_checksum,
+        seed=task.job.seed,
+        training_clips=learned,
+        held_out_clips=task.split.index[task.split == "hold_out"],
+        provenance={
+            "labels": task.job.labels,
+            "protocol": task.job.protocol,
+            "scores": scores,
+            "parameters": result.parameters,
+        },
+    )
+
+
+def settings_table(tasks: Sequence[Task]) -> pd.DataFrame:
+    """Settings of trainings beside those of their source.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+
+    Returns
+    -------
+    table : pd.DataFrame
+        job, model, training_clips, length, step, clip_step, norm_momentum, and width, epochs, batch_size,
+        learning_rate, per_clip, dropout and prior_bias, each followed by the source's as source_<name>.
+    """
+    rows = []
+    for task in tasks:
+        job = task.job
+        used = _settings(task.protocol, width=task.width)
+        source = _settings(protocol(job.protocol, job.model, n_tags=job.n_tags), width=1.0)
+        pairs = {name: value for key in used for name, value in ((key, used[key]), (f"source_{key}", source[key]))}
+        rows.append(
+            {"job": job.name, "model": job.model, "training_clips": int((task.split == "train").sum())}
+            | {key: getattr(task, key) for key in ("length", "step", "clip_step", "norm_momentum")}
+            | pairs
+        )
+    return pd.DataFrame(rows)
+
+
+def _settings(plan: Protocol, *, width):
+    return {
+        "width": width,
+        "epochs": sum(phase["epochs"] for phase in plan.phases),
+        "learning_rate": plan.phases[0]["learning_rate"],
+        **{name: getattr(plan, name) for name in ("batch_size", "per_clip", "dropout", "prior_bias")},
+    }
 
 
 def _of(value, model):

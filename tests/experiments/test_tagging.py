@@ -51,6 +51,13 @@ def test_the_protocol_of_the_slides():
     assert (plan.batch_size, plan.patience, plan.best_by, plan.per_clip) == (16, None, "val_loss", 1)
 
 
+def test_stacked_cnn_has_a_batch_size_for_every_tag_set():
+    sizes = {n: protocols.protocol("rotheneder2023", "stacked_cnn", n_tags=n).batch_size for n in (50, 80, 108)}
+    assert sizes == {50: 8, 80: 16, 108: 32}
+    assert protocols.protocol("rotheneder2023", "stacked_cnn", n_tags=108, batch_size=4).batch_size == 4
+    assert {protocols.protocol("rotheneder2023", "se_cnn", n_tags=n).batch_size for n in (50, 108)} == {32}
+
+
 @pytest.mark.parametrize("name", protocols.PROTOCOLS)
 def test_stacked_cnn_is_trained_twice(name):
     once, twice = protocols.protocol(name, "se_cnn"), protocols.protocol(name, "stacked_cnn")
@@ -282,6 +289,42 @@ def test_a_job_scores_the_segments_of_every_split(job):
     assert not list(folder.rglob("fit"))
 
 
+def test_whole_clips_may_be_cut_in_other_steps_than_those_of_training(job):
+    """Clips of 100 columns: three segments in steps of 18, two in steps of 32."""
+    result = run(job_task(epochs=1, clip_step=32))
+    assert {part: len(scores) for part, scores in result.scores.items()} == {"validation": 8, "test": 12, "hold_out": 8}
+    assert {part: len(clip) for part, clip in result.clip.items()} == {"validation": 8, "test": 12, "hold_out": 8}
+    assert result.train_segments == job[1].train_segments
+
+
+def test_a_tagger_may_have_no_held_out_clips():
+    task = job_task()
+    result = run(dataclasses.replace(task, split=task.split[task.split != "hold_out"]))
+    assert list(result.scores) == ["validation", "test"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "wanted"), [(0, 5, 5), (0, None, None), (1, 5, 1), (2, 5, 2), (2, None, 2)]
+)
+def test_no_more_trainings_at_once_than_gpus(gpus, workers, wanted, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(jobs, "count_gpus", lambda: gpus)
+    monkeypatch.setattr(jobs.runs, "map", lambda compute, tasks, **options: asked.update(options) or [])
+    jobs.run([], workers=workers)
+    assert asked["workers"] == wanted
+
+
+def test_every_training_takes_a_gpu_of_its_own(tmp_path):
+    """A lock is that of an open file, so that a second claim in this process is like one of another process."""
+    assert [jobs._claim(2, tmp_path) for _ in range(2)] == [0, 1]
+    with pytest.raises(RuntimeError, match="All 2 GPUs are in use by other trainings"):
+        jobs._claim(2, tmp_path)
+    jobs._LOCKS.pop(-2).close()
+    assert jobs._claim(2, tmp_path) == 0
+    while jobs._LOCKS:
+        jobs._LOCKS.pop().close()
+
+
 def test_a_job_is_done_once(job, monkeypatch):
     folder, result = job
     trained = []
@@ -313,6 +356,7 @@ def test_a_job_is_done_again_when_anything_changed_or_its_file_is_gone(tmp_path,
         {"split": swapped},
         {"split": task.split.iloc[[1, 0, *range(2, CLIPS)]]},
         {"step": 9},
+        {"clip_step": 9},
         {"width": 0.2},
         {"job": dataclasses.replace(JOB, seed=1)},
         {"job": dataclasses.replace(JOB, imbalance="focal")},
@@ -348,10 +392,7 @@ def test_a_damaged_result_is_named(tmp_path, monkeypatch, damage):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"split": pd.Series("train", [f"c{k:02d}" for k in range(CLIPS)])},
-            "no clips for: hold_out, test, validation",
-        ),
+        ({"split": pd.Series("train", [f"c{k:02d}" for k in range(CLIPS)])}, "no clips for: test, validation"),
         ({"split": pd.Series(["train", "test"], ["c00", "elsewhere"])}, "1 clips of the split have no labels, such as"),
         ({"step": 0}, "greater than 0"),
         ({"norm_momentum": 1.0}, "less than 1"),
@@ -884,3 +925,45 @@ def test_segments_are_joined_to_clips_by_mean_or_union():
     assert row["roc_auc"] == pytest.approx((0.5 + 0.0) / 2)
     assert row["accuracy"] == pytest.approx(2 / 6)
     assert row["micro_precision"] == row["micro_recall"] == 0
+
+
+def test_presence_counts_the_clips_that_are_given(table):
+    presence = pd.Series({"b": 70, "a": 20, "z": 1})
+    top = comparison.top_tags(table.good, table.labels, presence, n=1)
+    # a is predicted for h0 of h0 and h1; b for h0 and h1, wrongly
+    assert top.to_dict("records") == [{"tag": "a", "presence": 20, "recall": 0.5, "precision": 1.0}]
+    assert comparison.top_tags(table.good, table.labels, presence)["presence"].tolist() == [20, 70]
+
+
+def test_songs_of_the_slides_are_joined_by_the_mean():
+    scores = np.array([[0.2, 0.4], [0.6, 0.0], [0.5, 0.5]], np.float32)
+    result = jobs.Result(
+        job=jobs.Job(model="short_chunk_res", n_tags=2, labels="annotated", protocol="tagger_slides"),
+        classes=tuple(NAMES),
+        history=pd.DataFrame(),
+        scores={"test": scores},
+        clip={"test": np.array(["t1", "t1", "t0"])},
+    )
+    labels = pd.DataFrame({"b": [True, False], "a": [False, True]}, index=["t1", "t0"])
+    row = comparison.slides_table([result], labels).iloc[0]
+    assert row["model"] == "short_chunk"  # the slides' Short-chunk CNN has residual blocks
+    assert row["roc_auc"] == pytest.approx((1.0 + 0.0) / 2)  # a: 0.5 above 0.4; b: 0.2 below 0.5
+    assert list(row.index) == ["model", "roc_auc", "pr_auc", "average_precision", "mcc"]
+
+
+def test_the_accuracy_that_does_not_fit_is_named():
+    """Of 1,000 cells 100 are positive. With precision 0.5 and recall 0.4 there are 40 + 60 wrong ones."""
+    table = pd.DataFrame({"tags": [50, 80], "accuracy": 0.9, "micro_precision": 0.5, "micro_recall": 0.4})
+    other = table.assign(accuracy=[0.9, 0.8])
+    said = comparison.accuracy_oddity({"one": table, "two": table, "three": other})
+    assert said.startswith("The accuracy of three at 80 tags, 80.0%, seems")
+    assert "imply 90.0%, and the other models have 90.0% to 90.0%" in said
+
+
+def test_equal_areas_and_impossible_coefficients_of_the_slides_are_named():
+    one = pd.DataFrame({"roc_auc": [0.9, 0.8, 0.7], "pr_auc": 0.4, "mcc": 0.8}, index=["a", "b", "c"])
+    areas, mcc = comparison.slides_oddities(
+        {"x": one, "y": one + [[0], [0.01], [0.01]], "z": one + [[0], [0.01], [0.02]]}
+    )
+    assert areas.startswith("a (0.9000) have the same ROC-AUC on all 3 data sets, b on two of them")
+    assert mcc.startswith("The MCC lies between 0.80 and 0.82.")

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from musictools import models
+from musictools.datasets.base import Dataset
 from musictools.experiments import jobs as training_jobs
 from musictools.experiments import protocols, taggers
 from musictools.experiments import tagger_tables as comparison
@@ -54,9 +55,57 @@ def test_settings_are_given_for_all_models_or_by_name():
     assert [t.protocol.phases[0]["epochs"] for t in tasks] == [120, 12, 120]  # 0: the protocol's
     assert [t.protocol.batch_size for t in tasks] == [32, 4, 64]
     assert {t.protocol.dropout for t in tasks} == {0.0}
-    assert [(t.length, t.step) for t in tasks] == [(628, 90), (1366, 1366), (188, 94)]
+    assert [(t.length, t.step, t.clip_step) for t in tasks] == [(628, 90, 314), (1366, 1366, 683), (188, 94, 94)]
     assert list(tasks[0].labels) == ["a", "b"]
     assert tasks[0].norm_momentum == 0.5
+
+
+def test_settings_stand_beside_those_of_the_source():
+    jobs = taggers.grid(models=["se_cnn", "stacked_cnn"], n_tags=[2])
+    split = pd.Series(["train", "train", "validation", "test", "hold_out"])
+    labels = {"annotated": pd.DataFrame(np.eye(5, dtype=bool)[:, :2], columns=["a", "b"])}
+    stores = dict.fromkeys(["se_cnn", "stacked_cnn"])
+    plain = taggers.settings_table(taggers.tasks(jobs, stores, labels, split))
+    names = [name.removeprefix("source_") for name in plain if name.startswith("source_")]
+    assert names == ["width", "epochs", "learning_rate", "batch_size", "per_clip", "dropout", "prior_bias"]
+    for name in names:
+        assert (plain[name] == plain[f"source_{name}"]).all()
+    assert plain["training_clips"].tolist() == [2, 2]
+    assert plain["epochs"].tolist() == [120, 240]  # stacked_cnn is trained twice
+    changed = taggers.settings_table(taggers.tasks(jobs, stores, labels, split, width=0.5, epochs={"other": 6}))
+    assert changed["width"].tolist() == [0.5, 0.5]
+    assert changed["epochs"].tolist() == [6, 12]
+    assert (changed["source_epochs"] == plain["epochs"]).all()
+
+
+def slides_data(*, official):
+    """Sixteen clips in one folder each, with a tag that is a genre and a synonym that would be merged."""
+    ids = pd.RangeIndex(16, name="clip_id")
+    tags = pd.DataFrame({"rock": True, "drum": ids < 9, "drums": ids < 8, "odd": ids < 1}, index=ids)
+    tracks = pd.DataFrame({"artist": "", "album": "", "title": "", "path": ""}, index=ids)
+    data = Dataset("nowhere", tracks=tracks, tags=tags, genres=tags[["rock"]], descriptors=tags[["drums"]])
+    if official:
+        data.split_kinds = ("random", "official")
+        data._fixed_split = lambda kind: pd.Series(["train"] * 12 + ["validation"] + ["test"] * 3, index=ids)
+    return data
+
+
+def test_the_experiment_of_the_slides_has_its_own_tags_split_inputs_and_protocol():
+    data = slides_data(official=True)
+    store = ArrayStore(np.zeros((15, 128, 10), np.uint8), range(15))  # one clip could not be decoded
+    stores = dict.fromkeys(["musicnn", "short_chunk_res"], store)
+    tasks = taggers.slides_tasks(data, stores, models=["musicnn", "short_chunk"], n_tags=3, seed=1, width=0.1, epochs=7)
+    assert [t.job.model for t in tasks] == ["musicnn", "short_chunk_res"]
+    for task in tasks:
+        assert list(task.labels) == ["rock", "drum", "drums"]
+        assert task.split.value_counts().to_dict() == {"train": 12, "test": 2, "validation": 1}
+        assert task.scored == ("validation", "test")
+        assert [phase["optimizer"] for phase in task.protocol.phases] == ["adam", "sgd", "sgd", "sgd"]
+        assert task.clip_step == task.step
+    with pytest.raises(ValueError, match="models must be among fcn4, musicnn, .*, short_chunk. Got 'se_cnn'"):
+        taggers.slides_tasks(data, stores, models=["se_cnn"])
+    [task] = taggers.slides_tasks(slides_data(official=False), {"fcn4": store}, models=["fcn4"], n_tags=2)
+    assert set(task.split) == {"train", "validation", "test"}
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5, 1.0])
