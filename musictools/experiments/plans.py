@@ -14,122 +14,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from musictools import datasets, models, runs, tags
+from musictools import models, runs
 from musictools.datasets.composed import writer
 from musictools.experiments import genres, taggers
 from musictools.experiments.calibration import Network, Rates
+from musictools.experiments.data_sizes import DataSize, data_size
 from musictools.experiments.protocols import protocol
 from musictools.runs import execution, parallel
 from musictools.runs.paths import from_root
-from musictools.spectrograms import FrontEnd
 
-__all__ = ["DataSize", "NotebookPlan", "Training", "data_size", "make", "obstacles", "report"]
+__all__ = ["NotebookPlan", "Training", "make", "obstacles", "report"]
 
-# Sizes of data sets that are not on this machine: clips, seconds of a clip, clips of each single genre, clips with a
-# descriptor, single-genre clips with three descriptors, clips with one of the ten descriptors of notebook 06.
-OFFICIAL = {
-    "magnatagatune": {
-        "clips": 25_860,
-        "seconds": 465_984 / 16_000,
-        "genres": {
-            "classic": 5048,
-            "electronic": 3254,
-            "rock": 1269,
-            "indian": 1207,
-            "metal": 484,
-            "pop": 418,
-            "country": 335,
-            "new age": 295,
-        },
-        "described": 20_236,
-        "mapped": 5889,
-        "probed": 16_069,
-        "has_audio": True,
-    },
-    "gtzan_spectrograms": {
-        "clips": 999,
-        "seconds": 30.0,
-        "genres": dict.fromkeys(
-            ("blues", "classical", "country", "disco", "hiphop", "metal", "pop", "reggae", "rock", "jazz"), 100
-        ),
-        "described": 0,
-        "mapped": 0,
-        "probed": 0,
-        "has_audio": False,
-        "frames": 496,
-    },
-}
-# The composed corpus of 1,000 clips; corpora of other sizes have about the same shares.
-COMPOSED = {
-    "genres": {
-        "electronic": 138,
-        "classic": 132,
-        "rock": 124,
-        "pop": 97,
-        "indian": 93,
-        "metal": 93,
-        "new age": 82,
-        "country": 76,
-    },
-    "described": 998,
-    "mapped": 835,
-    "probed": 982,
-}
 COMPOSED_BYTES = 180_000  # of a clip of the composed corpus, as mp3
 PROCESS_BYTES = 8 * 10**8  # of a process that has loaded TensorFlow
 PASSES = 10  # gradients that one explanation takes on average; smooth gradients take more, most methods one
-
-
-@dataclass(frozen=True)
-class DataSize:
-    """Sizes of a data set that decide how much work a notebook has.
-
-    Parameters
-    ----------
-    name : str
-    clips : int
-    seconds : float
-        Length of a clip.
-    genres : dict of str to int
-        Number of clips that have this genre and no other.
-    described : int
-        Number of clips with a descriptor.
-    mapped : int
-        Number of single-genre clips with at least three descriptors.
-    probed : int
-        Number of clips with one of the ten descriptors of notebook 06.
-    has_audio : bool
-    frames : int
-        Frames of a clip, for data sets that come as spectrograms; else 0.
-    missing : str
-        What is not on this machine; empty if all is there.
-    """
-
-    name: str
-    clips: int
-    seconds: float
-    genres: dict[str, int] = field(hash=False)
-    described: int
-    mapped: int
-    probed: int
-    has_audio: bool = True
-    frames: int = 0
-    missing: str = ""
-
-    @property
-    def single(self) -> int:
-        """Number of clips with exactly one genre."""
-        return sum(self.genres.values())
-
-    def segments(self, model: str, *, length: int | None = None, step: int | None = None) -> int:
-        """Number of segments that a clip gives to a model."""
-        shape = models.describe(model).input
-        frames = self.frames or shape.front_end.n_frames(round(self.seconds * shape.front_end.sr))
-        return max(0, (frames - (length or shape.length)) // (step or shape.step) + 1)
-
-    def store_bytes(self, front_end: FrontEnd) -> int:
-        """Bytes of a spectrogram store before compression, one per cell."""
-        return self.clips * front_end.n_bins * front_end.n_frames(round(self.seconds * front_end.sr))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +57,16 @@ class Training:
     scored: int = 0
 
     def seconds(self, rates: Rates) -> float:
-        """Seconds of all trainings one after the other, each with the threads of its network."""
+        """Seconds of all trainings one after the other, each with the threads of its network.
+
+        Parameters
+        ----------
+        rates : Rates
+
+        Returns
+        -------
+        seconds : float
+        """
         timing = rates.networks[self.network]
         steps = math.ceil(self.segments / self.network.batch_size)
         return self.count * (self.epochs * steps * timing.step + self.scored * timing.forward)
@@ -211,7 +118,16 @@ class NotebookPlan:
         return {training.network for training in self.trainings} | set(self.passes)
 
     def hours(self, rates: Rates) -> float:
-        """Hours on this machine, the notebook running alone."""
+        """Hours on this machine, the notebook running alone.
+
+        Parameters
+        ----------
+        rates : Rates
+
+        Returns
+        -------
+        hours : float
+        """
         work = dict(self.work)
         if self.map_work:
             for name, amount in self.map_work(rates)[1].items():
@@ -222,14 +138,34 @@ class NotebookPlan:
         return seconds / 3600
 
     def disk_bytes(self, rates: Rates | None) -> int:
-        """Bytes that the notebook writes: stores, weights with the state of Adam, feature maps."""
+        """Bytes that the notebook writes: stores, weights with the state of Adam, feature maps.
+
+        Parameters
+        ----------
+        rates : Rates or None
+            None: not measured; networks do not count.
+
+        Returns
+        -------
+        n_bytes : int
+        """
         if rates is None:
             return self.disk
         weights = sum(12 * t.count * rates.networks[t.network].parameters for t in self.trainings)
         return self.disk + weights + round(self.map_work(rates)[0] if self.map_work else 0)
 
     def memory_bytes(self, rates: Rates | None) -> int:
-        """Bytes of memory: rows that are kept, and the largest trainings that run at once."""
+        """Bytes of memory: rows that are kept, and the largest trainings that run at once.
+
+        Parameters
+        ----------
+        rates : Rates or None
+            None: not measured; networks do not count.
+
+        Returns
+        -------
+        n_bytes : int
+        """
         kept = runs.memory_budget()
         if rates is None or not self.trainings:
             return kept + PROCESS_BYTES
@@ -239,62 +175,6 @@ class NotebookPlan:
             for timing in [rates.networks[training.network]]
         )
         return kept + PROCESS_BYTES + self.at_once * (PROCESS_BYTES + largest)
-
-
-def data_size(parameters: dict[str, Any]) -> DataSize:
-    """Sizes of the data set that a notebook's parameters name: of its tables if they are here, else the official ones.
-
-    Parameters
-    ----------
-    parameters : dict
-        Resolved parameters of a notebook.
-
-    Returns
-    -------
-    size : DataSize
-
-    Raises
-    ------
-    ValueError
-        If the data set is not here and its official size is not known.
-
-    Examples
-    --------
-    >>> data_size({"dataset": "composed", "n_clips": 400}).clips
-    400
-    """
-    name = parameters.get("dataset", "composed")
-    if name == "composed":
-        clips = parameters.get("n_clips", 400)
-        shares = {key: round(COMPOSED[key] * clips / 1000) for key in ("described", "mapped", "probed")}
-        counts = {genre: max(1, round(n * clips / 1000)) for genre, n in COMPOSED["genres"].items()}
-        return DataSize(name, clips, OFFICIAL["magnatagatune"]["seconds"], counts, **shares)
-    try:
-        return _of_tables(datasets.load(name, data_dir=parameters.get("data_dir", "")))
-    except ValueError as error:
-        if name not in OFFICIAL or parameters.get("data_dir"):
-            raise
-        return DataSize(name=name, missing=f"data set {name}: {error}", **OFFICIAL[name])
-
-
-def _of_tables(data):
-    from musictools.probing.clips import TAGS
-
-    single = tags.single_genre(data).genres
-    probed = [tag for tag in TAGS if tag in data.descriptors]
-    frames = 0 if data.spectrograms is None else data.spectrograms.shape[2]
-    known = data.has_audio or data.name == "magnatagatune"
-    return DataSize(
-        name=data.name,
-        clips=len(data),
-        seconds=data.clip_seconds() if known and not frames else 30.0,
-        genres=single.value_counts().to_dict(),
-        described=int(data.descriptors.any(axis=1).sum()),
-        mapped=len(tags.single_genre(data, min_descriptors=3).genres),
-        probed=int(data.descriptors[probed].any(axis=1).sum()),
-        has_audio=data.has_audio,
-        frames=frames,
-    )
 
 
 def _preprocess(p, size):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from musictools import datasets, models, runs, tags
-from musictools.experiments import calibration, genres, plans, taggers
+from musictools.experiments import calibration, data_sizes, genres, plans, taggers
 from musictools.runs import execution
 
 PROFILES = sorted(path.name for path in (runs.root() / "params").iterdir() if path.is_dir())
@@ -45,7 +45,7 @@ RATES = calibration.Rates(
 @pytest.fixture(scope="module")
 def corpus():
     """Tables of a corpus with the sizes that plans assume; nothing is rendered."""
-    size = plans.data_size({"dataset": "composed", "n_clips": 400})
+    size = data_sizes.data_size({"dataset": "composed", "n_clips": 400})
     names = [genre for genre, n in size.genres.items() for _ in range(n)]
     index = pd.Index(range(len(names)), name="clip_id")
     tracks = pd.DataFrame({"artist": [f"artist {k // 4}" for k in index], "album": "", "title": "", "path": ""}, index)
@@ -71,7 +71,7 @@ def counted(plan):
 @pytest.mark.parametrize("profile", ["smoke", "demo", "thesis"])
 def test_genre_trainings_are_those_of_the_grid(profile, corpus):
     p = parameters(profile, "02_train_genre_model") | {"held_out": {"hold_out": 40}}
-    size = plans.data_size({"dataset": "composed", "n_clips": 400})
+    size = data_sizes.data_size({"dataset": "composed", "n_clips": 400})
     plan = plans.NOTEBOOKS["02_train_genre_model"](p, size)
     single = tags.single_genre(corpus).genres
     grid = genres.grid(
@@ -96,7 +96,7 @@ def test_genre_trainings_are_those_of_the_grid(profile, corpus):
 @pytest.mark.parametrize("profile", ["smoke", "demo", "thesis"])
 def test_tagger_trainings_are_those_of_the_grid(profile, corpus):
     p = parameters(profile, "03_compare_taggers")
-    plan = plans.NOTEBOOKS["03_compare_taggers"](p, plans.data_size({"dataset": "composed", "n_clips": 400}))
+    plan = plans.NOTEBOOKS["03_compare_taggers"](p, data_sizes.data_size({"dataset": "composed", "n_clips": 400}))
     names = p["models"] or list(models.names("tagger"))
     grid = taggers.grid(
         models=names, n_tags=p["n_tags"], labels=p["labels"], imbalance=p["imbalance"], extra_model=p["extra_model"]
@@ -142,8 +142,8 @@ def test_shared_stores_count_once(monkeypatch, tmp_path):
 
 def test_official_sizes_are_those_of_the_tables(shared_data):
     data = datasets.load("magnatagatune", data_dir=shared_data / "magnatagatune")
-    official = plans.DataSize(name="magnatagatune", **plans.OFFICIAL["magnatagatune"])
-    there = plans.data_size({"dataset": "magnatagatune", "data_dir": str(data.folder)})
+    official = data_sizes.DataSize(name="magnatagatune", **data_sizes.OFFICIAL["magnatagatune"])
+    there = data_sizes.data_size({"dataset": "magnatagatune", "data_dir": str(data.folder)})
     assert dataclasses.replace(there, has_audio=True) == official
 
 
@@ -173,7 +173,7 @@ def test_seconds_of_trainings():
 
 def test_a_disk_budget_limits_feature_maps():
     p = parameters("thesis", "06_probe_feature_maps")
-    size = plans.data_size({"dataset": "composed", "n_clips": 400})
+    size = data_sizes.data_size({"dataset": "composed", "n_clips": 400})
     fields = {key: value for key, value in plans.NOTEBOOKS["06_probe_feature_maps"](p, size).items() if key != "stores"}
     whole = plans.NotebookPlan(notebook="06", **fields).disk_bytes(RATES)
     fields = plans.NOTEBOOKS["06_probe_feature_maps"](p | {"disk_gb": whole / 2e9}, size)
