@@ -34,7 +34,7 @@ def test_every_song_is_decoded(songs, store):
         assert 14 <= len(y) / sr <= 21
         S = store[clip_id]
         assert S.shape == (128, FRONT_END.n_frames(len(y)))
-        np.testing.assert_allclose(S, FRONT_END.compute(y), atol=0.05)  # float16
+        np.testing.assert_allclose(S, FRONT_END.compute(y), atol=0.24)  # 8 bits
         assert np.ptp(S) > 30  # music, not silence
 
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .memory import give, memory_budget
+
 __all__ = ["at_once", "end_with", "map", "progress"]
 
 PATIENCE = "10s"  # for a scheduler to answer
@@ -154,7 +156,8 @@ def _results(function, values, workers, scheduler):
         for call, arguments, _ in calls:
             yield call(*arguments)
     else:
-        calls = (joblib.delayed(_call_beside)(*arguments, os.getpid()) for _, arguments, _ in calls)
+        share = memory_budget(sharers=2 * workers)  # the other half is for this process
+        calls = (joblib.delayed(_call_beside)(*arguments, os.getpid(), share) for _, arguments, _ in calls)
         with warnings.catch_warnings():
             # loky replaces workers whose memory grew and repeats nothing; its warning would land in notebooks
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
@@ -178,8 +181,9 @@ def _cluster(scheduler):
         yield
 
 
-def _call_beside(function, value, number, parent):
+def _call_beside(function, value, number, parent, memory):
     """Do one call in a worker process that does not outlive `parent`, should that be killed."""
+    give(memory)
     end_with(parent)
     return _call(function, value, number)
 

@@ -1,19 +1,27 @@
-"""Spectrograms on disk (Zarr, a row a clip) and segments (model inputs) cut from them on demand.
+"""Spectrograms on disk (Zarr, one row per clip) and segments (model inputs) cut from them on demand.
 
 Conventions
 -----------
-A store holds decibels as float16, or waveforms as float32, of shape (n_clips, n_bins, n_frames), one chunk a clip, and
-for every clip its number of frames; 0 means that the row is not there. float16 keeps decibels within 0.03 dB.
-Waveforms stay as they are, at twice the size (1.9 MB for 29 s at 16 kHz): rounded, models would be trained on other
-values than they see afterwards. A row counts only after all of it is written, so a killed build leaves complete rows
-and absent ones, and the next build makes the absent ones. A store's folder name holds the keys of the front end and of
-the data: other settings or other data never meet the same store.
+A store has one row per clip and the number of frames of every row; 0 means that the row is absent. A spectrogram is
+kept in 8 bits: level 0 is the front end's `floor`, level 255 its `ceiling`, so that a default front end (120 dB) is
+rounded by at most 0.24 dB and a model's input by 0.002. On disk a level is written as its difference from the frame
+before and compressed, which is lossless, in chunks of one clip and at most 2,048 frames: a row takes only the chunks
+that its clip needs. Waveforms are not kept on disk: their rows are decoded from the audio files whenever they are
+asked for, so that models are trained on the same values as they see afterwards.
+
+A row counts only after all of it is written. A killed build therefore leaves complete rows and absent ones, and the
+next build makes the absent ones. The name of a store's folder holds the keys of the front end and of the data, so
+that other settings or other data have another store. Stores of another format version are built again.
+
+Rows that have been read stay in memory, within the budget that `musictools.runs.memory_budget` tells.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -28,16 +36,24 @@ from musictools.spectrograms.frontends import FrontEnd
 
 __all__ = ["ArrayStore", "Segments", "SpectrogramStore", "compute_file", "open_store"]
 
+VERSION = 2  # of the format; raise it whenever stored values mean something else
+
 _ROWS = 16  # rows that one worker makes at a time and then marks as complete
+_CHUNK = 2048  # frames of a chunk at most: 33 s at 16 kHz and a hop of 256 samples
 
 
 class _Store:
-    """The interface that `Segments` reads; a store fills `_S`, an array or Zarr array (n_clips, n_bins, n_frames)."""
+    """The interface that `Segments` reads.
 
-    @property
-    def n_bins(self) -> int:
-        """Rows of every spectrogram."""
-        return self._S.shape[1]
+    Attributes
+    ----------
+    n_bins : int
+        Frequency bins of every spectrogram.
+    in_memory : bool
+        Whether reading a row costs nothing.
+    token : hashable
+        Equal for stores whose rows are equal.
+    """
 
     def n_frames(self, clip_id: int | str) -> int:
         """Number of frames of a clip's spectrogram.
@@ -76,6 +92,8 @@ class SpectrogramStore(_Store):
     ----------
     folder : str or Path
         With a store, complete or not.
+    paths : dict of clip id to path, optional
+        Audio files, from which the rows of a waveform front end are decoded; `build` and `open_store` pass them on.
 
     Attributes
     ----------
@@ -89,7 +107,7 @@ class SpectrogramStore(_Store):
     Raises
     ------
     ValueError
-        If the folder holds no store.
+        If the folder holds no store, or one of another format version.
 
     See Also
     --------
@@ -104,17 +122,25 @@ class SpectrogramStore(_Store):
     (128, 1876)
     """
 
-    def __init__(self, folder: str | Path):
+    in_memory = False
+
+    def __init__(self, folder: str | Path, paths: dict | None = None):
         import zarr
 
         self.folder = Path(folder)
         if not (self.folder / "zarr.json").is_file():
             raise ValueError(f"{self.folder}: no spectrogram store. Build one with SpectrogramStore.build.")
         group = zarr.open_group(self.folder, mode="r")
+        if group.attrs.get("version") != VERSION:
+            raise ValueError(
+                f"{self.folder}: a store of format {group.attrs.get('version', 1)}, this is {VERSION}. "
+                "SpectrogramStore.build and open_store build it again."
+            )
         self.front_end = FrontEnd.from_json(group.attrs["front_end"])
         self.all_ids = group.attrs["ids"]
-        self._source = group.attrs.get("source", self.folder.name)  # stores of earlier versions have the name only
-        self._S = group["S"]
+        self._source, self._columns = group.attrs["source"], group.attrs["columns"]
+        self._S = group.get("S")
+        self._paths = paths
         self._n_frames = group["n_frames"][:]
         failures = {int(row): why for row, why in _read_failures(self.folder).items()}
         self.failed = {self.all_ids[row]: why for row, why in failures.items() if not self._n_frames[row]}
@@ -153,8 +179,18 @@ class SpectrogramStore(_Store):
         ------
         ValueError
             If there are no paths, or the folder holds a store of something else.
+
+        Notes
+        -----
+        A store of the same clips in another format version is removed and built again.
         """
         folder = Path(folder)
+        with files.locked(folder):  # two notebooks may ask for it at the same time
+            cls._fill(folder, paths, front_end, seconds, workers, scheduler)
+        return cls(folder, paths)
+
+    @staticmethod
+    def _fill(folder, paths, front_end, seconds, workers, scheduler):
         n_frames = _create(folder, paths, front_end, seconds)
         ids, places = list(paths), [str(p) for p in paths.values()]
         blocks = [range(start, min(start + _ROWS, len(ids))) for start in range(0, len(ids), _ROWS)]
@@ -167,13 +203,22 @@ class SpectrogramStore(_Store):
         if tasks:
             with files.atomic(folder / "failed.json") as temporary:
                 temporary.write_text(json.dumps({row: why for failures in made for row, why in failures.items()}))
-        return cls(folder)
 
     @cached_property
     def checksum(self) -> str:
-        """Hash over the front end, the audio files and which rows are there; results of the store depend on it."""
-        text = json.dumps([self.front_end.to_json(), self.all_ids, self._source])
+        """Hash over format, front end, audio files and which rows are there; results of the store depend on it."""
+        text = json.dumps([VERSION, self.front_end.to_json(), self.all_ids, self._source])
         return hashlib.sha256(text.encode() + self._n_frames.tobytes()).hexdigest()
+
+    @property
+    def n_bins(self) -> int:
+        """Frequency bins of every spectrogram."""
+        return self.front_end.n_bins
+
+    @cached_property
+    def token(self) -> tuple[str, str]:
+        """What identifies the rows in memory."""
+        return str(self.folder), self.checksum
 
     @property
     def ids(self) -> list:
@@ -192,25 +237,36 @@ class SpectrogramStore(_Store):
 
         Returns
         -------
-        raw : np.ndarray [shape=(n_bins, n_frames), float16]
-            In dB; of waveform front ends float32, in [-1, 1].
+        raw : np.ndarray [shape=(n_bins, n_frames), uint8]
+            0 is the front end's floor, 255 its ceiling. For waveform front ends float32, in [-1, 1].
 
         Raises
         ------
         KeyError
             If the clip is unknown or has no spectrogram; the message says why.
+        ValueError
+            If the audio file of a waveform is unknown, or is not as long as it was when the store was built.
         """
         row = self._position(clip_id)
-        if not self._n_frames[row]:
+        n = int(self._n_frames[row])
+        if not n:
             raise KeyError(f"{clip_id}: no spectrogram ({self.failed.get(clip_id, 'not built')}).")
-        return self._S[row, :, : int(self._n_frames[row])]
+        if self._S is not None:
+            return np.cumsum(self._S[row, :, :n], axis=1, dtype=np.uint8)
+        if self._paths is None:
+            raise ValueError(f"{self.folder}: waveforms are read from the audio files. Open the store with its paths.")
+        S = compute_file(self._paths[clip_id], self.front_end, seconds=self._columns / self.front_end.sr)
+        if S.shape[1] != n:
+            raise ValueError(f"{self._paths[clip_id]}: {S.shape[1]} samples, {n} when the store was built.")
+        return S
 
     def __getitem__(self, clip_id):
-        """Spectrogram of a clip in dB, np.ndarray [shape=(n_bins, n_frames), float32]."""
-        return self.raw(clip_id).astype(np.float32)
+        """Spectrogram of a clip in dB, np.ndarray [shape=(n_bins, n_frames), float32]; a waveform as it is."""
+        raw, front_end = self.raw(clip_id), self.front_end
+        return raw if self._S is None else front_end.floor + (front_end.ceiling - front_end.floor) * self.scale(raw)
 
     def scale(self, raw: np.ndarray) -> np.ndarray:  # noqa: D102 - as in _Store
-        return self.front_end.scale(raw)
+        return raw if self._S is None else _from_levels(raw)
 
     def __len__(self):
         return int(np.count_nonzero(self._n_frames))
@@ -238,9 +294,11 @@ class ArrayStore(_Store):
     """
 
     front_end = None
+    in_memory = True
 
     def __init__(self, S: np.ndarray, ids: Sequence):
         self._S = np.asarray(S)
+        self.n_bins, self.token = self._S.shape[1], object()
         self._row = {clip_id: row for row, clip_id in enumerate(ids)}
         self.ids = list(ids)
         self.failed = {}
@@ -273,7 +331,7 @@ class ArrayStore(_Store):
         return self.scale(self.raw(clip_id))
 
     def scale(self, raw: np.ndarray) -> np.ndarray:  # noqa: D102 - as in _Store
-        return raw.astype(np.float32) / 255.0
+        return _from_levels(raw)
 
     def __len__(self):
         return len(self.ids)
@@ -289,8 +347,9 @@ class Segments:
         Clips in this order; all segments of a clip follow each other.
     length, step : int > 0
         Frames of one segment, and from the start of one segment to the start of the next.
-    cache_bytes : int
-        Spectrograms kept in memory, as stored. Larger data are read again when needed.
+    cache_bytes : int or None
+        Memory for rows that have been read, as stored; rows beyond it are read again when needed. None: all segments
+        of this process share half of `musictools.runs.memory_budget`.
 
     Attributes
     ----------
@@ -315,7 +374,13 @@ class Segments:
     """
 
     def __init__(
-        self, store: SpectrogramStore | ArrayStore, ids: Sequence, *, length: int, step: int, cache_bytes: int = 2**31
+        self,
+        store: SpectrogramStore | ArrayStore,
+        ids: Sequence,
+        *,
+        length: int,
+        step: int,
+        cache_bytes: int | None = None,
     ):
         for name, value in (("length", length), ("step", step)):
             if not isinstance(value, int | np.integer) or value <= 0:
@@ -325,7 +390,7 @@ class Segments:
         self.short = [clip_id for clip_id, n in zip(self.ids, counts, strict=True) if n == 0]
         self.clip = np.repeat(np.arange(len(self.ids)), counts)
         self.start = np.concatenate([np.arange(n) * step for n in counts] or [np.zeros(0, int)]).astype(int)
-        self._cache = _RowCache(store, cache_bytes)
+        self._cache = _SHARED if cache_bytes is None else _RowCache(cache_bytes)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -343,10 +408,14 @@ class Segments:
         shape (…, length, 1).
         """
         chosen = np.atleast_1d(np.arange(len(self))[index])
-        x = np.empty((len(chosen), *self.shape[1:]), dtype=np.float32)
+        raw = None
         for k, i in enumerate(chosen):
-            S = self._cache[self.ids[self.clip[i]]][:, self.start[i] : self.start[i] + self.length]
-            x[k] = self.store.scale(S).reshape(x.shape[1:])
+            S = self._cache.row(self.store, self.ids[self.clip[i]])
+            if raw is None:
+                raw = np.empty((len(chosen), len(S), self.length), dtype=S.dtype)
+            raw[k] = S[:, self.start[i] : self.start[i] + self.length]
+        x = np.zeros(0, np.float32) if raw is None else self.store.scale(raw)
+        x = x.reshape(len(chosen), *self.shape[1:])
         return x[0] if np.isscalar(index) or isinstance(index, np.integer) else x
 
     def take(self, index: np.ndarray) -> Segments:
@@ -404,22 +473,32 @@ def _place_within(groups):
 
 
 class _RowCache:
-    """Least recently used spectrograms, as stored, within a budget of bytes. Safe for threads."""
+    """Least recently used rows of stores, within a budget of bytes. Safe for threads."""
 
-    def __init__(self, store, budget):
-        self._store, self._budget, self._rows, self._bytes = store, budget, OrderedDict(), 0
+    def __init__(self, budget=None):
+        self._budget, self._rows, self._bytes = budget, OrderedDict(), 0
         self._lock = threading.Lock()
 
-    def __getitem__(self, clip_id):
+    def row(self, store, clip_id):
+        if self._budget is None and store.in_memory:
+            return store.raw(clip_id)
+        key = (store.token, clip_id)
         with self._lock:
-            if clip_id in self._rows:
-                self._rows.move_to_end(clip_id)
-                return self._rows[clip_id]
-            S = self._rows[clip_id] = self._store.raw(clip_id)
-            self._bytes += S.nbytes
-            while self._bytes > self._budget and len(self._rows) > 1:
+            if key in self._rows:
+                self._rows.move_to_end(key)
+                return self._rows[key]
+        S = store.raw(clip_id)  # without the lock, so that several threads can decode
+        budget = runs.memory_budget() // 2 if self._budget is None else self._budget
+        with self._lock:
+            if key not in self._rows:
+                self._rows[key] = S
+                self._bytes += S.nbytes
+            while self._bytes > budget and len(self._rows) > 1:
                 self._bytes -= self._rows.popitem(last=False)[1].nbytes
-            return S
+        return S
+
+
+_SHARED = _RowCache()  # of all segments of this process
 
 
 def open_store(
@@ -468,8 +547,7 @@ def open_store(
     if not data.has_audio:
         raise ValueError(f"{data.name} in {data.folder} has no audio files, so no spectrograms can be computed.")
     chosen = list(data.tracks.index) if ids is None else list(ids)
-    precision = "-float32" if front_end.kind == "waveform" else ""  # earlier versions kept float16
-    key = f"{data.name}-{data.checksum(chosen)[:12]}-{front_end.key}{precision}.zarr"
+    key = f"{data.name}-{data.checksum(chosen)[:12]}-{front_end.key}.zarr"
     parent = Path(folder) if folder is not None else runs.data_home() / "spectrograms"
     return SpectrogramStore.build(
         parent / key,
@@ -479,10 +557,6 @@ def open_store(
         workers=workers,
         scheduler=scheduler,
     )
-
-
-def _dtype(front_end):
-    return np.dtype("float32" if front_end.kind == "waveform" else "float16")
 
 
 def _plain(clip_id):
@@ -495,24 +569,38 @@ def _create(folder, paths, front_end, seconds):
 
     if not paths:
         raise ValueError("No clips to make spectrograms of.")
-    ids = list(paths)
-    columns = front_end.n_frames(round(seconds * front_end.sr))
+    attributes = {
+        "version": VERSION,
+        "front_end": front_end.to_json(),
+        "ids": list(paths),
+        "columns": front_end.n_frames(round(seconds * front_end.sr)),
+    }
+    if (folder / "zarr.json").is_file():
+        there = dict(zarr.open_group(folder, mode="r").attrs)
+        if (there.get("ids"), there.get("front_end")) != (attributes["ids"], attributes["front_end"]):
+            raise ValueError(f"{folder}: holds spectrograms of other clips or another front end.")
+        if there.get("version") != VERSION:
+            _remove(folder)
+        elif there["columns"] != attributes["columns"]:
+            raise ValueError(f"{folder}: holds rows of another length. Choose another folder.")
     if not (folder / "zarr.json").is_file():
         source = hashlib.sha256(" ".join(files.fingerprint(path) for path in paths.values()).encode()).hexdigest()
-        attributes = {"front_end": front_end.to_json(), "ids": ids, "source": source}
-        shape = (len(ids), front_end.n_bins, columns)
         with files.atomic_folder(folder) as temporary:
-            group = zarr.open_group(temporary, mode="w", attributes=attributes)
-            # Compression would save a seventh of the space and cost as much time as writing.
-            group.create_array(
-                "S", shape=shape, chunks=(1, *shape[1:]), dtype=_dtype(front_end), fill_value=0.0, compressors=None
-            )
-            group.create_array("n_frames", shape=(len(ids),), chunks=(_ROWS,), dtype="int32", fill_value=0)
-    group = zarr.open_group(folder, mode="r")
-    there = group.attrs["ids"], group.attrs["front_end"], group["S"].shape[2], group["S"].dtype
-    if there != (ids, front_end.to_json(), columns, _dtype(front_end)):
-        raise ValueError(f"{folder}: holds spectrograms of other clips or another front end.")
-    return group["n_frames"][:]
+            group = zarr.open_group(temporary, mode="w", attributes=attributes | {"source": source})
+            group.create_array("n_frames", shape=(len(paths),), chunks=(_ROWS,), dtype="int32", fill_value=0)
+            if front_end.kind != "waveform":
+                shape = (len(paths), front_end.n_bins, attributes["columns"])
+                chunks = (1, shape[1], min(shape[2], _CHUNK))
+                compressor = zarr.codecs.ZstdCodec(level=1)
+                group.create_array("S", shape=shape, chunks=chunks, dtype="uint8", fill_value=0, compressors=compressor)
+    return zarr.open_group(folder, mode="r")["n_frames"][:]
+
+
+def _remove(folder):
+    """Remove a store. It is moved away first, so that what is left of a removal that was killed is no store."""
+    aside = folder.with_name(f".tmp-{os.getpid()}-{folder.name}")  # as `files.remove_stale` expects them
+    folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _make_rows(task):
@@ -521,7 +609,7 @@ def _make_rows(task):
 
     folder, front_end, seconds, rows = task
     group = zarr.open_group(folder, mode="r+")
-    S, first = group["S"], rows[0][0]
+    S, first = group.get("S"), rows[0][0]
     n_frames, failures = group["n_frames"][first : first + len(rows)], {}
     for row, path in rows:
         if n_frames[row - first]:
@@ -532,11 +620,18 @@ def _make_rows(task):
             failures[row] = str(error)
             continue
         n_frames[row - first] = values.shape[1]
-        full = np.full(S.shape[1:], front_end.floor, dtype=S.dtype)
-        full[:, : values.shape[1]] = values
-        S[row] = full
+        if S is not None:
+            S[row, :, : values.shape[1]] = np.diff(_to_levels(front_end.scale(values)), axis=1, prepend=np.uint8(0))
     group["n_frames"][first : first + len(rows)] = n_frames
     return failures
+
+
+def _to_levels(x):
+    return np.rint(x * np.float32(255)).astype(np.uint8)
+
+
+def _from_levels(levels):
+    return levels.astype(np.float32) / 255.0
 
 
 def compute_file(path: str | Path, front_end: FrontEnd, *, seconds: float | None = None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
+import zarr
 
 from musictools import audio, datasets, models
 from musictools.spectrograms import (
@@ -279,6 +281,8 @@ def clips(tmp_path_factory):
     return paths
 
 
+HALF_A_LEVEL = 120 / 255 / 2 + 1e-4  # dB
+
 GOOD = [n for n in range(40) if n not in (7, 9)]
 
 
@@ -299,16 +303,81 @@ def test_the_store_holds_what_the_front_end_computes(store, clips):
     for number in (0, 1, 20, 39):
         S = compute_file(clips[number], SMALL)
         assert store.n_frames(number) == S.shape[1]
-        assert np.abs(store[number] - S).max() <= 2.0**-5  # half a step of float16 between 64 and 128
-        assert np.abs(store[number] - S)[np.abs(S) < 32].max() <= 2.0**-7
-        assert store.raw(number).dtype == np.float16
+        assert np.abs(store[number] - S).max() <= HALF_A_LEVEL
+        assert np.abs(store.scale(store.raw(number)) - SMALL.scale(S)).max() <= 0.002
+        assert store.raw(number).dtype == np.uint8
 
 
 def test_longer_clips_are_cut(clips, tmp_path):
     short = SpectrogramStore.build(tmp_path / "a.zarr", {2: clips[2]}, front_end=SMALL, seconds=1.5, workers=1)
     assert short.n_frames(2) == SMALL.n_frames(12000)
     y, _ = audio.load(clips[2])
-    np.testing.assert_allclose(short[2], SMALL.compute(y[:12000]), atol=2.0**-5)
+    np.testing.assert_allclose(short[2], SMALL.compute(y[:12000]), atol=HALF_A_LEVEL)
+
+
+def test_a_row_takes_only_the_chunks_of_its_clip(clips, tmp_path, monkeypatch):
+    from musictools.spectrograms import store as module
+
+    whole = SpectrogramStore.build(tmp_path / "a.zarr", clips, front_end=SMALL, seconds=3, workers=1)
+    monkeypatch.setattr(module, "_CHUNK", 50)
+    parted = SpectrogramStore.build(tmp_path / "b.zarr", clips, front_end=SMALL, seconds=3, workers=1)
+    for row, number in enumerate(clips):
+        chunks = list((parted.folder / "S" / "c" / str(row)).rglob("?"))
+        if number in GOOD:
+            np.testing.assert_array_equal(parted.raw(number), whole.raw(number))
+            assert sum(path.is_file() for path in chunks) == -(-whole.n_frames(number) // 50)
+        else:
+            assert not chunks
+
+
+def test_long_rows_of_short_clips_cost_nothing(clips, tmp_path):
+    sizes = []
+    for seconds in (1, 60):
+        store = SpectrogramStore.build(
+            tmp_path / f"{seconds}.zarr", {0: clips[0]}, front_end=SMALL, seconds=seconds, workers=1
+        )
+        sizes.append(sum(len(content) for content in files_of(store.folder / "S" / "c").values()))
+    assert sizes[1] < sizes[0] + 200  # bytes; the row has sixty times as many frames
+
+
+def earlier_format(folder, clips, *, front_end=SMALL, ids=None):
+    """A store of the first format: decibels or samples as they are, and no version."""
+    ids = list(clips) if ids is None else ids
+    group = zarr.open_group(folder, mode="w", attributes={"front_end": front_end.to_json(), "ids": ids})
+    shape = (len(ids), front_end.n_bins, front_end.n_frames(3 * front_end.sr))
+    group.create_array("S", shape=shape, chunks=(1, *shape[1:]), dtype="float16", fill_value=0.0)[:] = 7
+    group.create_array("n_frames", shape=shape[:1], dtype="int32", fill_value=0)[:] = 50
+
+
+def test_stores_of_the_earlier_format_are_built_again_and_never_read(store, clips, tmp_path):
+    earlier_format(tmp_path / "a.zarr", clips)
+    with pytest.raises(ValueError, match="a store of format 1, this is 2"):
+        SpectrogramStore(tmp_path / "a.zarr")
+    again = SpectrogramStore.build(tmp_path / "a.zarr", clips, front_end=SMALL, seconds=3, workers=1)
+    assert files_of(again.folder) == files_of(store.folder)
+    assert [path.name for path in tmp_path.glob("[!.]*")] == ["a.zarr"]
+    earlier_format(tmp_path / "b.zarr", clips, ids=[1, 2])
+    with pytest.raises(ValueError, match="holds spectrograms of other clips"):
+        SpectrogramStore.build(tmp_path / "b.zarr", clips, front_end=SMALL, seconds=3, workers=1)
+    waves = FrontEnd(8000, 2, 1, 1, kind="waveform")
+    earlier_format(tmp_path / "c.zarr", clips, front_end=waves)
+    samples = SpectrogramStore.build(tmp_path / "c.zarr", clips, front_end=waves, seconds=3, workers=1)
+    np.testing.assert_array_equal(samples[3][0], audio.load(clips[3])[0])
+
+
+def test_waveforms_are_read_from_their_files(clips, tmp_path):
+    waves = FrontEnd(8000, 2, 1, 1, kind="waveform")
+    song = shutil.copy(clips[3], tmp_path / "song.wav")
+    store = SpectrogramStore.build(tmp_path / "a.zarr", {3: song}, front_end=waves, seconds=0.5, workers=1)
+    assert sum(map(len, files_of(store.folder).values())) < 5000
+    assert store.n_frames(3) == 4000
+    np.testing.assert_array_equal(store.raw(3)[0], audio.load(clips[3])[0][:4000])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).raw(3), store.raw(3))  # as workers get it
+    with pytest.raises(ValueError, match="Open the store with its paths"):
+        SpectrogramStore(store.folder).raw(3)
+    soundfile.write(song, np.zeros(100), 8000)
+    with pytest.raises(ValueError, match="song.wav: 100 samples, 4000 when the store was built"):
+        store.raw(3)
 
 
 def test_failed_files_are_named_with_their_reason(store):
@@ -404,7 +473,9 @@ def test_data_front_end_and_folder_make_the_key(tmp_path):
     soundfile.write(songs / "rock" / "a.wav", y / 2, 8000)  # as long as before, with the same end
     second = opened(SMALL)
     assert second.folder != first.folder
-    assert second["rock/a.wav"].max() == pytest.approx(first["rock/a.wav"].max() - 20 * np.log10(2), abs=0.05)
+    assert second["rock/a.wav"].max() == pytest.approx(
+        first["rock/a.wav"].max() - 20 * np.log10(2), abs=2 * HALF_A_LEVEL
+    )
 
 
 # --- model inputs ---------------------------------------------------------------------------------------------------
@@ -414,7 +485,9 @@ def test_data_front_end_and_folder_make_the_key(tmp_path):
 def test_inputs_equal_frames_of_the_stored_spectrograms(store, cache_bytes):
     ids = [5, 2, 30, 1]
     x = Segments(store, ids, length=40, step=15, cache_bytes=cache_bytes)
-    expected = np.concatenate([segments(SMALL.scale(store[i]), length=40, step=15) for i in ids])[..., None]
+    expected = np.concatenate([segments(store.scale(store.raw(i)), length=40, step=15) for i in ids])[..., None]
+    of_decibels = np.concatenate([segments(SMALL.scale(store[i]), length=40, step=15) for i in ids])[..., None]
+    np.testing.assert_allclose(expected, of_decibels, atol=1e-6)
     assert x.shape == expected.shape
     assert len(x) == len(expected)
     np.testing.assert_array_equal(x[:], expected)
@@ -481,9 +554,37 @@ def test_the_cache_keeps_to_its_budget_and_saves_reading(store):
     np.testing.assert_allclose(x[:], expected, rtol=1e-6)
     x[:]
     assert array.reads == 10
+    x[:0], x[[]]  # nothing is read for nothing
+    assert array.reads == 10
     small = Segments(array, list("abcdefghij"), length=10, step=10, cache_bytes=450)
     small[:]
     assert small._cache._bytes <= 450
+
+
+def test_all_segments_of_a_process_share_one_budget(store, monkeypatch):
+    from musictools.spectrograms import store as module
+
+    cache = module._RowCache()
+    monkeypatch.setattr(module, "_SHARED", cache)
+    monkeypatch.setenv("MUSICTOOLS_MEMORY", str(40_000 / 2**30))  # half of it for rows: 20,000 bytes
+    inputs = [Segments(SpectrogramStore(store.folder), GOOD[k::3], length=40, step=15) for k in range(3)]
+    expected = [Segments(store, x.ids, length=40, step=15, cache_bytes=0)[:] for x in inputs]
+    for _ in range(2):
+        for x, values in zip(inputs, expected, strict=True):
+            np.testing.assert_array_equal(x[:], values)
+            assert 15_000 < cache._bytes <= 20_000
+    assert cache._bytes == sum(row.nbytes for row in cache._rows.values())
+    monkeypatch.setenv("MUSICTOOLS_MEMORY", "1")
+    again = SpectrogramStore(store.folder)
+    for x in inputs:
+        x[:]
+    monkeypatch.setattr(again, "raw", lambda clip_id: pytest.fail("read again"))
+    for x in inputs:
+        Segments(again, x.ids, length=40, step=15)[:]  # another object, the same rows
+    in_memory = ArrayStore(np.zeros((1, 4, 50), np.uint8), ["a"])
+    before = len(cache._rows)
+    Segments(in_memory, ["a"], length=10, step=10)[:]
+    assert len(cache._rows) == before
 
 
 def test_opening_reads_no_spectrogram(store, tmp_path):
