@@ -962,8 +962,7 @@ def test_the_accuracy_that_does_not_fit_is_named():
 
 def test_equal_areas_and_impossible_coefficients_of_the_slides_are_named():
     one = pd.DataFrame({"roc_auc": [0.9, 0.8, 0.7], "pr_auc": 0.4, "mcc": 0.8}, index=["a", "b", "c"])
-    areas, mcc = comparison.slides_oddities(
-        {"x": one, "y": one + [[0], [0.01], [0.01]], "z": one + [[0], [0.01], [0.02]]}
-    )
+    two, three = one.assign(roc_auc=[0.9, 0.81, 0.71]), one.assign(roc_auc=[0.9, 0.81, 0.72], mcc=0.82)
+    areas, mcc = comparison.slides_oddities({"x": one, "y": two, "z": three})
     assert areas.startswith("a (0.9000) have the same ROC-AUC on all 3 data sets, b on two of them")
     assert mcc.startswith("The MCC lies between 0.80 and 0.82.")
