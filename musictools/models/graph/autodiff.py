@@ -78,7 +78,9 @@ def compiled(function: Callable, *shapes: tuple) -> Callable:
     import tensorflow as tf
 
     _check_backend()
-    return tf.function(function, input_signature=[tf.TensorSpec(shape, tf.float32) for shape in shapes])
+    signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
+    # Nothing here branches on a tensor. Translating Keras's own source by AutoGraph would take most of the tracing.
+    return tf.function(function, input_signature=signature, autograph=False)
 
 
 def compiled_arrays(function: Callable, *shapes: tuple) -> Callable:
