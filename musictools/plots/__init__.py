@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from musictools.spectrograms import FrontEnd
 
 __all__ = [
+    "PALETTE",
     "bars",
     "confusion",
     "figure",
@@ -35,6 +36,9 @@ __all__ = [
     "waveform",
 ]
 
+# Seaborn's palette "colorblind": lines and bars can be told apart with any colour vision, and in print.
+PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
+
 _SCALE = 99.5  # percentile of the values at which the colours of a heatmap end: one hot cell does not darken the rest
 _GREY = 0.7  # brightness of the loudest cells below a heatmap
 
@@ -42,7 +46,7 @@ _GREY = 0.7  # brightness of the loudest cells below a heatmap
 def figure(
     *, width: float = 7.0, height: float | None = None, rows: int = 1, columns: int = 1, **options: Any
 ) -> tuple[Figure, Any]:
-    """Make a figure with a constrained layout.
+    """Make a figure with a constrained layout and the colours of `PALETTE`.
 
     Parameters
     ----------
@@ -68,7 +72,8 @@ def figure(
     import matplotlib.pyplot as plt
 
     height = height or 0.62 * width * rows / columns
-    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
+    with plt.rc_context({"axes.prop_cycle": plt.cycler(color=PALETTE)}):
+        return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
 
 
 def spectrogram(
@@ -130,7 +135,7 @@ def heatmap(
     """Relevance over a grey spectrogram (`rotheneder2023` figure 5.3c).
 
     Values that are nowhere negative are drawn in sequential colours, the more opaque the higher; signed ones in
-    diverging colours around 0. The colours end at the 99.5th percentile of the magnitudes, which the colour bar names;
+    diverging colours around 0. They are clipped at the 99.5th percentile of the magnitudes, which the colour bar names;
     where nearly all cells are 0, at the highest magnitude.
 
     Parameters
@@ -204,11 +209,11 @@ def heatmap(
             format=ScalarFormatter(),
         )
         bar.formatter.set_powerlimits((-2, 4))
-        bar.set_label(f"{label},\n".lstrip(",\n") + f"colours end at {end:.3g}")
+        bar.set_label(f"{label},\n".lstrip(",\n") + f"clipped at {end:.3g}")
     return ax
 
 
-def waveform(y: np.ndarray, *, sr: int, ax: Axes | None = None, title: str = "", color: str = "tab:blue") -> Axes:
+def waveform(y: np.ndarray, *, sr: int, ax: Axes | None = None, title: str = "", color: str = PALETTE[0]) -> Axes:
     """A waveform as its envelope.
 
     Parameters
@@ -259,7 +264,11 @@ def bars(
     ax : Axes
     """
     ax = _axes(ax)
-    counts.plot.barh(ax=ax, width=0.8, logx=log) if horizontal else counts.plot.bar(ax=ax, width=0.8, logy=log)
+    color = list(PALETTE) if counts.ndim == 2 else PALETTE[0]
+    if horizontal:
+        counts.plot.barh(ax=ax, width=0.8, logx=log, color=color)
+    else:
+        counts.plot.bar(ax=ax, width=0.8, logy=log, color=color)
     if horizontal:
         ax.invert_yaxis()
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)

@@ -79,7 +79,7 @@ def weights(kernel: np.ndarray, *, ax: Axes | None = None, title: str = "", end:
     ax : Axes or None
     title : str
     end : float > 0 or None
-        Where the colours end; None: the largest magnitude.
+        Where the colours are clipped; None: the largest magnitude.
 
     Returns
     -------

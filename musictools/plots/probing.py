@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from musictools.plots import PALETTE
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -79,7 +81,7 @@ def mosaic(
                 Rectangle((column + 0.02, -row - 0.84), 0.96, 0.86, fill=False, linewidth=2, edgecolor="tab:cyan")
             )
             ax.text(
-                column + 0.5, -row + 0.03, highlight[place], ha="center", va="bottom", fontsize=6.5, color="tab:blue"
+                column + 0.5, -row + 0.03, highlight[place], ha="center", va="bottom", fontsize=6.5, color=PALETTE[0]
             )
     n_rows = 1 + (len(maps) - 1) // columns
     ax.set(xlim=(0, columns), ylim=(-n_rows - 0.1, 0.3), xticks=[], yticks=[], title=title)

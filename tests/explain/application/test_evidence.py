@@ -325,7 +325,7 @@ def test_a_heatmap_lies_over_a_grey_spectrogram(ax):
     assert ax.get_title() == "guitar"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (s)", "frequency (Hz)")
     bar = ax.figure.axes[1]
-    assert bar.get_ylabel() == "relevance (logit),\ncolours end at 0.995"
+    assert bar.get_ylabel() == "relevance (logit),\nclipped at 0.995"
     rows = dict(zip([t.get_text() for t in ax.get_yticklabels()], ax.get_yticks(), strict=True))
     assert rows["1,000"] == pytest.approx(np.interp(1000, MEL.frequencies(), np.arange(128)))
 
