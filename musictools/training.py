@@ -28,6 +28,7 @@ from musictools.files import atomic
 __all__ = ["constant_then_exponential", "deterministic", "fit", "fit_phases", "tag_loss", "use_threads"]
 
 HEAVIEST = 20.0  # weight of a positive example at most
+_READERS = 2  # batches read at the same time
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -406,23 +407,24 @@ class _Source:
     """Batches of an epoch, in an order that follows from (seed, epoch)."""
 
     def __init__(self, x, y, *, batch_size, seed, per_clip=0):
-        self.x, self.y, self.batch_size, self.seed, self.epoch = x, np.asarray(y, np.float32), batch_size, seed, 0
+        self.x, self.y, self.batch_size, self.seed = x, np.asarray(y, np.float32), batch_size, seed
         self.per_clip = per_clip
+        self.begin(0)
 
-    def order(self):
-        rng = np.random.default_rng([self.seed, self.epoch])
-        if not hasattr(self.x, "order"):
-            return rng.permutation(len(self.x))
-        return self.x.order(rng, per_clip=self.per_clip)
+    def begin(self, epoch):
+        """Draw the order of an epoch."""
+        rng = np.random.default_rng([self.seed, epoch])
+        if hasattr(self.x, "order"):
+            self.order = self.x.order(rng, per_clip=self.per_clip)
+        else:
+            self.order = rng.permutation(len(self.x))
 
-    def batches(self):
-        order = self.order()
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            yield np.asarray(self.x[chosen], np.float32), self.y[chosen]
+    def batch(self, number):
+        chosen = self.order[number * self.batch_size : (number + 1) * self.batch_size]
+        return np.asarray(self.x[chosen], np.float32), self.y[chosen]
 
     def dataset(self):
-        return _pipeline(self.batches, self.x, self.y, -(-len(self.order()) // self.batch_size))
+        return _pipeline(self.batch, self.x, self.y, -(-len(self.order) // self.batch_size))
 
 
 def _fixed(validation, batch_size):
@@ -431,20 +433,25 @@ def _fixed(validation, batch_size):
         return None
     x, y = validation
 
-    def batches():
-        for start in range(0, len(x), batch_size):
-            chosen = np.arange(start, min(start + batch_size, len(x)))
-            yield np.asarray(x[chosen], np.float32), np.asarray(y[chosen], np.float32)
+    def batch(number):
+        chosen = np.arange(number * batch_size, min((number + 1) * batch_size, len(x)))
+        return np.asarray(x[chosen], np.float32), np.asarray(y[chosen], np.float32)
 
-    return _pipeline(batches, x, y, -(-len(x) // batch_size))
+    return _pipeline(batch, x, y, -(-len(x) // batch_size))
 
 
-def _pipeline(batches, x, y, n_batches):
+def _pipeline(batch, x, y, n_batches):
+    """Batches 0, 1, … of ``batch(number)``, each read at once; `_READERS` are read at the same time."""
     import tensorflow as tf
 
-    signature = tuple(tf.TensorSpec((None, *a.shape[1:]), tf.float32) for a in (x, y))
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    return dataset.apply(tf.data.experimental.assert_cardinality(n_batches)).prefetch(2)
+    def read(number):
+        # Without state: else TensorFlow would read one batch at a time while operations are deterministic.
+        values = tf.numpy_function(batch, [number], [tf.float32, tf.float32], stateful=False)
+        for value, like in zip(values, (x, y), strict=True):
+            value.set_shape((None, *like.shape[1:]))
+        return tuple(values)
+
+    return tf.data.Dataset.range(n_batches).map(read, num_parallel_calls=_READERS, deterministic=True).prefetch(2)
 
 
 class _Epoch(keras.callbacks.Callback):
@@ -455,7 +462,7 @@ class _Epoch(keras.callbacks.Callback):
         self.source, self.seed = source, seed
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.source.epoch = epoch
+        self.source.begin(epoch)
         generators = [getattr(layer, "seed_generator", None) for layer in self.model._flatten_layers()]
         generators = [generator for generator in generators if generator is not None]
         states = np.random.SeedSequence([self.seed, epoch]).generate_state(2 * max(1, len(generators)), np.uint32)

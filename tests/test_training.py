@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import keras
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 from tensorflow.python.framework import config
 
-from musictools import evaluation, models, training
+from musictools import evaluation, models, spectrograms, training
 
 EPOCHS = 5
 
@@ -270,12 +271,48 @@ def test_every_epoch_shows_every_example_once_in_an_order_of_its_own():
     x, y = data(20)
     recording = Recording(x)
     training.fit(small(), recording, y, epochs=3, batch_size=8, best_by=None, seed=4)
-    asked = np.concatenate(recording.asked)
+    asked = {tuple(index) for index in recording.asked}
     orders = [np.random.default_rng([4, epoch]).permutation(20) for epoch in range(3)]
-    text = " ".join(map(str, asked))
-    for order in orders:
-        assert " ".join(map(str, order)) in text
+    assert asked == {tuple(order[k : k + 8]) for order in orders for k in range(0, 20, 8)}
     assert not np.array_equal(orders[0], orders[1])
+
+
+class Uneven(Recording):
+    """Inputs whose batches take different times, the first ones longest."""
+
+    def __getitem__(self, index):
+        time.sleep(max(0, 0.05 - 0.01 * len(self.asked)))
+        return super().__getitem__(index)
+
+
+def test_batches_come_in_order_however_long_each_takes():
+    x, y = data(45)
+    source = training._Source(Uneven(x), y, batch_size=6, seed=7)
+    for epoch in (0, 3):
+        source.begin(epoch)
+        order = np.random.default_rng([7, epoch]).permutation(45)
+        batches = list(source.dataset().as_numpy_iterator())
+        assert [len(labels) for _, labels in batches] == [6] * 7 + [3]
+        np.testing.assert_array_equal(np.concatenate([inputs for inputs, _ in batches]), x[order])
+        np.testing.assert_array_equal(np.concatenate([labels for _, labels in batches]), y[order])
+
+
+def test_a_fit_does_what_a_plain_loop_over_the_batches_does():
+    S = np.random.default_rng(0).integers(0, 256, (9, 8, 40), dtype=np.uint8)
+    x = spectrograms.Segments(spectrograms.ArrayStore(S, range(9)), range(9), length=8, step=5)
+    y = np.eye(4, dtype=np.float32)[x.clip % 4]
+    fitted, looped = (keras.models.clone_model(small()) for _ in range(2))
+    looped.set_weights(fitted.get_weights())
+    training.fit(fitted, x, y, epochs=3, batch_size=7, best_by=None, per_clip=4, seed=2, learning_rate=0.01)
+    with training.deterministic(2):
+        looped.compile(keras.optimizers.Adam(0.01), "categorical_crossentropy")
+        for epoch in range(3):
+            order = x.order(np.random.default_rng([2, epoch]), per_clip=4)
+            for start in range(0, len(order), 7):
+                chosen = order[start : start + 7]
+                looped.train_on_batch(x[chosen], y[chosen])
+    for a, b in zip(fitted.get_weights(), looped.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_the_thesis_schedule():
