@@ -1,10 +1,12 @@
 """Splits on random data, draws that must not change, leakage by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from musictools import datasets, published, tags
+from musictools import datasets, published, runs, tags
 from musictools.datasets import leakage, splits
 from musictools.datasets.base import Dataset
 from musictools.models.card import ModelCard
@@ -277,6 +279,26 @@ def test_a_card_tells_clips_that_its_model_has_learnt():
         splits.check_held_out(card, [7, 3, 1])
     with pytest.raises(ValueError, match="1 of the 2 clips, such as 5, were not held out when ckn19 was trained"):
         splits.check_held_out(card, [7, 5])
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("profile", sorted(path.parent.name for path in ROOT.glob("params/*/common.yaml")))
+def test_all_notebooks_of_a_profile_hold_out_the_same_clips(profile):
+    """Also those that are run by hand: their defaults are the values of the demo."""
+    chosen, defaults = {}, {}
+    for path in sorted((ROOT / "params" / profile).glob("[0-9]*.yaml")):
+        notebook = ROOT / "notebooks" / f"{path.stem}.ipynb"
+        values = runs.resolve(notebook, path.parent / "common.yaml", path)
+        names = [name for name in ("dataset", "n_clips", "corpus_seed", "held_out", "seed") if name in values]
+        chosen[path.stem] = {name: values[name] for name in names}
+        defaults[path.stem] = {name: runs.resolve(notebook)[name] for name in names}
+    assert chosen
+    for name in ("dataset", "n_clips", "corpus_seed", "held_out", "seed"):
+        assert len({str(values[name]) for values in chosen.values() if name in values}) <= 1, name
+    if profile == "demo":
+        assert chosen == defaults
 
 
 @pytest.mark.real_data
