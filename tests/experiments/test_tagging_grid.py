@@ -1,5 +1,7 @@
 """What goes into a grid of taggers: jobs, tasks by model, the start of a training, features of the baseline."""
 
+from types import SimpleNamespace
+
 import librosa
 import numpy as np
 import pandas as pd
@@ -76,6 +78,19 @@ def test_settings_stand_beside_those_of_the_source():
     assert changed["width"].tolist() == [0.5, 0.5]
     assert changed["epochs"].tolist() == [6, 12]
     assert (changed["source_epochs"] == plain["epochs"]).all()
+
+
+def test_the_card_of_a_tagger_names_its_clips_and_the_step_of_whole_clips():
+    split = pd.Series(["train", "train", "validation", "test", "hold_out"], index=range(5))
+    labels = {"annotated": pd.DataFrame(np.eye(5, dtype=bool)[:, :2], columns=["a", "b"])}
+    store = ArrayStore(np.zeros((5, 128, 10), np.uint8), range(5))
+    [task] = taggers.tasks(taggers.grid(models=["se_cnn"], n_tags=[2], seed=4), {"se_cnn": store}, labels, split)
+    result = training_jobs.Result(job=task.job, classes=("a", "b"), history=pd.DataFrame(), scores={}, clip={})
+    data = SimpleNamespace(name="fake", tables_checksum="0")
+    card = taggers.model_card(task, result, data, thresholds={"half": {"a": 0.5, "b": 0.5}}, scores={"all": {}})
+    assert (card.training_clips, card.held_out_clips) == ((0, 1, 2), (4,))
+    assert (card.model, card.outputs, card.length, card.step, card.seed) == ("se_cnn", ("a", "b"), 628, 314, 4)
+    assert card.provenance["protocol"] == "rotheneder2023"
 
 
 def slides_data(*, official):
