@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["write"]
 
-_PICTURE, _AXES = (11.0, 2.8), (0.07, 0.17, 1.0, 0.76)  # inches; left, bottom, width and height with the colour bar
+_SPECTROGRAM = "spectrogram.png"  # below all heatmaps
+_PICTURE, _AXES = (11.0, 2.8), (0.07, 0.17, 0.92, 0.79)  # inches; left, bottom, width and height as shares
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#777777")  # Tol's bright ones
 
 
@@ -84,7 +85,7 @@ def write(
         sounds |= {own["evidence"]: explanation.evidence[tag].sound, own["rest"]: explanation.evidence[tag].rest}
     with ThreadPoolExecutor(1) as pool:  # sounds are encoded while pictures are drawn
         written = pool.submit(_sounds, folder, sounds, explanation.front_end.sr)
-        place = _pictures(folder, explanation, {tag: own["heatmap"] for tag, own in files.items()})
+        legends = _pictures(folder, explanation, {tag: own["heatmap"] for tag, own in files.items()})
         gains = written.result()
     manifests.write_json(
         folder / "explanation.json",
@@ -97,14 +98,18 @@ def write(
             "gain": {name: gain for name, gain in gains.items() if gain < 1},
         },
     )
-    chosen = [_descriptor(explanation, tag) | {"anchor": f"tag-{names[tag]}", "files": files[tag]} for tag in files]
+    chosen = [
+        _descriptor(explanation, tag) | {"anchor": f"tag-{names[tag]}", "files": files[tag], "legend": legends[tag]}
+        for tag in files
+    ]
     others = explanation.descriptors[~explanation.descriptors["tag"].isin(files)].to_dict("records")
     return html.write(
         folder / "index.html",
         "explanation.html.jinja",
         title=title,
         song=song,
-        place=place,
+        place=_AXES,
+        spectrogram=_SPECTROGRAM,
         end=explanation.S.shape[1] * explanation.front_end.hop_length / explanation.front_end.sr,
         explanation=explanation,
         seconds=len(explanation.y) / explanation.front_end.sr,
@@ -125,19 +130,39 @@ def _sounds(folder, sounds, sr):
 
 
 def _pictures(folder, explanation, files):
-    """Draw the heatmaps; return the axes' place in all of them: left, bottom, width, height as shares."""
+    """Draw the spectrogram once, and every heatmap as a transparent picture of its cells that is laid over it.
+
+    Returns the legend of every heatmap: its ends, and the colours between them.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from PIL import Image
 
-    place = _AXES
+    if not files:
+        return {}
+    figure, legends = Figure(figsize=_PICTURE), {}
+    FigureCanvasAgg(figure)
+    ax = figure.add_axes(_AXES)
     for tag, name in files.items():
-        figure = Figure(figsize=_PICTURE)
-        FigureCanvasAgg(figure)
-        ax = explanation.plot(tag, ax=figure.add_axes(_AXES), title="")
-        place = ax.get_position().bounds
+        before = set(ax.get_children())
+        explanation.plot(tag, ax=ax, title="", colorbar=False)
+        drawn = [artist for artist in ax.get_children() if artist not in before]
+        heatmap = max((artist for artist in drawn if artist in ax.images), key=lambda image: image.zorder)
+        heatmap.set_visible(False)
+        if not legends:
+            with atomic(folder / _SPECTROGRAM) as temporary:
+                figure.savefig(temporary, dpi=110, pil_kwargs={"compress_level": 3})
+        for artist in drawn:
+            artist.remove()
+        colours = heatmap.cmap(np.arange(256), bytes=True)
+        cells = Image.fromarray((255 * np.clip(heatmap.norm(heatmap.get_array())[::-1], 0, 1)).astype(np.uint8))
+        cells.putpalette(colours[:, :3].tobytes())
         with atomic(folder / name) as temporary:
-            figure.savefig(temporary, dpi=110, pil_kwargs={"compress_level": 3})
-    return place
+            cells.save(temporary, format="png", transparency=colours[:, 3].tobytes(), compress_level=3)
+        low, high = heatmap.get_clim()
+        stops = ["rgba({},{},{},{:.2f})".format(*colour[:3], colour[3] / 255) for colour in colours[::15]]
+        legends[tag] = {"low": f"{low:.3g}", "high": f"{high:.3g}", "colours": stops}
+    return legends
 
 
 def _numbers(explanation):

@@ -17,7 +17,7 @@ from musictools.explain.attribution.explanation import Explanation
 from musictools.models.graph.autodiff import WeightWatch, compiled_arrays
 from musictools.models.graph.reading import read
 
-__all__ = ["METHODS", "Explainer", "logits", "relevance"]
+__all__ = ["METHODS", "Explainer", "logits", "prepared", "relevance"]
 
 _FAMILIES = (propagation.OPTIONS, gradients.OPTIONS, perturbation.OPTIONS, controls.OPTIONS)
 _DEFAULTS = {name: options for family in _FAMILIES for name, options in family.items()}
@@ -117,10 +117,8 @@ def relevance(
     >>> relevance(model, x, 3, contrast=0).relevance.shape
     (2, 8, 12, 1)
     """
-    batch_size = _positive("batch_size", batch_size)
     settings = {"method": method, "seed": seed, "conservation": conservation, **options}
-    explainer = _prepared(model, settings)
-    explainer.batch_size = batch_size
+    explainer = prepared(model, batch_size=batch_size, **settings)
     return explainer(x, neuron, reference=reference, contrast=contrast)
 
 
@@ -357,17 +355,39 @@ class _Kept:
         return explainer
 
 
-def _prepared(model, settings):
-    """An explainer, the kept one if there is one."""
+def prepared(model: keras.Model, *, batch_size: int = 32, **settings: Any) -> Explainer:
+    """Prepare a method for a model, or return the explainer that `relevance` has kept of it.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As in `relevance`.
+    batch_size : int > 0
+        Number of inputs that go through the network at once.
+    **settings
+        Method, seed, conservation and options, as in `Explainer`.
+
+    Returns
+    -------
+    explainer : Explainer
+        It is shared by all callers with the same settings, and replaced when the model's weights change.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.Input((6, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    >>> prepared(model, method="gradient") is prepared(model, method="gradient")
+    True
+    """
+    batch_size = _positive("batch_size", batch_size)
     try:
         kept = _KEPT.get(model)
         if kept is None and isinstance(model, keras.Model) and model.built:
             kept = _KEPT[model] = _Kept(model)
     except TypeError:  # the model cannot be hashed or weakly referenced
         kept = None
-    if kept is None:
-        return Explainer(model, **settings)
-    return kept.get(model, _key(settings), settings)
+    explainer = Explainer(model, **settings) if kept is None else kept.get(model, _key(settings), settings)
+    explainer.batch_size = batch_size
+    return explainer
 
 
 def _key(value):

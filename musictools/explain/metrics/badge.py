@@ -28,6 +28,7 @@ CONSERVATION = 1e-4
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ import numpy as np
 import pandas as pd
 
 from musictools import explain
-from musictools.explain.metrics import randomisation, sanity
+from musictools.explain.metrics import arguments, randomisation, sanity
 
 if TYPE_CHECKING:
     import keras
@@ -63,6 +64,7 @@ LIMITS = {
     "conservation": CONSERVATION,
 }
 _OTHERS, _DRAWS = 2, 1  # other neurons and noisy inputs a map
+_GROUPS = weakref.WeakKeyDictionary()  # model -> names of the layers that are randomised; its weights do not matter
 
 
 @dataclass(frozen=True)
@@ -181,9 +183,11 @@ def badges(
     if explanation is not None and (explanation.method, explanation.relevance.shape) != (method, np.shape(x)):
         got = f"{explanation.method} of shape {explanation.relevance.shape}"
         raise ValueError(f"explanation must hold maps of {method} of shape {np.shape(x)}. Got maps of {got}.")
+    from musictools.explain.attribution.explainer import prepared
+
     limits = {**LIMITS, **(limits or {})}
     settings = {"method": method, "batch_size": batch_size, "seed": seed, **options}
-    explainer = explain.Explainer(model, **settings)
+    explainer = prepared(model, conservation=True, **settings)  # the one that made the explanation, if it is kept
     explanation = explainer(x, neuron, reference=reference) if explanation is None else explanation
     own = sanity.explained(explainer, x, neuron)
     scores = {
@@ -195,10 +199,8 @@ def badges(
         if explanation.conservation is None
         else explanation.conservation.error(),
     }
-    others = min(_OTHERS, explainer.graph.n_outputs - 1)
-    if others:
-        alike = sanity.random_logit(explainer, x, neuron, relevance=own, others=others, seed=seed)
-        scores["class sensitivity"] = alike.groupby("sample")["spearman"].mean().to_numpy()
+    if explainer.graph.n_outputs > 1:
+        scores["class sensitivity"] = _class_sensitivity(explainer, own, x, neuron, seed)
     empty = ~explanation.relevance.reshape(len(x), -1).any(axis=1)
     return [
         Badge(method, {name: float(values[i]) for name, values in scores.items()}, limits, bool(empty[i]))
@@ -208,10 +210,28 @@ def badges(
 
 def _randomisation(model, own, x, neuron, settings):
     """Mean rank correlation with the maps of the model whose later half of the layers is randomised."""
-    names = [group[0] for group in randomisation.layer_groups(model)]
+    if model not in _GROUPS:
+        _GROUPS[model] = [group[0] for group in randomisation.layer_groups(model)]
+    names = _GROUPS[model]
     copy = randomisation.scrambled(model, names[len(names) // 2 :], seed=settings["seed"], x=x)
     other = sanity.explained(explain.Explainer(copy, conservation=False, **settings), x, neuron)
     return pd.Series([sanity.rank_correlation(*pair) for pair in zip(own, other, strict=True)]).mean()
+
+
+def _class_sensitivity(explainer, own, x, neuron, seed):
+    """Mean rank correlation of each map with those of other neurons for the same input."""
+    others = min(_OTHERS, explainer.graph.n_outputs - 1)
+    if not explainer.method.startswith(("deep_taylor", "lrp_")):
+        alike = sanity.random_logit(explainer, x, neuron, relevance=own, others=others, seed=seed)
+        return alike.groupby("sample")["spearman"].mean().to_numpy()
+    # The same without measures that no badge needs, and in one call: these methods draw no random numbers.
+    rng, outputs = np.random.default_rng(seed), arguments.neurons(neuron, len(x))
+    known = [np.delete(np.arange(explainer.graph.n_outputs), output) for output in outputs]
+    drawn = np.concatenate([np.sort(rng.choice(some, others, replace=False)) for some in known])
+    maps = sanity.explained(explainer, np.repeat(x, others, axis=0), drawn)
+    pairs = zip(np.repeat(own, others, axis=0), maps, strict=True)
+    table = pd.DataFrame(np.reshape([sanity.rank_correlation(*pair) for pair in pairs], (len(x), others)))
+    return table.mean(axis=1).to_numpy()
 
 
 def badge(model: keras.Model, x: np.ndarray, neuron: int | np.ndarray, **options) -> Badge:

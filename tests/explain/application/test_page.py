@@ -57,7 +57,8 @@ def test_the_page_holds_everything(written):
     named = ["The song", *["song", "evidence", "rest"] * 3]  # what a screen reader says of every player and picture
     assert [attributes.get("aria-label") for tag, attributes in read.tags if tag == "audio"] == named
     pictures = [attributes.get("alt") for tag, attributes in read.tags if tag == "img"]
-    assert pictures == [f"Relevance of {tag} over the grey spectrogram of the song" for tag in explained.heatmaps]
+    named = [["", f"Relevance of {tag} over the grey spectrogram of the song"] for tag in explained.heatmaps]
+    assert pictures == sum(named, [])
     assert ("html", {"lang": "en"}) in read.tags
 
 
@@ -91,7 +92,6 @@ def test_every_text_is_shown_literally_and_every_descriptor_has_its_anchor(tmp_p
         explained = explanation(NASTY, genres=(nasty, NASTY[1]), badge=nasty)
         explained.method = explained.rule = nasty
         explained.badges = dict(zip(NASTY, reversed(NASTY), strict=True))
-        explained.plot = lambda tag, *, ax, title: ax
         index = page.write(tmp_path, explained, title=nasty, audio_format="wav", more={"file": nasty})
         read = check(
             index.read_text(encoding="utf-8"), shows=[*NASTY, f"Genre: {nasty}", f"relevance by {nasty}"], scripts=1
@@ -145,8 +145,8 @@ def test_the_numbers_are_all_there_and_strict_json(written):
     assert kept["gain"] == {}
 
 
-def test_the_playhead_meets_the_picture(written):
-    """At the relevance's start and end the playhead stands where the picture shows them."""
+def test_the_playhead_and_the_heatmap_meet_the_spectrogram(written):
+    """The heatmap lies over the axes of the spectrogram's picture, where the playhead runs from left to right."""
     from PIL import Image
 
     folder, explained, text = written
@@ -154,11 +154,29 @@ def test_the_playhead_meets_the_picture(written):
     (place,) = {(a["data-left"], a["data-width"], a["data-end"]) for _, a in read.tags if a.get("class") == "picture"}
     left, width, end = map(float, place)
     assert end == pytest.approx(explained.S.shape[1] * 256 / SR)
-    shot = np.asarray(Image.open(folder / numbers(folder)["files"]["high"]["heatmap"]).convert("RGB")).astype(int)
-    coloured = (shot.max(axis=2) - shot.min(axis=2) > 60)[:, : round((left + width) * shot.shape[1])]
-    columns = np.flatnonzero(coloured.any(axis=0)) / shot.shape[1]
-    for column, time in zip((columns.min(), columns.max()), EDGES["high"], strict=True):
-        assert (column - left) / width * end == pytest.approx(time, abs=0.06)
+    (style,) = {attributes["style"] for _, attributes in read.tags if attributes.get("class") == "map"}
+    there = {name: float(value.rstrip("%")) / 100 for name, value in (one.split(":") for one in style.split(";"))}
+    assert (there["left"], there["width"]) == pytest.approx((left, width), abs=1e-4)
+    shot = np.asarray(Image.open(folder / "spectrogram.png").convert("L")).astype(int)
+    rows, columns = shot.shape
+    inside = shot[round(there["top"] * rows) + 2 : round((there["top"] + there["height"]) * rows) - 2]
+    inside = inside[:, round(left * columns) + 2 : round((left + width) * columns) - 2]
+    assert (inside < 255).mean() > 0.99  # grey and no white margin
+    assert (shot[:, : round(left * columns) - 3] == 255).mean() > 0.8
+
+
+def test_a_heatmap_has_a_pixel_for_every_cell(written):
+    """Its colours are those of `plots.heatmap`, low frequencies at the bottom."""
+    from PIL import Image
+
+    folder, explained, text = written
+    shot = np.asarray(Image.open(folder / numbers(folder)["files"]["high"]["heatmap"]).convert("RGBA"))
+    relevance = explained.heatmaps["high"][::-1]
+    assert shot.shape == (*relevance.shape, 4)
+    np.testing.assert_array_equal(shot[..., 3] > 0, relevance > 0)
+    edges = np.flatnonzero((shot[..., 3] > 0).any(axis=0))[[0, -1]] * 256 / SR
+    assert edges == pytest.approx(EDGES["high"], abs=0.03)
+    check(text, shows=["relevance (logit) 0", "1 (clipped beyond)"], scripts=1)
 
 
 def test_loud_evidence_is_written_quieter_and_names_stay_apart(tmp_path):
