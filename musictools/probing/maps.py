@@ -391,7 +391,8 @@ class FeatureMaps(MapNames):
         graph, calls, shapes = _layers(model, layers)
         maps = cls.create(folder, shapes, ids, source=identify(model, x), only=only)
         wanted = {name: calls[name] for name in maps.stored if name != INPUT}
-        forward = autodiff.compiled(lambda batch: _values(graph, batch, wanted), (None, *graph.input_shape))
+        if wanted:
+            forward = autodiff.compiled_arrays(lambda y: _values(graph, y, wanted), (None, *graph.input_shape))
         for rows in runs.progress(maps.missing(), description="feature maps"):
             inputs = np.asarray(x[rows.start : rows.stop], np.float32)
             values = {
@@ -402,7 +403,7 @@ class FeatureMaps(MapNames):
                 values[INPUT][:] = inputs.reshape(values[INPUT].shape)
             for k in range(0, len(rows), batch_size) if wanted else ():
                 for name, part in forward(inputs[k : k + batch_size]).items():
-                    part = np.moveaxis(np.asarray(part), -1, 0)[maps.stored[name]]
+                    part = np.moveaxis(part, -1, 0)[maps.stored[name]]
                     values[name][:, k : k + batch_size] = part.reshape(*part.shape[:2], *shapes[name][1:])
             maps.write(rows.start, values)
         return maps
