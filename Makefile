@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-full lint lab rebuild bench lock clean help
+.PHONY: demo test test-full lint lab rebuild gallery bench lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make lint      check style, notebooks, docstrings and their examples"
 	@echo "make lab       open JupyterLab in notebooks/"
 	@echo "make rebuild PROFILE=thesis   rebuild another profile (see params/)"
+	@echo "make gallery PROFILE=full     copy a finished run's notebooks into outputs/gallery"
 	@echo "make bench     measure speed (tests/benchmarks)"
 	@echo "make lock      write requirements.lock anew (needs uv)"
 
@@ -40,6 +41,9 @@ demo: $(VENV)/.installed
 
 rebuild: $(VENV)/.installed
 	$(BIN)/musictools rebuild --profile $(PROFILE)
+
+gallery: $(VENV)/.installed
+	$(BIN)/python -m musictools.runs.gallery $(PROFILE)
 
 test: $(VENV)/.installed
 	$(PYTEST)

@@ -1,0 +1,121 @@
+"""The gallery: its code is that of notebooks/, its pictures are small, and no path of a machine is in it."""
+
+import base64
+import io
+import json
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+from musictools import runs
+from musictools.runs import gallery, manifests
+
+NAME = "01_preprocess.ipynb"
+COMMITTED = sorted((runs.root() / "outputs" / "gallery").glob("*.ipynb"))
+committed = pytest.mark.skipif(
+    not COMMITTED, reason="No gallery is committed; make one with: make gallery PROFILE=full"
+)
+
+
+@committed
+def test_the_committed_gallery_is_that_of_the_notebooks():
+    originals = sorted((runs.root() / "notebooks").glob("*.ipynb"))
+    assert [path.name for path in COMMITTED] == [path.name for path in originals]
+    for path, original in zip(COMMITTED, originals, strict=True):
+        assert gallery.code_cells(path) == gallery.code_cells(original), path.name
+
+
+@committed
+def test_the_committed_gallery_is_small_and_says_where_it_comes_from():
+    assert sum(path.stat().st_size for path in COMMITTED) <= gallery.LIMIT
+    for path in COMMITTED:
+        text = path.read_text(encoding="utf-8")
+        assert str(runs.root()) not in text
+        assert "".join(json.loads(text)["cells"][0]["source"]).startswith("*Executed with profile `full`")
+
+
+def png(width, height):
+    """A picture of noise, as base64."""
+    buffer = io.BytesIO()
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    Image.fromarray(values).save(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def display(**data):
+    return nbformat.v4.new_output("display_data", {kind.replace("_", "/"): value for kind, value in data.items()})
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout with one notebook and its finished run."""
+    monkeypatch.setattr(gallery, "root", lambda: tmp_path)
+    title = nbformat.v4.new_markdown_cell("# 01 · What is in the data?\n\nText.")
+    code = nbformat.v4.new_code_cell("n = 1  # clips", metadata={"tags": ["parameters"]})
+    original = nbformat.v4.new_notebook(cells=[title, code])
+    injected = nbformat.v4.new_code_cell("n = 2", metadata={"tags": ["injected-parameters"]})
+    ran = code.copy()
+    html = f'<img src="data:image/png;base64,{png(30, 20)}"><audio controls src="data:audio/wav;base64,AAAA"></audio>'
+    ran["outputs"] = [
+        nbformat.v4.new_output("stream", name="stdout", text=f"{tmp_path}/outputs/full/a.csv /home/me/b.csv 3/4\n"),
+        nbformat.v4.new_output("stream", name="stderr", text="a warning of this machine"),
+        display(image_png=png(2000, 500), text_plain="<Figure>"),
+        display(text_html='<audio controls src="data:audio/wav;base64,AAAA"></audio>'),
+        display(text_html=html),
+    ]
+    papermill = {"papermill": {"end_time": "2026-11-26T17:16:33+00:00", "input_path": str(tmp_path)}}
+    executed = nbformat.v4.new_notebook(cells=[title, injected, ran], metadata=papermill)
+    for folder, notebook in (("notebooks", original), ("outputs/full/notebooks", executed)):
+        (tmp_path / folder).mkdir(parents=True)
+        nbformat.write(notebook, tmp_path / folder / NAME)
+    record = {
+        "finished": True,
+        "commit": 40 * "a" + "+changes",
+        "device": "CPU (2 cores, x86_64)",
+        "said": ["48 clips."],
+    }
+    (tmp_path / "outputs/full/manifests").mkdir()
+    manifests.write_json(manifests.record_path(tmp_path / "outputs/full", NAME[:-6]), record)
+    return tmp_path
+
+
+def test_a_run_becomes_a_gallery(checkout):
+    stale = checkout / "outputs/gallery/09_old.ipynb"
+    stale.parent.mkdir()
+    stale.write_text("{}")
+    paths = gallery.gallery("outputs/full")
+    folder = checkout / "outputs" / "gallery"
+    assert sorted(paths) == sorted(folder.iterdir()) == [folder / NAME, folder / "README.md"]
+    notebook = nbformat.read(folder / NAME, as_version=4)
+    nbformat.validate(notebook)
+    origin = notebook.cells[0].source
+    for said in ("profile `full`", "aaaaaaaaaaaa+changes", "CPU (2 cores, x86_64)", "2026-11-26", "sounds left out"):
+        assert said in origin
+    assert gallery.code_cells(folder / NAME) == gallery.code_cells(checkout / "notebooks" / NAME) == ["n = 1  # clips"]
+    assert notebook.cells[2].source == "n = 2"
+    text = (folder / NAME).read_text()
+    for private in (str(checkout), "/home/me", "audio/wav", "<audio", "a warning", "papermill"):
+        assert private not in text
+    printed, figure, sound, page = notebook.cells[-1].outputs
+    assert printed.text == "outputs/full/a.csv … 3/4\n"
+    assert Image.open(io.BytesIO(base64.b64decode(figure.data["image/png"]))).size == (800, 200)
+    assert sound.data["text/markdown"].startswith("*Sounds are left out")
+    assert "<img src=" in page.data["text/html"]
+    assert "Sounds are left out" in page.data["text/html"]
+    assert "| [01 · What is in the data?](01_preprocess.ipynb) | 48 clips. |" in (folder / "README.md").read_text()
+
+
+def test_what_makes_no_gallery(checkout):
+    for options, message in (
+        ({"limit": 1000}, "must not exceed 0.0 MB"),
+        ({"run": "outputs/demo"}, "not been executed"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            gallery.gallery(**{"run": "outputs/full", **options})
+    original = checkout / "notebooks" / NAME
+    original.write_text(original.read_text().replace("# clips", "# songs"))
+    with pytest.raises(ValueError, match="01_preprocess.ipynb has been changed since it was executed"):
+        gallery.gallery("outputs/full")
+    assert not (checkout / "outputs" / "gallery").exists()
