@@ -36,7 +36,9 @@ SLIDES = {  # rows of the tables of `tagger_slides` -> networks; its Short-chunk
 _SLIDES_SHARES = {"train": 12 / 16, "validation": 1 / 16, "test": 3 / 16}  # of MagnaTagATune's 16 folders
 
 
-def label_table(data: Any, *, kind: str = "annotated", n_tags: int | None = None) -> pd.DataFrame:
+def label_table(
+    data: Any, *, kind: str = "annotated", n_tags: int | None = None, clips: Sequence | None = None
+) -> pd.DataFrame:
     """Descriptors of all clips, most frequently annotated first.
 
     Parameters
@@ -46,6 +48,9 @@ def label_table(data: Any, *, kind: str = "annotated", n_tags: int | None = None
         Annotated tags, or the complete tags that only the composed corpus knows.
     n_tags : int > 0 or None
         Number of tags, the most frequently annotated ones; None: all.
+    clips : sequence of clip id or None
+        Clips whose annotations are counted for that. In `rotheneder2023` they are those that are left after the
+        hold-out. None: all.
 
     Returns
     -------
@@ -57,7 +62,8 @@ def label_table(data: Any, *, kind: str = "annotated", n_tags: int | None = None
     ValueError
         If the data set does not know complete labels, or has fewer tags.
     """
-    chosen = data.descriptors if n_tags is None else tags.top(data.descriptors, n_tags)
+    counted = data.descriptors if clips is None else data.descriptors.loc[clips]
+    chosen = data.descriptors if n_tags is None else data.descriptors[tags.top(counted, n_tags).columns]
     if kind == "annotated":
         return chosen
     if kind != "complete" or not hasattr(data, "complete_descriptors"):

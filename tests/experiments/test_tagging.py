@@ -194,6 +194,8 @@ def test_annotated_labels_come_most_frequent_first():
     data = fake()
     labels = taggers.label_table(data, n_tags=3)
     assert list(labels.columns) == ["drums", "slow", "loud"]
+    loud = data.descriptors.index[data.descriptors["loud"]]
+    assert taggers.label_table(data, n_tags=1, clips=loud).equals(data.descriptors[["loud"]])
     pd.testing.assert_frame_equal(taggers.label_table(data), data.descriptors)
     for kind in ("complete", "true"):
         with pytest.raises(ValueError, match=f"labels must be 'annotated', or 'complete' .* Got '{kind}' for fake"):
