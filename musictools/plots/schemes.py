@@ -87,15 +87,20 @@ def explanation_system(
     return boxes_and_arrows(boxes, arrows, colours=colours, ax=ax, title=title, fontsize=fontsize)
 
 
-def network(model: keras.Model, *, ax: Axes | None = None, title: str = "", fontsize: float = 9) -> Axes:
+def network(
+    model: keras.Model, *, per_row: int = 5, ax: Axes | None = None, title: str = "", fontsize: float = 9
+) -> Axes:
     """A network without branches as a chain of blocks (`choi2018` figure 7.2).
 
     A block is a convolution with its pooling, or a fully connected layer. Its last line is the shape of its output.
+    Every second row runs from right to left.
 
     Parameters
     ----------
     model : keras.Model
         Its layers in the order of the computation.
+    per_row : int > 0
+        Blocks per row.
     ax : Axes or None
     title : str
     fontsize : float > 0
@@ -132,7 +137,10 @@ def network(model: keras.Model, *, ax: Axes | None = None, title: str = "", font
             continue
         blocks[-1][-1] = _product(size)
     blocks[-1][0] = "output"
-    boxes = {str(k): (k, 0, "\n".join(lines)) for k, lines in enumerate(blocks)}
+    boxes = {}
+    for k, lines in enumerate(blocks):
+        row, place = divmod(k, per_row)
+        boxes[str(k)] = (per_row - 1 - place if row % 2 else place, row, "\n".join(lines))
     arrows = [(str(k - 1), str(k)) for k in range(1, len(blocks))]
     colours = {str(k): _GENRE if lines[0].startswith("conv") else _DESCRIPTOR for k, lines in enumerate(blocks)}
     colours |= {"0": "#eeeeee"}
