@@ -169,6 +169,7 @@ def workflow(
     section = int(explanation.sections[tag].argmax())
     cut = slice(section * tagger.step, section * tagger.step + tagger.length)
     heatmap = explanation.heatmaps[tag]
+    heatmap = np.minimum(heatmap, np.percentile(heatmap, 99.5) or heatmap.max())  # a few hot cells darken the rest
     listed = textwrap.fill(", ".join(predicted[:8]), 20)
     return diagrams.workflow(
         song=f"song\n{textwrap.fill(song, 18)}",
