@@ -133,8 +133,8 @@ class Task:
     split: pd.Series
     length: PositiveInt
     step: PositiveInt
-    protocol: Protocol
     clip_step: PositiveInt | None = None
+    protocol: Protocol
     width: PositiveFloat = 1.0
     norm_momentum: float = Field(default=0.99, ge=0, lt=1)
     validation_share: float = Field(default=0.0, ge=0, lt=1)
@@ -333,7 +333,7 @@ def run(
 
 
 def count_gpus() -> int:
-    """Number of GPUs that TensorFlow may use. It is not asked, and not loaded, where there is no NVIDIA driver.
+    """Count the GPUs that TensorFlow may use; it is not loaded where there is no NVIDIA driver.
 
     Returns
     -------
