@@ -102,7 +102,7 @@ def test_plan_prints_a_table_and_a_summary(monkeypatch, capsys):
     assert "02_train_genre_model" in out
     assert "ckn19, width" in out
     assert "2 notebooks, " in out
-    timing = calibration.Timing(step=36.0, forward=0.0, parameters=10, activations=10, maps={})
+    timing = calibration.Timing(start=1.0, step=36.0, forward=0.0, parameters=10, activations=10, maps={})
     monkeypatch.setattr(
         calibration,
         "measure",

@@ -52,6 +52,8 @@ class Timing:
 
     Parameters
     ----------
+    start : float
+        Seconds until a training begins: building the network and tracing its first step.
     step : float
         Seconds of one training step.
     forward : float
@@ -63,6 +65,7 @@ class Timing:
         Block -> (n_maps, height, width) of its feature maps, the input first.
     """
 
+    start: float
     step: float
     forward: float
     parameters: int
@@ -170,6 +173,7 @@ def time_network(network: Network) -> Timing:
     description = models.describe(network.model)
     waveform = description.front_end.kind == "waveform"
     shape = (network.length, 1) if waveform else (description.front_end.n_bins, network.length, 1)
+    began = time.perf_counter()
     model = models.build(
         network.model, n_outputs=_CLASSES, input_shape=shape, width=network.width, norm_momentum=0.9, seed=0
     )
@@ -181,15 +185,17 @@ def time_network(network: Network) -> Timing:
         function(x, y)
         return time.perf_counter() - began
 
-    timed(step, 1)  # compiles
+    timed(step, 1)
+    start = time.perf_counter() - began
     one, four = timed(step, 1), timed(step, 4)
     whole = one + max(four - one, 0) / 3 * (network.batch_size - 1)
     if whole < _CHEAP:
         timed(step, network.batch_size)
-        whole = min(timed(step, network.batch_size) for _ in range(3))
+        whole = float(np.median([timed(step, network.batch_size) for _ in range(3)]))
     n = 4 if four > _CHEAP else min(network.batch_size, 16)
     timed(forward, n)
     return Timing(
+        start=start,
         step=whole,
         forward=timed(forward, n) / n,
         parameters=model.count_params(),

@@ -69,7 +69,7 @@ class Training:
         """
         timing = rates.networks[self.network]
         steps = math.ceil(self.segments / self.network.batch_size)
-        return self.count * (self.epochs * steps * timing.step + self.scored * timing.forward)
+        return self.count * (timing.start + self.epochs * steps * timing.step + self.scored * timing.forward)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -514,7 +514,7 @@ def report(plans: list[NotebookPlan], rates: Rates | None) -> str:
     header = ["notebook", "clips", "trainings", "epochs", "segments", "disk GB", "memory GiB", "hours"]
     rows = [header]
     for plan in plans:
-        hours = f"{plan.hours(rates):.2f}" if rates else "-"
+        hours = _hours(plan.hours(rates) if rates else None)
         disk, memory = plan.disk_bytes(rates) / 1e9, plan.memory_bytes(rates) / 2**30
         count = str(sum(training.count for training in plan.trainings) or "-")
         rows.append([plan.notebook, f"{plan.clips:,}", count, "", "", f"{disk:.1f}", f"{memory:.1f}", hours])
@@ -534,6 +534,12 @@ def report(plans: list[NotebookPlan], rates: Rates | None) -> str:
     return "\n".join([*lines, "", *_summary(plans, rates)])
 
 
+def _hours(hours):
+    if hours is None:
+        return "-"
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.3f}" if hours < 0.1 else f"{hours:.2f}"
+
+
 def _summary(plans, rates):
     count = sum(training.count for plan in plans for training in plan.trainings)
     disk = sum(plan.disk_bytes(rates) for plan in plans) / 1e9
@@ -543,7 +549,7 @@ def _summary(plans, rates):
         lines = [f"{line}. Without calibration there are no hours; weights and feature maps are not counted."]
     else:
         total = sum(plan.hours(rates) for plan in plans)
-        lines = [f"{line}, about {total:,.1f} hours one after the other on this machine (no early stopping)."]
+        lines = [f"{line}, about {_hours(total)} hours one after the other on this machine (no early stopping)."]
     if not parallel.has_gpu():
         lines.append("There is no GPU on this machine." if rates is None else "Measured without a GPU.")
     reasons = obstacles(plans, rates=rates)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from musictools.files import atomic, remove_stale
-from musictools.runs import manifests, parallel, settings
+from musictools.runs import manifests, memory, parallel, settings
 from musictools.runs.paths import from_root, root
 
 __all__ = ["rebuild"]
@@ -111,10 +111,11 @@ def rebuild(
         params_dir=from_root(params_dir or "params"),
         folder=folder,
     )
-    with _alone(folder), _kernel_environment(folder):
+    at_once = min(jobs or parallel.at_once(), len(chosen))
+    with _alone(folder), _kernel_environment(folder, at_once=at_once):
         remove_stale(folder)
         try:
-            outcome = _attend_all(chosen, force=force, at_once=jobs or parallel.at_once())
+            outcome = _attend_all(chosen, force=force, at_once=at_once)
         except KeyboardInterrupt as interruption:
             _say(f"Interrupted in {interruption}. Go on with: musictools rebuild --profile {profile}")
             return 130
@@ -410,8 +411,11 @@ def _alone(folder):
 
 
 @contextmanager
-def _kernel_environment(folder):
-    """Set up what kernels inherit: this interpreter, nobody's own configuration, equal bytes for equal results."""
+def _kernel_environment(folder, *, at_once=1):
+    """Set up what kernels inherit: this interpreter, nobody's own configuration, equal bytes for equal results.
+
+    Kernels that run at the same time share the memory budget.
+    """
     home = folder / ".jupyter"
     home.mkdir(parents=True, exist_ok=True)
     # Whatever libraries write past Python goes into a file; what cells print is in the executed notebook.
@@ -431,6 +435,7 @@ def _kernel_environment(folder):
         SOURCE_DATE_EPOCH="946684800",
         PYDEVD_DISABLE_FILE_VALIDATION="1",
     )
+    memory.give(memory.memory_budget(sharers=at_once))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.pop("MPLBACKEND", None)
     try:

@@ -13,7 +13,7 @@ from musictools.runs import execution
 
 PROFILES = sorted(path.name for path in (runs.root() / "params").iterdir() if path.is_dir())
 TIMING = calibration.Timing(
-    step=0.5, forward=0.01, parameters=1000, activations=10, maps={"input": [1, 8, 8], "pool1": [4, 4, 4]}
+    start=2.0, step=0.5, forward=0.01, parameters=1000, activations=10, maps={"input": [1, 8, 8], "pool1": [4, 4, 4]}
 )
 
 
@@ -166,7 +166,7 @@ def test_a_full_disk_is_an_obstacle(monkeypatch):
 def test_seconds_of_trainings():
     network = calibration.Network("ckn19", 1.0, 64, 128)
     training = plans.Training(network=network, outputs=8, count=3, epochs=10, segments=640, scored=100)
-    assert training.seconds(RATES) == pytest.approx(3 * (10 * 10 * 0.5 + 100 * 0.01))
+    assert training.seconds(RATES) == pytest.approx(3 * (2 + 10 * 10 * 0.5 + 100 * 0.01))
     plan = plans.NotebookPlan(notebook="x", trainings=(training,), at_once=8)
     assert plan.hours(RATES) == pytest.approx(training.seconds(RATES) / 2 / 3600)  # two cores
 
@@ -185,6 +185,7 @@ def test_a_network_is_timed():
     timing = calibration.time_network(calibration.Network("ckn19", 0.05, 4, 64, 1))
     assert 0 < timing.forward < 60
     assert 0 < timing.step < 60
+    assert timing.start > 0
     assert list(timing.maps) == ["input", "pool1", "pool2", "pool3"]
     assert timing.parameters == models.build("ckn19", n_outputs=50, width=0.05, input_shape=(128, 64, 1)).count_params()
 

@@ -110,6 +110,7 @@ def package(tmp_path_factory):
     """Let a small folder stand for the package, which does not change while these tests run."""
     folder = tmp_path_factory.mktemp("package")
     (folder / "audio.py").write_text("x = 1")
+    (folder / "published").symlink_to(manifests.PACKAGE / "published")  # the report shows what is published
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifests, "PACKAGE", folder)
         yield folder
@@ -152,8 +153,10 @@ def test_kernels_run_on_this_python_whatever_the_user_has_set_up(tmp_path, monke
     manifests.write_json(foreign, {"argv": ["/usr/bin/false"], "display_name": "Python 2", "language": "python"})
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "user"))
     assert KernelSpecManager().get_kernel_spec("python3").argv[0] == "/usr/bin/false"
+    monkeypatch.setenv("MUSICTOOLS_MEMORY", "3")
     before = dict(os.environ)
-    with execution._kernel_environment(tmp_path / "demo"):
+    with execution._kernel_environment(tmp_path / "demo", at_once=2):
+        assert runs.memory_budget() == 1.5 * 2**30
         argv = KernelSpecManager().get_kernel_spec("python3").argv
         assert argv[:2] == ["/bin/sh", "-c"]  # sends what libraries write past Python into a file …
         assert argv[2].startswith('exec "$0" "$@"')
