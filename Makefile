@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-full lint lab rebuild gallery bench lock clean help
+.PHONY: demo test test-full lint lab plan rebuild gallery bench lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test-full run every test: full grids, all notebooks, interruptions"
 	@echo "make lint      check style, notebooks, docstrings and their examples"
 	@echo "make lab       open JupyterLab in notebooks/"
+	@echo "make plan PROFILE=thesis      say what a profile trains and writes, and how long it takes here"
 	@echo "make rebuild PROFILE=thesis   rebuild another profile (see params/)"
 	@echo "make gallery PROFILE=full     copy a finished run's notebooks into outputs/gallery"
 	@echo "make bench     measure speed (tests/benchmarks)"
@@ -38,6 +39,9 @@ endif
 
 demo: $(VENV)/.installed
 	$(BIN)/musictools rebuild --profile demo
+
+plan: $(VENV)/.installed
+	$(BIN)/musictools plan --profile $(PROFILE)
 
 rebuild: $(VENV)/.installed
 	$(BIN)/musictools rebuild --profile $(PROFILE)

@@ -88,7 +88,8 @@ def checks() -> Iterator[Check]:
     """
     yield _python()
     yield _packages()
-    yield Check("CPU", f"{os.cpu_count()} cores")
+    at_once = runs.parallel.at_once()
+    yield Check("CPU", f"{os.cpu_count()} cores; rebuild runs up to {at_once} notebooks at the same time")
     yield _memory()
     yield from _folders()
     yield _data()

@@ -178,6 +178,7 @@ def test_doctor_on_this_machine(monkeypatch):
     assert all(check.good for check in checks.values() if check.required), checks
     assert "GPU: one" in checks["TensorFlow"].result
     assert "tensorflow" in checks["packages"].result
+    assert "notebooks at the same time" in checks["CPU"].result
 
 
 def test_doctor_sees_a_package_that_does_not_load(monkeypatch):
