@@ -1,7 +1,8 @@
 """The gallery: executed notebooks of a finished run, small and clean enough to be committed.
 
 ``outputs/gallery/`` holds one notebook for each of ``notebooks/``. Its first cell says from which run it comes. Figures
-are at most `WIDTH` pixels wide, sounds are left out, and paths of the machine are replaced.
+are as wide as the first of `WIDTHS` with which all files fit into `LIMIT`. Sounds are left out, and paths of the
+machine are replaced.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import platform
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,10 @@ from musictools.files import atomic
 from . import manifests
 from .paths import data_home, root, shared_data
 
-__all__ = ["LIMIT", "WIDTH", "code_cells", "gallery"]
+__all__ = ["LIMIT", "WIDTHS", "code_cells", "gallery"]
 
-LIMIT, WIDTH = 12 * 10**6, 800  # bytes of all notebooks; pixels of a figure
-_COLOURS = 128  # of a figure's palette
+LIMIT, WIDTHS = 12 * 10**6, (1000, 800, 600)  # bytes of all files; pixels of a figure, the first that fits
+_COLOURS = 256  # of a figure's palette
 _SILENT = "*Sounds are left out of the gallery. Run the notebook to hear them.*"
 _LIST = "# Executed notebooks\n\nMade by `make gallery`.\n\n| notebook | what it found last |\n|---|---|\n"
 _AUDIO = re.compile(r"<audio\b.*?</audio\s*>|<audio\b[^>]*/>", re.DOTALL | re.IGNORECASE)
@@ -32,7 +34,7 @@ _PATH = re.compile(r"(?<![\w.:/])/(?:home|Users|root|tmp|var|work|mnt|media|opt|
 
 
 def gallery(
-    run: str | Path, destination: str | Path | None = None, *, width: int = WIDTH, limit: int = LIMIT
+    run: str | Path, destination: str | Path | None = None, *, widths: Sequence[int] = WIDTHS, limit: int = LIMIT
 ) -> list[Path]:
     """Copy the executed notebooks of a finished run into the gallery, on the machine that made the run.
 
@@ -44,10 +46,10 @@ def gallery(
         Folder of the run, for example ``outputs/full``.
     destination : str, Path or None
         None: ``outputs/gallery``. Notebooks that are there already are replaced.
-    width : int > 0
-        Wider figures are scaled down to this number of pixels.
+    widths : sequence of int > 0
+        Wider figures are scaled down to the first of these numbers of pixels with which the gallery is not too large.
     limit : int > 0
-        Largest size in bytes of all notebooks together.
+        Largest size in bytes of all files together.
 
     Returns
     -------
@@ -66,20 +68,26 @@ def gallery(
     [PosixPath('outputs/gallery/00_index.ipynb'), ...]
     """
     run, destination = root() / run, root() / (destination or "outputs/gallery")
-    records, texts, questions = manifests.read_records(run), {}, []
+    records, executed, rows = manifests.read_records(run), {}, []
     for original in sorted((root() / "notebooks").glob("*.ipynb")):
-        executed, record = run / "notebooks" / original.name, records.get(original.stem, {})
-        if not (executed.is_file() and record.get("finished")):
+        path, record = run / "notebooks" / original.name, records.get(original.stem, {})
+        if not (path.is_file() and record.get("finished")):
             raise ValueError(f"{original.name} has not been executed in {run.name}. Run: musictools rebuild first.")
-        if code_cells(executed) != code_cells(original):
+        if code_cells(path) != code_cells(original):
             raise ValueError(f"{original.name} has been changed since it was executed. Run: musictools rebuild first.")
-        notebook = json.loads(executed.read_text(encoding="utf-8"))
-        texts[original.name] = json.dumps(_cleaned(notebook, record, run.name, width), indent=1, ensure_ascii=False)
-        questions.append(_row(original, record))
-    texts["README.md"] = _LIST + "\n".join(questions)
-    size = sum(len(text.encode()) for text in texts.values())
-    if size > limit:
-        raise ValueError(f"The gallery must not exceed {limit / 1e6:.1f} MB. Got {size / 1e6:.1f}: choose less width.")
+        executed[original.name] = json.loads(path.read_text(encoding="utf-8")), record
+        rows.append(_row(original, record))
+    for width in widths:
+        texts = {
+            name: json.dumps(_cleaned(notebook, record, run.name, width), indent=1, ensure_ascii=False)
+            for name, (notebook, record) in executed.items()
+        }
+        texts["README.md"] = _LIST + "\n".join(rows)
+        size = sum(len(text.encode()) for text in texts.values())
+        if size <= limit:
+            break
+    else:
+        raise ValueError(f"The gallery must not exceed {limit / 1e6:.1f} MB. Got {size / 1e6:.1f}.")
     destination.mkdir(parents=True, exist_ok=True)
     for path in destination.glob("*.ipynb"):
         if path.name not in texts:
@@ -121,7 +129,7 @@ def _row(path, record):
 def _cleaned(notebook: dict, record: dict, profile: str, width: int) -> dict:
     """A notebook of the gallery: its origin first, small figures, no sounds, no paths of this machine."""
     date = notebook["metadata"].get("papermill", {}).get("end_time", "unknown date")[:10]
-    origin = {"cell_type": "markdown", "metadata": {}, "source": _origin(record, profile, date)}
+    origin = {"cell_type": "markdown", "metadata": {}, "source": _origin(record, profile, date, width)}
     cells = [origin | ({"id": "origin"} if notebook["nbformat_minor"] >= 5 else {})]
     for cell in notebook["cells"]:
         tags = cell["metadata"].get("tags", [])
@@ -136,12 +144,12 @@ def _cleaned(notebook: dict, record: dict, profile: str, width: int) -> dict:
     return notebook | {"metadata": kept, "cells": cells}
 
 
-def _origin(record, profile, date):
+def _origin(record, profile, date, width):
     commit = record.get("commit")
     return (
         f"*Executed with profile `{profile}` (parameters in `params/{profile}/`) at commit "
         f"{commit[:12] + commit[40:] if commit else 'unknown'} on {_processor()}, {record.get('device', 'CPU')}, "
-        f"{date}. Figures are reduced, sounds left out.*"
+        f"{date}. Figures are at most {width} pixels wide, sounds are left out.*"
     )
 
 

@@ -91,7 +91,13 @@ def test_a_run_becomes_a_gallery(checkout):
     notebook = nbformat.read(folder / NAME, as_version=4)
     nbformat.validate(notebook)
     origin = notebook.cells[0].source
-    for said in ("profile `full`", "aaaaaaaaaaaa+changes", "CPU (2 cores, x86_64)", "2026-11-26", "sounds left out"):
+    for said in (
+        "profile `full`",
+        "aaaaaaaaaaaa+changes",
+        "CPU (2 cores, x86_64)",
+        "2026-11-26",
+        "at most 1000 pixels wide",
+    ):
         assert said in origin
     assert gallery.code_cells(folder / NAME) == gallery.code_cells(checkout / "notebooks" / NAME) == ["n = 1  # clips"]
     assert notebook.cells[2].source == "n = 2"
@@ -100,11 +106,18 @@ def test_a_run_becomes_a_gallery(checkout):
         assert private not in text
     printed, figure, sound, page = notebook.cells[-1].outputs
     assert printed.text == "outputs/full/a.csv … 3/4\n"
-    assert Image.open(io.BytesIO(base64.b64decode(figure.data["image/png"]))).size == (800, 200)
+    assert Image.open(io.BytesIO(base64.b64decode(figure.data["image/png"]))).size == (1000, 250)
     assert sound.data["text/markdown"].startswith("*Sounds are left out")
     assert "<img src=" in page.data["text/html"]
     assert "Sounds are left out" in page.data["text/html"]
     assert "| [01 · What is in the data?](01_preprocess.ipynb) | 48 clips. |" in (folder / "README.md").read_text()
+
+
+def test_figures_shrink_until_the_gallery_is_small_enough(checkout):
+    gallery.gallery("outputs/full", widths=(2000, 100), limit=100_000)
+    text = (checkout / "outputs/gallery" / NAME).read_text()
+    assert "at most 100 pixels wide" in text
+    assert len(text) < 100_000
 
 
 def test_what_makes_no_gallery(checkout):

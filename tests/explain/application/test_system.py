@@ -463,7 +463,7 @@ def test_the_command_writes_a_page(place, capsys):
     numbers = json.loads((out / "explanation.json").read_text())
     assert (numbers["title"], numbers["file"], numbers["length"], numbers["duration"]) == ("hum", "hum.wav", 6, 4)
     assert numbers["genre_file"].endswith("genre_model.keras")
-    assert len(list(out.iterdir())) == 2 + 1 + 3 * 2
+    assert len(list(out.iterdir())) == 3 + 1 + 3 * 2  # page, numbers, spectrogram; song; heatmap, evidence and rest
 
 
 def test_the_command_without_a_genre_and_with_chosen_tags(place, capsys):
