@@ -213,7 +213,7 @@ def test_real_audio_goes_from_file_to_trained_model(shared_data, tmp_path):
     x = spectrograms.Segments(store, chosen, length=32, step=96)
     labels = np.array([c.startswith("metal") for c in chosen], int)[x.clip]
     model = models.build("ckn19", n_outputs=2, input_shape=(32, 32, 1), width=0.05, seed=0)
-    history = training.fit(model, x, np.eye(2)[labels], epochs=4, batch_size=8, best_by="loss")
+    history = training.fit(model, x, np.eye(2)[labels], epochs=6, batch_size=8, best_by="loss")
     assert history["accuracy"].iloc[-1] > 0.8
 
 
