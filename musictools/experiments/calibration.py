@@ -163,7 +163,7 @@ def _main():
 def time_network(network: Network) -> Timing:
     """Time training steps and scoring of a network in this process.
 
-    Networks that need long are timed with one and four inputs, and the time grows linearly with the batch.
+    Networks that need long are timed with one and a few inputs; the time grows linearly with the batch.
     """
     import tensorflow as tf
 
@@ -187,12 +187,14 @@ def time_network(network: Network) -> Timing:
 
     timed(step, 1)
     start = time.perf_counter() - began
-    one, four = timed(step, 1), timed(step, 4)
-    whole = one + max(four - one, 0) / 3 * (network.batch_size - 1)
+    one = timed(step, 1)
+    n = 2 if one > _CHEAP else 4
+    several = timed(step, n)
+    whole = one + max(several - one, 0) / (n - 1) * (network.batch_size - 1)
     if whole < _CHEAP:
         timed(step, network.batch_size)
         whole = float(np.median([timed(step, network.batch_size) for _ in range(3)]))
-    n = 4 if four > _CHEAP else min(network.batch_size, 16)
+    n = n if several > _CHEAP else min(network.batch_size, 16)
     timed(forward, n)
     return Timing(
         start=start,
