@@ -182,7 +182,12 @@ LIBRARY = {  # module or package of the library -> what it may import of the oth
     "probing": {"datasets", "evaluation", "explain", "files", "inference", "models", "runs", "spectrograms"},
     "auralisation": {"audio", "evaluation", "explain", "files", "html", "models", "runs", "spectrograms"},
 }
-ABOVE = {"experiments": set(LIBRARY), "doctor": {"runs"}, "cli": {*LIBRARY, "doctor", "experiments"}, "__main__": {"cli"}}
+ABOVE = {
+    "experiments": set(LIBRARY),
+    "doctor": {"runs"},
+    "cli": {*LIBRARY, "doctor", "experiments"},
+    "__main__": {"cli"},
+}
 LAYERS = LIBRARY | ABOVE
 
 

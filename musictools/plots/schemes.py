@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from musictools.plots.diagrams import boxes_and_arrows
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     import keras
     from matplotlib.axes import Axes
 
-__all__ = ["explanation_system", "network"]
+__all__ = ["explanation_system", "feature_map_probing", "network"]
 
 _GENRE, _DESCRIPTOR, _MAPPING, _EVALUATION = "#dbe9f6", "#fde5c8", "#e4e0f0", "#d9efdc"
 
@@ -84,6 +85,48 @@ def explanation_system(
             ("degree", "fits genre"),
         ]
         colours |= dict.fromkeys(("fits audio", "fits genre"), _EVALUATION)
+    return boxes_and_arrows(boxes, arrows, colours=colours, ax=ax, title=title, fontsize=fontsize)
+
+
+def feature_map_probing(
+    shapes: Mapping[str, Sequence[int]], *, ax: Axes | None = None, title: str = "", fontsize: float = 9
+) -> Axes:
+    """How descriptors are assigned to feature maps (`rotheneder2023` figure 2.2).
+
+    Parameters
+    ----------
+    shapes : dict of str to sequence of int
+        Layer -> number of maps, height and width of a map, in the order of the computation.
+    ax : Axes or None
+    title : str
+    fontsize : float > 0
+
+    Returns
+    -------
+    ax : Axes
+
+    Examples
+    --------
+    >>> from musictools import plots
+    >>> fig, ax = plots.figure(width=9, height=3.5)
+    >>> feature_map_probing({"pool1": (64, 64, 64), "pool2": (128, 32, 32)}, ax=ax, title="figure 2.2").get_title()
+    'figure 2.2'
+    """
+    middle = (len(shapes) - 1) // 2
+    boxes = {
+        "input": (0, 0, "mel-\nspectrogram"),
+        "probe": (3, middle, "a classifier\nper map and\ndescriptor"),
+        "tags": (3, middle + 1, "annotated\ndescriptors"),
+        "score": (4, middle, "F1: best and\nworst maps of a\ndescriptor"),
+    }
+    arrows, before = [("tags", "probe"), ("probe", "score")], "input"
+    for row, (layer, (n_maps, *size)) in enumerate(shapes.items()):
+        block, maps = f"block {row}", f"maps {row}"
+        boxes |= {block: (1, row, f"genre model:\n{layer}"), maps: (2, row, f"{n_maps} maps of\n{_product(size)}")}
+        arrows += [(before, block), (block, maps), (maps, "probe")]
+        before = block
+    colours = {name: _GENRE for name in boxes if name.startswith("block")}
+    colours |= {"tags": _DESCRIPTOR, "probe": _MAPPING, "score": _EVALUATION}
     return boxes_and_arrows(boxes, arrows, colours=colours, ax=ax, title=title, fontsize=fontsize)
 
 

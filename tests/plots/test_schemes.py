@@ -46,3 +46,11 @@ def test_a_network_is_a_chain_of_its_blocks(ax):
         "output",
     ]
     assert shown[-1] == "output\n3"
+
+
+def test_every_map_of_every_layer_has_its_classifier(ax):
+    shapes = {"pool1": (64, 64, 64), "pool2": (128, 32, 32), "pool3": (256, 16, 16)}
+    shown = texts(schemes.feature_map_probing(shapes, ax=ax, title="figure 2.2"))
+    assert {"64 maps of\n64×64", "128 maps of\n32×32", "256 maps of\n16×16"} <= set(shown)
+    assert "genre model:\npool2" in shown
+    assert len(ax.texts) - len(shown) == 2 + 3 * len(shapes)  # arrows

@@ -307,7 +307,8 @@ def test_oddities_are_told_where_the_table_stands(folder):
     for name in package.names():
         section = Page(page.split(f'<h3 id="{name}">')[1].split("</section>")[0].join(["<p>", "</p>"])).text
         assert all(" ".join(note.split()) in section for note in package.notes(name))
-    assert "fits the annotations" in page.split('id="rotheneder2023_table_3_1_mel_spectrograms"')[1].split("</section>")[0]
+    section = page.split('id="rotheneder2023_table_3_1_mel_spectrograms"')[1].split("</section>")[0]
+    assert "fits the annotations" in section
 
 
 def test_the_first_page_answers_questions(folder):
