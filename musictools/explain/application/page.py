@@ -155,7 +155,7 @@ def _pictures(folder, explanation, files):
         for artist in drawn:
             artist.remove()
         colours = heatmap.cmap(np.arange(256), bytes=True)
-        cells = Image.fromarray((255 * np.clip(heatmap.norm(heatmap.get_array())[::-1], 0, 1)).astype(np.uint8))
+        cells = Image.fromarray(np.clip(256 * heatmap.norm(heatmap.get_array())[::-1], 0, 255).astype(np.uint8))
         cells.putpalette(colours[:, :3].tobytes())
         with atomic(folder / name) as temporary:
             cells.save(temporary, format="png", transparency=colours[:, 3].tobytes(), compress_level=3)
