@@ -522,7 +522,7 @@ def report(plans: list[NotebookPlan], rates: Rates | None) -> str:
             own = training.seconds(rates) / 3600 / min(plan.at_once, rates.cores) if rates else None
             network = training.network
             name = f"  {network.model}, width {network.width:g}, {training.outputs} classes, batch {network.batch_size}"
-            hours = "-" if own is None else f"{own:.2f}"
+            hours = _hours(own)
             rows.append([name, "", str(training.count), str(training.epochs), f"{training.segments:,}", "", "", hours])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
