@@ -76,11 +76,11 @@ def test_rebuild_passes_everything_on(monkeypatch):
     }  # fmt: skip
 
 
-def test_rebuild_refuses_what_cannot_end(monkeypatch, capsys):
+def test_rebuild_refuses_what_cannot_end(monkeypatch, capsys, tmp_path):
     called = []
     monkeypatch.setattr(runs, "rebuild", lambda profile, **options: called.append(profile) or 0)
     monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=10**6))
-    arguments = ["rebuild", "--profile", "smoke", "--only", "01"]
+    arguments = ["rebuild", "--profile", "smoke", "--only", "01", "--output-root", str(tmp_path)]
     assert cli.main(arguments) == 2
     complaint = capsys.readouterr().err
     assert complaint.startswith("musictools: smoke cannot end here: about 0 GB of disk are needed")

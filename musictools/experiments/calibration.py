@@ -127,7 +127,8 @@ def measure(networks: Sequence[Network], *, say: Callable[[str], None] = lambda 
     for threads in sorted({network.threads for network in networks} | {1}):
         some = [network for network in networks if network.threads == threads]
         say(f"timing {len(some)} networks with {threads or cores} threads")
-        answers, mapping = _in_a_process(some, threads)
+        answers, fit = _in_a_process(some, threads)
+        mapping = fit or mapping
         timings |= {network: Timing(**answer) for network, answer in zip(some, answers, strict=True)}
     say("timing composing, decoding and classifiers")
     return Rates(networks=timings, cores=cores, **_audio(), **_classifiers(), **mapping)

@@ -423,23 +423,34 @@ def _use_own_gpu(gpus):
     import tensorflow as tf
 
     devices = tf.config.list_physical_devices("GPU")
-    tf.config.set_visible_devices(devices[_claim(gpus, Path(tempfile.gettempdir()))], "GPU")
+    number = _claim(gpus, Path(tempfile.gettempdir()))
+    try:
+        tf.config.set_visible_devices(devices[number], "GPU")
+    except RuntimeError:  # TensorFlow has begun already: this process keeps the GPUs that it sees
+        _LOCKS.pop().close()
 
 
-def _claim(n, folder):
-    """Lock the first of `n` numbers that no other process holds; the lock ends with the process."""
+def _claim(n, folder, *, patience=60.0):
+    """Lock the first of `n` numbers that no other process holds; the lock ends with the process.
+
+    A worker that takes the place of another one waits until that one has ended, `patience` seconds at most.
+    """
     import fcntl
 
-    for number in range(n):
-        file = (folder / f"musictools-gpu-{number}.lock").open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            continue
-        _LOCKS.append(file)
-        return number
-    raise RuntimeError(f"All {n} GPUs are in use by other trainings of musictools.")
+    deadline = time.monotonic() + patience
+    while True:
+        for number in range(n):
+            file = (folder / f"musictools-gpu-{number}.lock").open("w")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                continue
+            _LOCKS.append(file)
+            return number
+        if time.monotonic() >= deadline:
+            raise RuntimeError(f"All {n} GPUs are in use by other trainings of musictools.")
+        time.sleep(0.2)
 
 
 def _inputs(task):
@@ -506,7 +517,8 @@ def _scored_segments(x, task):
     scored = {split: x[split] for split in task.scored}
     if task.clip_step not in (None, task.step):
         for split in scored.keys() & {"validation", "hold_out"}:
-            scored[split] = Segments(task.store, x[split].ids, length=task.length, step=task.clip_step)
+            ids = np.asarray(x[split].ids)[np.unique(x[split].clip)]  # `take` keeps the ids of clips left out
+            scored[split] = Segments(task.store, ids.tolist(), length=task.length, step=task.clip_step)
     return scored
 
 

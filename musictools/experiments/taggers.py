@@ -215,6 +215,9 @@ def slides_tasks(
 ) -> list[Task]:
     """Trainings of the experiment of `tagger_slides` (tables I-III), with its tags, split, inputs and protocol.
 
+    They also learn from the clips that the other experiments hold out, and are used for these tables only: they get no
+    card, and no later notebook reads them.
+
     Parameters
     ----------
     data : Dataset

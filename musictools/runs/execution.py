@@ -357,11 +357,14 @@ class _Kernels:
             return f"its process ended with status {process.returncode} (see {log.name})"
 
     def interrupt(self):
-        """Interrupt all processes; each shuts its kernel down before it ends."""
+        """Interrupt all processes; each shuts its kernel down before it ends, or is killed after 30 s."""
         with self._lock:
             self._interrupted = True
             for process in self._processes:
                 process.send_signal(signal.SIGINT)
+                timer = threading.Timer(30.0, process.kill)
+                timer.daemon = True
+                timer.start()
 
 
 def _bare_record(job):

@@ -60,6 +60,11 @@ def give(n_bytes: int) -> None:
 
 def _machine_memory():
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # the system does not say
         return 8 * 2**30
+    try:
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:  # the limit of a container
+            return min(total, int(file.read()))
+    except (OSError, ValueError):  # there is none, or it is "max"
+        return total

@@ -155,8 +155,8 @@ def test_a_data_set_that_is_not_here_is_missing(monkeypatch, tmp_path):
     assert "magnatagatune: no such folder" in plans.obstacles(made)[0]
 
 
-def test_a_full_disk_is_an_obstacle(monkeypatch):
-    made = plans.make("demo", only=["02"])
+def test_a_full_disk_is_an_obstacle(monkeypatch, tmp_path):
+    made = plans.make("demo", only=["02"], output_root=tmp_path)
     assert plans.obstacles(made) == []
     monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=0))
     assert plans.obstacles(made) == [f"about {made[0].disk / 1e9:.0f} GB of disk are needed, 0 GB are free"]

@@ -320,7 +320,7 @@ def test_every_training_takes_a_gpu_of_its_own(tmp_path):
     """A lock is that of an open file, so that a second claim in this process is like one of another process."""
     assert [jobs._claim(2, tmp_path) for _ in range(2)] == [0, 1]
     with pytest.raises(RuntimeError, match="All 2 GPUs are in use by other trainings"):
-        jobs._claim(2, tmp_path)
+        jobs._claim(2, tmp_path, patience=0)
     jobs._LOCKS.pop(-2).close()
     assert jobs._claim(2, tmp_path) == 0
     while jobs._LOCKS:

@@ -236,7 +236,8 @@ def test_bounds_have_a_tolerance_of_rounding(method):
 @pytest.mark.parametrize("policy", ["float16", "mixed_float16", "bfloat16", "mixed_bfloat16", "float64"])
 def test_other_precisions_are_refused_by_name_and_perturbations_work(policy):
     source = L.Input((6, 4))
-    x = L.Flatten()(L.Conv1D(3, 3, activation="relu", name="half", dtype=policy)(source))
+    conv = L.Conv1D(3, 3, activation="relu", name="half", dtype=policy, kernel_initializer="ones")  # no unit is dead
+    x = L.Flatten()(conv(source))
     model = keras.Model(source, L.Dense(2, activation="sigmoid", dtype=policy)(x), name="net")
     wanted = (
         f"Layer 'half' of net computes in {policy.removeprefix('mixed_')}, but derivatives and relevance need float32"
