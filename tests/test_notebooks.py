@@ -20,11 +20,13 @@ PROMISED = yaml.safe_load((ROOT / "tests" / "promised_tables.yaml").read_text())
 QUICK = ("00_index", "01_preprocess", "02_train_genre_model")  # in `make test`; every notebook in `make test-full`
 NOTEBOOKS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.full) for name in PROMISED]
 UNEQUAL = {"genre_training_seconds.csv", "tagger_training_seconds.csv", "tagger_costs.csv"}  # wall-clock times
-RARE = {"piano", "male vocals", "female vocals"}  # tags with too few clips among 48
+RARE = {"piano", "violin", "male vocals", "female vocals"}  # too few of the 48 clips that are not held out
 MAY_BE_EMPTY = {  # columns that the smoke profile cannot fill, by table
     "sanity_badges": {"conservation"},  # its only method is the gradient, which has no conservation report
     "image_likeness": {"others"},  # one feature per layer leaves no other one to compare with
     "readings": {"likeness"},
+    # Three test clips: each fold of the jackknife has tags that all of them, or none, have.
+    "probing_best_maps_artists_apart": {"balanced_accuracy_low", "balanced_accuracy_high"},
     **{f"rotheneder2023_table_a_{k}_cross_validation_layer_{k}": RARE for k in (1, 2, 3)},
 }
 
@@ -156,7 +158,7 @@ def test_killed_rebuild_ends_with_the_tables_of_an_undisturbed_one(smoke, tmp_pa
     places = {
         "store": lambda: any(home.glob("spectrograms/*.zarr/zarr.json")),
         "notebook": lambda: (output / "smoke" / "tables" / "genre_counts.csv").exists(),
-        "fit": lambda: any(output.glob("smoke/*/02_*/*/fit/history.json")),
+        "fit": lambda: any(output.glob("smoke/*/02_*/*/fit/phase-*/history.json")),
         "grid": lambda: any(output.glob("smoke/*/02_*/*/result.joblib")),
     }
     for reached in places.values():
