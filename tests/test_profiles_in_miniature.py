@@ -18,7 +18,12 @@ HELD_OUT = {"held_out": {"hold_out": 12, "choice": "last"}, "workers": 2}
 GENRES = {"limits": {"balanced": 0, "semi_balanced": 6}, "step": 392, "width": 0.03125, "epochs": 2, "batch_size": 16}
 TAGGERS = {"models": ["se_cnn", "short_chunk"], "slides_models": ["musicnn"], "n_tags": [8, 10, 12]}
 TAGGERS |= {"test_share": 0.2, "validation_share": 0.25, "width": {"other": 0.04}, "epochs": {"other": 1}}
-MAPPING = {"choices": {"batch_size": [10], "units": [8, 16], "dropout": [0.3]}, "min_descriptors": 1, "epochs": 2}
+MAPPING = {
+    "test_share": 0.5,
+    "choices": {"batch_size": [10], "units": [8, 16], "dropout": [0.3]},
+    "min_descriptors": 1,
+    "epochs": 2,
+}
 EXPLANATIONS = {"methods": ["deep_taylor", "gradient"], "localise_methods": ["deep_taylor"], "per_tag": 1}
 EXPLANATIONS |= {"faithful_methods": ["deep_taylor"], "faithful_clips": 2, "sane_methods": ["gradient"]}
 EXPLANATIONS |= {"badge_methods": ["gradient"], "sane_clips": 1, "conservation_methods": ["deep_taylor"]}
