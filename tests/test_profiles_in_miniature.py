@@ -1,4 +1,4 @@
-"""Every profile from start to end in miniature: its parameter files unchanged, sizes overridden as on a command line.
+"""Profiles of real data from start to end in miniature: parameter files unchanged, sizes as on a command line.
 
 The composed corpus stands in for MagnaTagATune, in whose layout it is written, and is read by MagnaTagATune's loader.
 So every branch that a profile chooses (labels, answers to imbalance, sizes of the tag set, repeated seeds, no stems,
@@ -58,7 +58,7 @@ def home(tmp_path_factory):
 def rebuild(profile, output, numbers):
     """Rebuild notebooks of a profile one after the other, each with its own sizes."""
     for number in numbers:
-        given = SIZES[number] | (HELD_OUT if profile != "full" else {"workers": 2}) | {"repeats": 10}
+        given = SIZES[number] | HELD_OUT | {"repeats": 10}
         declared = runs.parameters(next((runs.root() / "notebooks").glob(f"{number}_*.ipynb")))
         sizes = {name: value for name, value in given.items() if name in declared}
         assert runs.rebuild(profile, only=[number], parameters=sizes, output_root=output) == 0, number
