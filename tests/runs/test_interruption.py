@@ -114,7 +114,7 @@ def test_ctrl_c_while_networks_are_trained(tmp_path):
     output = tmp_path / "outputs"
     arguments = ["-m", "musictools", "rebuild", "--profile", "smoke", "--only", "01", "02", "--output-root", output]
     # The folder of a training job is there from its first epoch until the notebook ends.
-    printed = interrupt(start(arguments, tmp_path), tmp_path, reached=lambda: any(output.glob("smoke/work/02_*/*")))
+    printed = interrupt(start(arguments, tmp_path), tmp_path, reached=lambda: any(output.glob("smoke/*/02_*/*")))
     assert "Interrupted in 02_train_genre_model. Go on with: musictools rebuild --profile smoke" in printed
     process = start(arguments, tmp_path)
     printed, _ = process.communicate(timeout=600)
