@@ -1,0 +1,57 @@
+"""The command ``musictools``: plan and rebuild a profile, tag and explain songs, list models, manage data sets.
+
+Exit status: 0 success, 1 something failed or is missing, 2 wrong use, 130 interrupted. Each module adds its commands.
+"""
+
+import argparse
+import sys
+
+from musictools import __version__
+from musictools.cli import data, models, profiles, songs
+
+__all__ = ["main"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str or None
+        Arguments without the program's name; None: those of this process.
+
+    Returns
+    -------
+    status : int
+        The exit status.
+
+    Examples
+    --------
+    >>> main(["data", "list"])  # doctest: +SKIP
+    >>> main(["tag", "song.mp3", "--top", "5"])  # doctest: +SKIP
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        if arguments.traceback:
+            raise
+        notes = getattr(error, "__notes__", [])
+        print(f"musictools: {' '.join(' '.join([str(error), *notes]).split())}", file=sys.stderr)
+        return 2
+
+
+def _parser():
+    about = "Explain convolutional networks that classify music."
+    parser = argparse.ArgumentParser(prog="musictools", description=about)
+    parser.add_argument("--version", action="version", version=f"musictools {__version__}")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--traceback", action="store_true", help="show where in the code an error arose")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    for module in (profiles, songs, models, data):
+        module.add(commands, shared)
+    return parser
