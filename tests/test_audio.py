@@ -1,5 +1,6 @@
 """Audio in and out: what comes back is what was written, and every complaint says why."""
 
+import shutil
 import warnings
 
 import numpy as np
@@ -129,7 +130,7 @@ def test_a_flac_damaged_in_the_middle_is_decoded_up_to_there(tmp_path):
 
 
 def test_ffmpeg_is_asked_for_other_formats_only_and_named_when_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(audio.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     (tmp_path / "a.m4a").write_bytes(b"something")
     with pytest.raises(audio.AudioError, match=r"a\.m4a: \.m4a needs ffmpeg, which is not installed\. Without.*wav"):
         audio.load(tmp_path / "a.m4a")
@@ -145,11 +146,11 @@ def test_what_ffmpeg_decodes_arrives(tmp_path, monkeypatch):
         tool = tmp_path / name
         tool.write_text(f"#!/bin/sh\ncat '{tmp_path}/samples'\n{script}\n")
         tool.chmod(0o755)
-    monkeypatch.setattr(audio.shutil, "which", lambda name: str(tmp_path / "good") if name == "ffmpeg" else None)
+    monkeypatch.setattr(shutil, "which", lambda name: str(tmp_path / "good") if name == "ffmpeg" else None)
     y, sr = audio.load(tmp_path / "a.m4a")
     assert sr == 44100
     np.testing.assert_array_equal(y, wanted)
-    monkeypatch.setattr(audio.shutil, "which", lambda name: str(tmp_path / "bad") if name == "ffmpeg" else None)
+    monkeypatch.setattr(shutil, "which", lambda name: str(tmp_path / "bad") if name == "ffmpeg" else None)
     with pytest.warns(UserWarning, match=r"a\.m4a: truncated or damaged\. 0\.05 s could be decoded"):
         audio.load(tmp_path / "a.m4a")
     (tmp_path / "samples").write_bytes(b"")

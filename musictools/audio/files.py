@@ -1,10 +1,7 @@
 """Audio files in and out.
 
-Conventions
------------
-`y` is mono float32 in [-1, 1], shape (n,); `sr` is in Hz. MP3, FLAC, OGG, WAV and AU are decoded by libsndfile,
-everything else by ffmpeg where it is installed. Resampling is soxr's, high quality. Every error names the file
-and the cause; all of them are `AudioError`, a `ValueError`.
+MP3, FLAC, OGG, WAV and AU are decoded by libsndfile, everything else by ffmpeg where it is installed. Resampling is
+soxr's, high quality. Every error names the file and the cause; all of them are `AudioError`, a `ValueError`.
 """
 
 import os
@@ -17,18 +14,10 @@ import numpy as np
 
 from musictools.files import atomic
 
-__all__ = ["DEFORMATIONS", "AudioError", "deform", "duration", "load", "resample", "write"]
+__all__ = ["SOUNDFILE_SUFFIXES", "AudioError", "duration", "load", "resample", "write"]
 
 SOUNDFILE_SUFFIXES = {".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".au", ".snd", ".aif", ".aiff"}
 FFMPEG_SECONDS = 300
-
-
-DEFORMATIONS = {  # name -> kind and amount: tagger_slides names the kinds, Won et al. (2020) most of the amounts
-    "pitch up": ("pitch_shift", 1), "pitch down": ("pitch_shift", -1),
-    "faster": ("time_stretch", 2**0.5), "slower": ("time_stretch", 2**-0.5),
-    "compressed lightly": ("compress", 2), "compressed strongly": ("compress", 8),
-    **{f"noise {share:.1f}": ("noise", share) for share in (0.1, 0.2, 0.3, 0.4)},
-}  # fmt: skip
 
 
 class AudioError(ValueError):
@@ -39,7 +28,7 @@ class AudioError(ValueError):
     >>> load("none.mp3")
     Traceback (most recent call last):
         ...
-    musictools.audio.AudioError: none.mp3: no such file.
+    musictools.audio.files.AudioError: none.mp3: no such file.
     """
 
 
@@ -165,79 +154,6 @@ def duration(path: str | Path) -> float:
             raise AudioError(f"{path}: not an audio file that libsndfile can read ({_reason(error)}).") from None
     y, sr = load(path)
     return y.size / sr
-
-
-def deform(y: np.ndarray, *, sr: int, kind: str, amount: float, seed: int = 0) -> np.ndarray:
-    """Change a waveform in one of four ways (`tagger_slides`; McFee et al. 2015 and Won et al. 2020).
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(n,)]
-    sr : int > 0
-        Hz.
-    kind : {"pitch_shift", "time_stretch", "compress", "noise"}
-    amount : float
-        pitch_shift: semitones; time_stretch: speed, 2 is twice as fast; compress: ratio of the levels above -30 dB of
-        the peak, 1 changes nothing; noise: share of white noise of the same mean power, in [0, 1].
-    seed : int >= 0
-        Seed of the noise.
-
-    Returns
-    -------
-    y : np.ndarray [shape=(m,), float32]
-        In [-1, 1] if `y` is; n samples, but round(n / amount) after a time stretch. Silence stays silence.
-
-    Raises
-    ------
-    ValueError
-        If the kind is unknown or the amount out of range.
-
-    Examples
-    --------
-    >>> y = np.sin(np.arange(16000) / 5)
-    >>> deform(y, sr=16000, kind="noise", amount=0.1).shape
-    (16000,)
-    >>> DEFORMATIONS["slower"]
-    ('time_stretch', 0.7071067811865476)
-    """
-    if kind not in {k for k, _ in DEFORMATIONS.values()}:
-        raise ValueError(f"kind must be one of pitch_shift, time_stretch, compress, noise. Got {kind!r}.")
-    low, high = {"pitch_shift": (-24, 24), "time_stretch": (0.1, 10), "compress": (1, 100), "noise": (0, 1)}[kind]
-    if not low <= amount <= high:
-        raise ValueError(f"amount of {kind} must lie between {low} and {high}. Got {amount!r}.")
-    y = np.asarray(y, dtype=np.float32)
-    if kind in ("pitch_shift", "time_stretch"):
-        import librosa
-
-        changed = (
-            librosa.effects.pitch_shift(y, sr=sr, n_steps=amount)
-            if kind == "pitch_shift"
-            else librosa.effects.time_stretch(y, rate=amount)
-        )
-    elif kind == "compress":
-        changed = _compress(y, sr, amount)
-    else:
-        noise = np.random.default_rng(seed).standard_normal(y.size).astype(np.float32)
-        changed = (1 - amount) * y + amount * np.sqrt(np.mean(y**2)) * noise
-    peak, before = float(np.abs(changed).max(initial=0)), float(np.abs(y).max(initial=0))
-    if peak > max(before, 1.0):
-        changed = changed / peak  # the whole, so that nothing clips
-    return changed.astype(np.float32)
-
-
-def _compress(y, sr, ratio, *, below=30.0, attack=0.005, release=0.1):
-    """Feed-forward compressor on the envelope, brought back to the power it had."""
-    from scipy.ndimage import maximum_filter1d
-    from scipy.signal import lfilter
-
-    if not y.any():
-        return y
-    level = maximum_filter1d(np.abs(y), max(1, round(attack * sr)))
-    decay = np.exp(-1 / (release * sr))
-    level = np.maximum(level, lfilter([1 - decay], [1, -decay], level))
-    over = 20 * np.log10(np.maximum(level / np.abs(y).max(), 1e-6)) + below
-    changed = y * 10 ** (-(1 - 1 / ratio) * np.maximum(over, 0) / 20)
-    return changed * np.sqrt(np.mean(y**2) / np.mean(changed**2))
 
 
 def write(path: str | Path, y: np.ndarray, *, sr: int, overwrite: bool = True) -> Path:
