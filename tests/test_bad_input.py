@@ -129,6 +129,14 @@ BAD = {
         lambda p: FrontEnd(**FRONT_END, kind="mfcc"),
         r"kind must be 'mel', 'stft', 'cqt' or 'waveform'\. Got 'mfcc'",
     ),
+    "unknown mel scale": (
+        lambda p: FrontEnd(**FRONT_END, mel_scale="mel"),
+        r"mel_scale must be 'slaney' or 'htk'\. Got 'mel'",
+    ),
+    "unknown padding": (
+        lambda p: FrontEnd(**FRONT_END, padding="wrap"),
+        r"padding must be 'zero' or 'reflect'\. Got 'wrap'",
+    ),
     "negative reference": (lambda p: FrontEnd(**FRONT_END, ref=-1), r"ref must be a positive number or 'max'\. Got -1"),
     "infinite reference": (
         lambda p: FrontEnd(**FRONT_END, ref=np.inf),

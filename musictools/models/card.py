@@ -73,6 +73,8 @@ class ModelCard(BaseModel):
         Name of the data set that the model was trained on.
     data_checksum : str
         Checksum of its tables.
+    source, licence, citation : str
+        Where a network comes from that others have released, under which licence, and what to cite.
     training_clips : tuple of int or str
         Ids of the clips that the model was trained on, those for validation included.
     held_out_clips : tuple of int or str
@@ -116,6 +118,9 @@ class ModelCard(BaseModel):
     thresholds: dict[str, dict[str, FiniteFloat]] = {}
     data: str = ""
     data_checksum: str = ""
+    source: str = ""
+    licence: str = ""
+    citation: str = ""
     training_clips: Annotated[tuple[int | str, ...], BeforeValidator(_plain)] = ()
     held_out_clips: Annotated[tuple[int | str, ...], BeforeValidator(_plain)] = ()
     seed: int | None = None

@@ -4,7 +4,8 @@ Conventions
 -----------
 `S` has shape (n_bins, n_frames), low frequency first, float32, in dB of *power*: ``10 log10(power / ref)``, never
 below `floor`. Frames are centred (zero padding of n_fft // 2 on both sides), the window is a periodic Hann, mel
-bands are Slaney's with area normalisation: all as librosa 0.11 does by default. The transform runs in double
+bands are Slaney's with area normalisation: all as librosa 0.11 does by default. ``mel_scale="htk"`` and
+``padding="reflect"`` are the defaults of torchaudio instead. The transform runs in double
 precision, as librosa's does, everything after it in single: a single precision transform is 1.5 times faster but
 misses librosa by up to 2e-3 dB in bands 90 dB below their frame's maximum. Models see ``FrontEnd.scale(S)``,
 which maps [floor, ceiling] linearly to [0, 1]. A model that takes the waveform itself has a front end of kind
@@ -50,6 +51,10 @@ class FrontEnd:
         Power of 0 dB; "max" takes the clip's own maximum, so that loudness is lost.
     floor, ceiling : float
         In dB. Values below `floor` are raised to it; `scale` maps [floor, ceiling] to [0, 1].
+    mel_scale : {"slaney", "htk"}
+        Slaney's bands all have the same area, those of HTK all have the height 1.
+    padding : {"zero", "reflect"}
+        What precedes and follows the waveform in the windows at its ends (not used by the CQT).
 
     Raises
     ------
@@ -77,6 +82,8 @@ class FrontEnd:
     ref: float | str = 1.0
     floor: float = -80.0
     ceiling: float = 40.0
+    mel_scale: str = "slaney"
+    padding: str = "zero"
 
     def __post_init__(self):
         for name in ("sr", "n_fft", "hop_length", "n_mels"):
@@ -88,6 +95,10 @@ class FrontEnd:
             raise ValueError(f"n_fft must be even. Got {self.n_fft}.")
         if self.kind not in ("mel", "stft", "cqt", "waveform"):
             raise ValueError(f"kind must be 'mel', 'stft', 'cqt' or 'waveform'. Got {self.kind!r}.")
+        if self.mel_scale not in _MEL_SCALES:
+            raise ValueError(f"mel_scale must be 'slaney' or 'htk'. Got {self.mel_scale!r}.")
+        if self.padding not in _PADDINGS:
+            raise ValueError(f"padding must be 'zero' or 'reflect'. Got {self.padding!r}.")
         if self.kind == "waveform" and (self.n_fft, self.hop_length, self.n_mels) != (2, 1, 1):
             raise ValueError(
                 "A waveform has n_fft=2, hop_length=1 and n_mels=1. "
@@ -121,9 +132,12 @@ class FrontEnd:
         Returns
         -------
         text : str
-            `from_json` reads it back.
+            `from_json` reads it back. Without `mel_scale` and `padding` where they have their defaults, so that the
+            keys of front ends do not change.
         """
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        left_out = {"mel_scale": "slaney", "padding": "zero"}
+        values = dataclasses.asdict(self)
+        return json.dumps({k: v for k, v in values.items() if v != left_out.get(k)}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> FrontEnd:
@@ -167,7 +181,7 @@ class FrontEnd:
             If the front end is of kind "waveform".
         """
         if self.kind == "mel":
-            return _mel_edges(self.sr, self.n_mels)[1:-1]
+            return _MEL_SCALES[self.mel_scale](self.sr, self.n_mels)[1:-1]
         if self.kind == "waveform":
             raise ValueError("The bins of a waveform have no frequency.")
         import librosa
@@ -190,7 +204,7 @@ class FrontEnd:
         """
         if self.kind != "mel":
             raise ValueError(f"Only a front end of kind 'mel' has mel bands. Got {self.kind!r}.")
-        return _mel_bands(self.sr, self.n_fft, self.n_mels)
+        return _mel_bands(self.sr, self.n_fft, self.n_mels, self.mel_scale)
 
     def compute(self, y: np.ndarray) -> np.ndarray:
         """Decibel spectrogram of a waveform.
@@ -239,10 +253,10 @@ class FrontEnd:
     def _power(self, y):
         from scipy.fft import rfft
 
-        padded = np.pad(y, self.n_fft // 2)
+        padded = np.pad(y, self.n_fft // 2, mode=_PADDINGS[self.padding])
         windows = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)[:: self.hop_length]
         window = _window(self.n_fft)
-        mel = _mel_bands(self.sr, self.n_fft, self.n_mels) if self.kind == "mel" else None
+        mel = self.mel_weights() if self.kind == "mel" else None
         power = np.empty((self.n_bins, len(windows)), dtype=np.float32)
         for start in range(0, len(windows), _BLOCK):
             spectrum = rfft(windows[start : start + _BLOCK] * window, axis=1, overwrite_x=True)
@@ -281,25 +295,37 @@ def _window(n_fft):
 
 
 @lru_cache(maxsize=32)
-def _mel_bands(sr, n_fft, n_mels):
-    """The weights of `librosa.filters.mel` (Slaney's), without librosa, whose import takes longer than 100 clips.
+def _mel_bands(sr, n_fft, n_mels, scale):
+    """The weights of `librosa.filters.mel`, without librosa, whose import takes longer than 100 clips.
 
     Sparse: an FFT bin belongs to two bands at most, and a dense product would wake all BLAS threads for little work.
     """
     from scipy.sparse import csr_array
 
-    edges, bins = _mel_edges(sr, n_mels), np.arange(n_fft // 2 + 1) * sr / n_fft
+    edges, bins = _MEL_SCALES[scale](sr, n_mels), np.arange(n_fft // 2 + 1) * sr / n_fft
     distance, width = edges[:, None] - bins, np.diff(edges)[:, None]
     weights = np.maximum(0, np.minimum(-distance[:-2] / width[:-1], distance[2:] / width[1:]))
-    return csr_array((weights * 2 / (edges[2:] - edges[:-2])[:, None]).astype(np.float32))
+    if scale == "slaney":
+        weights *= 2 / (edges[2:] - edges[:-2])[:, None]
+    return csr_array(weights.astype(np.float32))
 
 
-def _mel_edges(sr, n_mels):
+def _slaney_edges(sr, n_mels):
     """Lower edge, centres and upper edge of the bands in Hz: linear up to 1 kHz, then 27 steps to a factor of 6.4."""
     linear, log = 200 / 3, np.log(6.4) / 27
     top = sr / 2
     mel = np.linspace(0, top / linear if top < 1000 else 15 + np.log(top / 1000) / log, n_mels + 2)
     return np.where(mel < 15, mel * linear, 1000 * np.exp(log * (mel - 15)))
+
+
+def _htk_edges(sr, n_mels):
+    """The same of HTK's scale, mel = 2595 log10(1 + f / 700)."""
+    mel = np.linspace(0, 2595 * np.log10(1 + sr / 2 / 700), n_mels + 2)
+    return 700 * (10 ** (mel / 2595) - 1)
+
+
+_MEL_SCALES = {"slaney": _slaney_edges, "htk": _htk_edges}
+_PADDINGS = {"zero": "constant", "reflect": "reflect"}  # numpy's names
 
 
 @dataclass(frozen=True)

@@ -105,13 +105,26 @@ def test_parity_with_librosa(name, ref):
     [(16000, 1024, 128), (12000, 256, 96), (44100, 8192, 229), (1600, 256, 20), (2000, 64, 5)],
 )
 @pytest.mark.filterwarnings("ignore:Empty filters detected")
-def test_mel_bands_are_librosas(sr, n_fft, n_mels):
-    from musictools.spectrograms import frontends
+@pytest.mark.parametrize("mel_scale", ["slaney", "htk"])
+def test_mel_bands_are_librosas(sr, n_fft, n_mels, mel_scale):
+    htk = mel_scale == "htk"
+    expected = librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels, htk=htk, norm=None if htk else "slaney")
+    front_end = FrontEnd(sr, n_fft, 64, n_mels, mel_scale=mel_scale)
+    np.testing.assert_allclose(front_end.mel_weights().toarray(), expected, rtol=1e-5, atol=2e-7 if htk else 1e-9)
+    centres = librosa.mel_frequencies(n_mels=n_mels + 2, fmin=0, fmax=sr / 2, htk=htk)[1:-1]
+    np.testing.assert_allclose(front_end.frequencies(), centres, rtol=1e-9)
 
-    expected = librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels)
-    np.testing.assert_allclose(frontends._mel_bands(sr, n_fft, n_mels).toarray(), expected, rtol=1e-5, atol=1e-9)
-    centres = librosa.mel_frequencies(n_mels=n_mels + 2, fmin=0, fmax=sr / 2)[1:-1]
-    np.testing.assert_allclose(FrontEnd(sr, n_fft, 64, n_mels).frequencies(), centres, rtol=1e-9)
+
+def test_the_conventions_of_torchaudio():
+    front_end = FrontEnd(16000, 512, 256, 96, floor=-100, ceiling=50, mel_scale="htk", padding="reflect")
+    for y in (music(16000), tone(440, sr=16000)[:700]):
+        S = librosa.feature.melspectrogram(
+            y=y.astype(np.float64), sr=16000, n_fft=512, hop_length=256, n_mels=96, htk=True, norm=None,
+            pad_mode="reflect",
+        )  # fmt: skip
+        expected = 10 * np.log10(np.maximum(S, 1e-10))
+        np.testing.assert_allclose(front_end.compute(y), expected, atol=1e-4, rtol=0)
+    assert front_end.compute(np.ones(1, np.float32)).shape == (96, 1)  # shorter than what is mirrored
 
 
 def test_a_mel_spectrogram_needs_no_slow_imports():
@@ -234,9 +247,12 @@ def test_front_ends_survive_json_and_equal_ones_have_equal_keys():
     assert len({f.key for f in FRONT_ENDS.values()}) == len(set(FRONT_ENDS.values()))
     changed = [
         FrontEnd(16000, 1024, 512, 128, **{k: v})
-        for k, v in {"kind": "stft", "ref": "max", "floor": -70, "ceiling": 30}.items()
-    ]
-    assert len({f.key for f in (*changed, FRONT_ENDS["ckn19"])}) == 5
+        for k, v in {"kind": "stft", "ref": "max", "floor": -70, "ceiling": 30, "mel_scale": "htk",
+                     "padding": "reflect"}.items()
+    ]  # fmt: skip
+    assert len({f.key for f in (*changed, FRONT_ENDS["ckn19"])}) == 7
+    assert all(FrontEnd.from_json(f.to_json()) == f for f in changed)
+    assert FrontEnd(16000, 512, 256, 96).key == "bf2648224d05"  # stores that exist are named so
 
 
 def test_front_ends_cannot_be_changed():
