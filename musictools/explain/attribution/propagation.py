@@ -90,9 +90,10 @@ class Propagation(Method):
     def maps(self, x, targets, offset):
         low, high = self._bounds(x)
         k, positive = targets.shape[1], bool(x.min() >= 0)
-        key = k == 1, positive
+        # Compiling takes longer than some maps: what is there for any number of maps serves for single ones as well.
+        key = k == 1 and (False, positive) not in self._graphs, positive
         if key not in self._graphs:  # one for a single map of each sample, one for any number of them
-            shape, many = self.graph.input_shape, 1 if k == 1 else None
+            shape, many = self.graph.input_shape, 1 if key[0] else None
             self._graphs[key] = compiled_arrays(
                 lambda *a: self._maps(*a, positive=positive),
                 (None, *shape),
