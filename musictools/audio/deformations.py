@@ -11,7 +11,7 @@ import io
 
 import numpy as np
 
-__all__ = ["CHANNELS", "DEFORMATIONS", "compress", "deform"]
+__all__ = ["CHANNELS", "DEFORMATIONS", "KINDS", "compress", "deform"]
 
 DEFORMATIONS = {  # name -> kind and amount: tagger_slides names the kinds, Won et al. (2020) most of the amounts
     "pitch up": ("pitch_shift", 1), "pitch down": ("pitch_shift", -1),
@@ -38,6 +38,7 @@ _AMOUNTS = {  # kind -> smallest and largest amount
     "mp3": (8, 320),
     "ogg": (0, 1),
 }
+KINDS = tuple(_AMOUNTS)
 
 
 def deform(y: np.ndarray, *, sr: int, kind: str, amount: float, seed: int = 0) -> np.ndarray:
@@ -49,7 +50,7 @@ def deform(y: np.ndarray, *, sr: int, kind: str, amount: float, seed: int = 0) -
     sr : int > 0
         Hz.
     kind : str
-        One of the kinds below.
+        One of `KINDS`.
     amount : float
         - pitch_shift: semitones.
         - time_stretch: speed; 2 is twice as fast.

@@ -4,6 +4,8 @@ Shift the pitch of a clip by a ratio, and evidence that lay at a frequency must 
 Play it faster, and evidence must come earlier. The model need not be right for that, only its explanation consistent.
 Convolutions and poolings make a map equivariant to small shifts in part by themselves, and bands that carry energy stay
 energetic. The correlation therefore stands beside that with the map that has not been moved.
+
+Pitch shift and time stretch move the sound; the other kinds of `audio.deform` leave it where it is.
 """
 
 from __future__ import annotations
@@ -52,9 +54,10 @@ def equivariance(
         The explained output.
     model_input : ModelInput
         Front end, length and step of the model's inputs.
-    kind : {"pitch_shift", "time_stretch"}
+    kind : str
+        One of `audio.KINDS`.
     amount : float
-        Semitones, or speed, as in `audio.deform`.
+        As in `audio.deform`.
     blur : float >= 0
         Option of `correlation_after_move`.
     method : str
@@ -67,7 +70,7 @@ def equivariance(
     Returns
     -------
     table : pd.DataFrame
-        One row a clip: kind, amount, correlation, control, gain (see `correlation_after_move`).
+        One row a clip: kind, amount, correlation, control, gain, overlap (see `correlation_after_move`).
 
     See Also
     --------
@@ -90,6 +93,7 @@ def correlation_after_move(
     kind: str = "pitch_shift",
     amount: float = 2.0,
     blur: float = 1.0,
+    share: float = 0.05,
 ) -> dict:
     """Rank correlation of a deformed clip's map with the clip's map, moved and not moved.
 
@@ -101,23 +105,27 @@ def correlation_after_move(
         Map of the deformed clip.
     front_end : FrontEnd
         Front end of the maps.
-    kind : {"pitch_shift", "time_stretch"}
+    kind : str
+        One of `audio.KINDS`.
     amount : float
-        Semitones, or speed.
+        As in `audio.deform`.
     blur : float >= 0
         Deviation in cells of the Gaussian under which maps are compared, since no map is exact to the cell. With a much
         larger one the tails of few spots rank all other cells, which raises correlation and control alike.
+    share : float in (0, 1)
+        Share of the cells that count as the most relevant ones.
 
     Returns
     -------
     result : dict
         kind, amount, correlation (with the moved map), control (with the map as it was, over the same cells), gain
-        (their difference). NaN for constant maps.
+        (their difference), overlap (how many of the most relevant cells of the moved map are among those of the
+        deformed clip's; by chance it is `share`). NaN for constant maps.
 
     Raises
     ------
     ValueError
-        If the kind is no such deformation, `blur` is negative, or nothing is left to compare.
+        If the kind is no such deformation, `blur` is negative, `share` not in (0, 1), or nothing is left to compare.
 
     Examples
     --------
@@ -132,6 +140,8 @@ def correlation_after_move(
 
     if not blur >= 0:
         raise ValueError(f"blur must be at least 0. Got {blur!r}.")
+    if not 0 < share < 1:
+        raise ValueError(f"share must lie between 0 and 1. Got {share!r}.")
     own, other = (gaussian_filter(np.asarray(one, dtype=np.float64), blur) for one in (relevance, deformed))
     there = moved(own, front_end=front_end, kind=kind, amount=amount, n_frames=other.shape[1])
     length = min(own.shape[1], other.shape[1])
@@ -146,6 +156,7 @@ def correlation_after_move(
         "correlation": correlation,
         "control": control,
         "gain": correlation - control,
+        "overlap": np.nan if np.isnan(correlation) else _overlap(there[cells], other[cells], share),
     }
 
 
@@ -160,11 +171,12 @@ def moved(
         Map of the clip.
     front_end : FrontEnd
         Front end of the map.
-    kind : {"pitch_shift", "time_stretch"}
+    kind : str
+        One of `audio.KINDS`.
     amount : float
-        Semitones, or speed.
+        As in `audio.deform`.
     n_frames : int > 0 or None
-        Frames of the result; None: as many as there were, over the speed.
+        Frames of the result; None: as many as there were, over the speed of a time stretch.
 
     Returns
     -------
@@ -191,11 +203,11 @@ def moved(
             raise ValueError(f"values must have the front end's {len(frequencies)} bins. Got {len(values)}.")
         known = np.arange(len(values), dtype=float)
         before = np.interp(frequencies / 2 ** (amount / 12), frequencies, known, left=np.nan, right=np.nan)
-        result = _at(values, before)
-        return result if n_frames is None else _at(result.T, np.arange(n_frames)).T
+        values = _at(values, before)
+    speed = amount if kind == "time_stretch" else 1
     if n_frames is None:
-        n_frames = round(values.shape[1] / amount)
-    return _at(values.T, np.arange(n_frames) * amount).T
+        n_frames = round(values.shape[1] / speed)
+    return _at(values.T, np.arange(n_frames) * speed).T
 
 
 def clip_map(explainer: Explainer, y: np.ndarray, neuron: int, *, model_input: ModelInput) -> np.ndarray:
@@ -239,8 +251,13 @@ def _at(values, places):
     return np.where(inside[:, None], result, np.nan)
 
 
+def _overlap(first, second, share):
+    k = max(1, round(share * first.size))
+    top = [np.argsort(-values, kind="stable")[:k] for values in (first, second)]
+    return np.intersect1d(*top).size / k
+
+
 def _check(kind, front_end):
-    if kind not in ("pitch_shift", "time_stretch"):
-        raise ValueError(f"kind must be 'pitch_shift' or 'time_stretch'. Got {kind!r}.")
+    arguments.choice("kind", kind, audio.KINDS)
     if kind == "pitch_shift" and front_end.kind == "waveform":
-        raise ValueError("kind must be 'time_stretch' for a waveform, whose map has no frequencies. Got 'pitch_shift'.")
+        raise ValueError("kind must not be 'pitch_shift' for a waveform, whose map has no frequencies.")

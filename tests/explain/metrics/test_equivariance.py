@@ -69,6 +69,29 @@ def test_maps_move_by_the_right_number_of_bins_and_frames():
     assert np.isnan(slow[:, 17]).all()
 
 
+def test_other_deformations_leave_a_map_where_it_is():
+    values = np.random.default_rng(0).random((64, 20))
+    still = equivariance.moved(values, front_end=FRONT_END, kind="noise", amount=0.1)
+    np.testing.assert_array_equal(still, values)
+    result = compare(tones, "compress", 4)
+    assert result["correlation"] == result["control"] > 0.9
+
+
+def test_overlap_is_the_share_of_the_most_relevant_cells_that_stay_so():
+    first, second = np.zeros((10, 10)), np.zeros((10, 10))
+    first[0, :], second[0, :5], second[9, :5] = np.arange(10, 20), 1, 2  # 5 of the 10 highest in both
+    result = equivariance.correlation_after_move(
+        first, second, front_end=FRONT_END, kind="noise", amount=0.1, blur=0, share=0.1
+    )
+    assert result["overlap"] == 0.5
+    draws = np.random.default_rng(0).random((2, 200, 200))
+    result = equivariance.correlation_after_move(*draws, front_end=FRONT_END, kind="noise", amount=0.1, blur=0)
+    assert result["overlap"] == pytest.approx(0.05, abs=0.015)  # chance
+    assert np.isnan(
+        equivariance.correlation_after_move(first, 0 * first, front_end=FRONT_END, kind="noise", amount=1)["overlap"]
+    )
+
+
 def two_outputs():
     """A linear model of 40 frames whose second output has signed weights."""
     x = inputs = layers.Input((64, 40, 1))
@@ -107,7 +130,11 @@ def test_the_table_has_a_row_for_each_clip():
 @pytest.mark.parametrize(
     ("words", "call"),
     [
-        ("kind must be 'pitch_shift'", lambda S: compare(tones, "noise", 1)),
+        (
+            "kind must be one of pitch_shift, .*ogg. Got 'reverb'",
+            lambda S: equivariance.moved(S, front_end=FRONT_END, kind="reverb", amount=1),
+        ),
+        ("share must lie between 0 and 1. Got 1", lambda S: compare(tones, "noise", 0.1, share=1)),
         ("blur must be", lambda S: compare(tones, "pitch_shift", 1, blur=-1)),
         ("for a waveform", lambda S: equivariance.moved(S, front_end=WAVEFORM, kind="pitch_shift", amount=1)),
         (
