@@ -15,6 +15,8 @@ _NAMES = {
     "Explanation": "attribution.explanation",
     "ConservationReport": "attribution.conservation",
     "RULES": "attribution.rules",
+    "Shares": "attribution.registry",
+    "register_rule": "attribution.registry",
 }
 _MODULES = {
     "rules": "attribution",

@@ -8,11 +8,12 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-__all__ = ["ClassToken", "HarmonicFilters"]
+__all__ = ["FAINTEST", "LOWEST_DECIBELS", "ClassToken", "HarmonicFilters"]
 
 ALPHA, BETA = 0.1079, 24.7  # bandwidth in Hz of the ear's filters: slope, and at 0 Hz (Glasberg and Moore)
 LOWEST = 440 * 2 ** ((24 - 69) / 12)  # C1
 FAINTEST = 1e-10  # power below which decibels stop
+LOWEST_DECIBELS = 10 * math.log10(FAINTEST)
 
 
 @keras.saving.register_keras_serializable("musictools")
@@ -72,25 +73,46 @@ class HarmonicFilters(layers.Layer):
         pitches = [LOWEST * 2 ** (band / 24) for band in range(self.n_bands)]
         return [harmonic * pitch for harmonic in range(1, self.n_harmonics + 1) for pitch in pitches]
 
-    def filters(self) -> Any:
+    def filters(self, dtype: str | None = None) -> Any:
         """Weight of every FFT bin in every filter, for the present Q.
+
+        Parameters
+        ----------
+        dtype : str or None
+            Type of the numbers. None: the layer's.
 
         Returns
         -------
         filters : tensor [shape=(n_fft // 2 + 1, n_harmonics * n_bands)]
             In [0, 1].
         """
-        centres = ops.convert_to_tensor(self.centres(), dtype=self.compute_dtype)
-        bins = ops.arange(self.n_fft // 2 + 1, dtype=self.compute_dtype) * (self.sample_rate / self.n_fft)
-        widths = (ALPHA * centres + BETA) / self.q
+        dtype = dtype or self.compute_dtype
+        centres = ops.convert_to_tensor(self.centres(), dtype=dtype)
+        bins = ops.arange(self.n_fft // 2 + 1, dtype=dtype) * (self.sample_rate / self.n_fft)
+        widths = (ALPHA * centres + BETA) / ops.cast(self.q, dtype)
         return ops.relu(1 - 2 * ops.abs(bins[:, None] - centres) / widths)
 
-    def call(self, inputs: Any) -> Any:  # noqa: D102 - as in keras.layers.Layer
+    def power(self, inputs: Any, dtype: str | None = None) -> Any:
+        """Power in every band.
+
+        Parameters
+        ----------
+        inputs : tensor [shape=(n, n_samples, 1)]
+            Waveforms of type `dtype`.
+        dtype : str or None
+            Type of the numbers. None: the layer's.
+
+        Returns
+        -------
+        power : tensor [shape=(n, n_bands, 1 + n_samples // hop, n_harmonics)]
+        """
         real, imaginary = ops.stft(inputs[..., 0], self.n_fft, self.hop, self.n_fft)
-        power = ops.matmul(ops.square(real) + ops.square(imaginary), self.filters())
+        power = ops.matmul(ops.square(real) + ops.square(imaginary), self.filters(dtype))
         power = ops.reshape(power, (-1, 1 + inputs.shape[1] // self.hop, self.n_harmonics, self.n_bands))
-        decibels = (10 / math.log(10)) * ops.log(ops.maximum(power, FAINTEST))
-        return ops.transpose(decibels, (0, 3, 1, 2))
+        return ops.transpose(power, (0, 3, 1, 2))
+
+    def call(self, inputs: Any) -> Any:  # noqa: D102 - as in keras.layers.Layer
+        return (10 / math.log(10)) * ops.log(ops.maximum(self.power(inputs), FAINTEST))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:  # noqa: D102 - as in keras.layers.Layer
         return input_shape[0], self.n_bands, 1 + input_shape[1] // self.hop, self.n_harmonics

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from keras import layers, ops
 
+from musictools.explain.attribution import own_layers  # noqa: F401 - registers the rules of the package's own layers
 from musictools.explain.attribution.operations import (
     Activation,
     Gate,
@@ -27,6 +28,7 @@ from musictools.explain.attribution.operations import (
     Opaque,
     Standardise,
 )
+from musictools.explain.attribution.registry import Registered, registered_rule
 from musictools.models.graph.linear import conv_bias_map, is_linear, kernel_scaled, make_linear
 from musictools.models.graph.reading import GATES, RECTIFIERS, activation_of
 
@@ -117,7 +119,8 @@ def plan(graph: Graph) -> Plan:
         if isinstance(operation, Opaque):
             raise ValueError(
                 f"Layer {operation.name!r} of {graph.name} {operation.why}: relevance cannot be propagated through "
-                f"it. {GRADIENTS[0].upper()}{GRADIENTS[1:]}."
+                f"it. {GRADIENTS[0].upper()}{GRADIENTS[1:]}. A layer of your own can be given a rule by "
+                "explain.register_rule."
             )
     return made
 
@@ -158,6 +161,8 @@ class _Planner:
         layer, ins = call.layer, [self.values.get(i) for i in call.inputs]
         if None in ins or len(call.outputs) != 1:
             return self.refuse(call, f"({call.kind}) has several outputs")
+        if (rule := registered_rule(layer)) is not None:
+            return self.registered(call, ins, rule)
         if isinstance(layer, layers.BatchNormalization):
             return self.normalised(call, ins[0])
         if is_linear(layer):
@@ -229,6 +234,20 @@ class _Planner:
         return _Value(
             self.emit(Opaque, call.name, inputs, output=call.outputs[0], forward=lambda *xs: call(*xs)[0], why=why)
         )
+
+    def registered(self, call, ins, rule):
+        """A layer with a rule of its own; its output is measured from the lowest, which is added afterwards."""
+        low, channels = rule.lowest, call.node.outputs[0].shape[-1]
+        number = self.emit(
+            Registered,
+            call.name,
+            [self.settled(v) for v in ins],
+            output=call.outputs[0],
+            forward=lambda *xs: call(*xs)[0] if low is None else call(*xs)[0] - low,
+            layer=call.layer,
+            rule=rule,
+        )
+        return _Value(number) if low is None else _Value(number, a=np.ones(channels), b=np.full(channels, float(low)))
 
     # -- normalisation ----------------------------------------------------------------------------------------------
 

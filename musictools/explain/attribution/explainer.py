@@ -14,6 +14,7 @@ import numpy as np
 from musictools.explain.attribution import controls, gradients, perturbation, propagation
 from musictools.explain.attribution.conservation import ConservationReport
 from musictools.explain.attribution.explanation import Explanation
+from musictools.explain.attribution.registry import revision
 from musictools.models.graph.autodiff import WeightWatch, compiled_arrays
 from musictools.models.graph.reading import read
 
@@ -385,7 +386,9 @@ def prepared(model: keras.Model, *, batch_size: int = 32, **settings: Any) -> Ex
             kept = _KEPT[model] = _Kept(model)
     except TypeError:  # the model cannot be hashed or weakly referenced
         kept = None
-    explainer = Explainer(model, **settings) if kept is None else kept.get(model, _key(settings), settings)
+    explainer = (
+        Explainer(model, **settings) if kept is None else kept.get(model, (revision(), _key(settings)), settings)
+    )
     explainer.batch_size = batch_size
     return explainer
 

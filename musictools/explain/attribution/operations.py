@@ -38,6 +38,12 @@ class Operation:
     inputs: tuple[int, ...]
     output: int
     forward: Callable | None = None
+    reported = False  # whether conservation reports have a row for it
+
+    @property
+    def rule_name(self) -> str:
+        """The name of the rule in conservation reports."""
+        return type(self).__name__
 
     def carriers(self) -> tuple[int, ...]:
         """List the inputs that receive relevance.
@@ -175,9 +181,15 @@ class Linear(Operation):
     first: bool = False
     rule: Rule | None = None
     layer: str = ""
+    reported = True
 
     def __post_init__(self):
         self.forward = self._forward
+
+    @property
+    def rule_name(self) -> str:
+        """The name of the rule in conservation reports."""
+        return self.rule.name
 
     def prepare(self, rule: Rule) -> None:
         """Take a rule and compute once what it needs of the weights.
@@ -357,9 +369,9 @@ def divide(
 
 
 def _absorbed(group, arrived, quotient, added, steady, keep):
-    lost = _total(ops.where(steady == 0, arrived, 0.0), keep)
-    bias = 0.0 * lost if group.bias is None else _total(quotient * group.bias, keep)
-    stabiliser = 0.0 * lost if added is None else _total(quotient * added, keep)
+    lost = summed(ops.where(steady == 0, arrived, 0.0), keep)
+    bias = 0.0 * lost if group.bias is None else summed(quotient * group.bias, keep)
+    stabiliser = 0.0 * lost if added is None else summed(quotient * added, keep)
     return ops.stack([bias, stabiliser, lost], axis=-1)
 
 
@@ -374,7 +386,7 @@ def repeat(x, k):
     return ops.reshape(ops.broadcast_to(ops.expand_dims(x, 1), (ops.shape(x)[0], k, *sides)), (-1, *sides))
 
 
-def _total(x, keep):
+def summed(x, keep=1):
     """Sum over all but the leading axes."""
     axes = tuple(range(keep, len(x.shape)))
     return ops.sum(x, axis=axes) if axes else x

@@ -79,11 +79,12 @@ class Propagation(Method):
             if isinstance(operation, Linear):
                 operation.prepare(chooser(operation) if operation in path else rules.Pass())
         chooser.check_all_used(graph)
-        linear = [operation for operation in path if isinstance(operation, Linear)][::-1]
+        linear = [operation for operation in path if isinstance(operation, Linear)]
         for operation in linear:
             _check_rule(operation)
-        self.layers = [*(operation.name for operation in linear), "input"]
-        self.rules = [*(operation.rule.name for operation in linear), ""]
+        reported = [operation for operation in path if operation.reported][::-1]
+        self.layers = [*(operation.name for operation in reported), "input"]
+        self.rules = [*(operation.rule_name for operation in reported), ""]
         self.needs_bounds = any(isinstance(operation.rule, rules.ZBox) for operation in linear)
         self._graphs = {}
 
@@ -157,7 +158,7 @@ class Propagation(Method):
             parts, absorbed = operation.backward(xs, values[operation.output], arrived, k, **more)
             for number, part in zip(operation.carriers(), parts, strict=True):
                 relevance[number] = relevance[number] + part if number in relevance else part
-            if isinstance(operation, Linear):
+            if operation.reported:
                 balance.append(self._row(arrived, parts, absorbed))
             elif isinstance(operation, Move) and self.conservation:
                 padding = padding + _sum(arrived) - _sum(parts[0])

@@ -25,8 +25,7 @@ SMALL = {  # input shapes
 }
 REFUSED = {
     "crnn": ("gru1", (96, 320, 1)),
-    "self_attention": ("class_token", (128, 64, 1)),
-    "harmonic_cnn": ("harmonics", (80000, 1)),
+    "self_attention": ("attention1", (128, 64, 1)),
 }
 RELEVANCE = ("deep_taylor", "deep_taylor_bounded", "lrp_epsilon", "lrp_gamma", "lrp_alpha_beta", "lrp_composite")
 
