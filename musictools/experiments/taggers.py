@@ -243,6 +243,8 @@ def slides_tasks(
     """
     if unknown := [model for model in models if model not in SLIDES]:
         raise ValueError(f"models must be among {', '.join(SLIDES)}. Got {unknown[0]!r}.")
+    if not models:
+        return []
     jobs = grid(models=[SLIDES[model] for model in models], n_tags=[n_tags], protocol="tagger_slides", seed=seed)
     official = "official" in data.split_kinds
     split = data.split("official" if official else "random", shares=None if official else _SLIDES_SHARES, seed=seed)
