@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["Network", "Rates", "Timing", "measure"]
+__all__ = ["Network", "Rates", "Timing", "measure", "sizes"]
 
 _CLASSES = 50
 _CHEAP = 1.0  # seconds that a step may take to be timed with its whole batch
@@ -134,9 +134,25 @@ def measure(networks: Sequence[Network], *, say: Callable[[str], None] = lambda 
     return Rates(networks=timings, cores=cores, **_audio(), **_classifiers(), **mapping)
 
 
-def _in_a_process(networks, threads):
+def sizes(networks: Sequence[Network]) -> Rates:
+    """Build networks to count their parameters, activations and feature maps; all times are 0.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+
+    Returns
+    -------
+    rates : Rates
+    """
+    networks = sorted(set(networks), key=str)
+    answers, _ = _in_a_process(networks, 1, timed=False)
+    return Rates(networks={network: Timing(**answer) for network, answer in zip(networks, answers, strict=True)})
+
+
+def _in_a_process(networks, threads, *, timed=True):
     """Timings of some networks, and of the descriptor-to-genre network if there is one thread."""
-    request = {"networks": [vars(network) for network in networks], "threads": threads}
+    request = {"networks": [vars(network) for network in networks], "threads": threads, "timed": timed}
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
         [sys.executable, "-m", __name__],
@@ -157,8 +173,35 @@ def _main():
     request = json.load(sys.stdin)
     if request["threads"]:
         training.use_threads(request["threads"])
-    timings = [vars(time_network(Network(**network))) for network in request["networks"]]
-    print(json.dumps([timings, _mapping() if request["threads"] == 1 else {}]))
+    inspect = time_network if request["timed"] else _size
+    timings = [vars(inspect(Network(**network))) for network in request["networks"]]
+    print(json.dumps([timings, _mapping() if request["timed"] and request["threads"] == 1 else {}]))
+
+
+def _build(network):
+    """A model, and the shape of its input."""
+    from musictools import models
+
+    front_end = models.describe(network.model).front_end
+    shape = (network.length, 1) if front_end.kind == "waveform" else (front_end.n_bins, network.length, 1)
+    model = models.build(
+        network.model, n_outputs=_CLASSES, input_shape=shape, width=network.width, norm_momentum=0.9, seed=0
+    )
+    return model, shape
+
+
+def _size(network, model=None, *, start=0.0, step=0.0, forward=0.0):
+    from musictools.probing.maps import map_shapes
+
+    model = model or _build(network)[0]
+    return Timing(
+        start=start,
+        step=step,
+        forward=forward,
+        parameters=model.count_params(),
+        activations=int(sum(np.prod(layer.output.shape[1:]) for layer in model.layers)),
+        maps={name: list(sides) for name, sides in map_shapes(model).items()},
+    )
 
 
 def time_network(network: Network) -> Timing:
@@ -169,16 +212,10 @@ def time_network(network: Network) -> Timing:
     import tensorflow as tf
 
     from musictools import models
-    from musictools.probing.maps import map_shapes
 
-    description = models.describe(network.model)
-    waveform = description.front_end.kind == "waveform"
-    shape = (network.length, 1) if waveform else (description.front_end.n_bins, network.length, 1)
     began = time.perf_counter()
-    model = models.build(
-        network.model, n_outputs=_CLASSES, input_shape=shape, width=network.width, norm_momentum=0.9, seed=0
-    )
-    step, forward = _compiled(tf, model, shape, genre=description.kind == "genre")
+    model, shape = _build(network)
+    step, forward = _compiled(tf, model, shape, genre=models.describe(network.model).kind == "genre")
 
     def timed(function, n):
         x, y = np.zeros((n, *shape), np.float32), np.eye(_CLASSES, dtype=np.float32)[np.zeros(n, int)]
@@ -197,14 +234,7 @@ def time_network(network: Network) -> Timing:
         whole = float(np.median([timed(step, network.batch_size) for _ in range(3)]))
     n = n if several > _CHEAP else min(network.batch_size, 16)
     timed(forward, n)
-    return Timing(
-        start=start,
-        step=whole,
-        forward=timed(forward, n) / n,
-        parameters=model.count_params(),
-        activations=int(sum(np.prod(layer.output.shape[1:]) for layer in model.layers)),
-        maps={name: list(sides) for name, sides in map_shapes(model).items()},
-    )
+    return _size(network, model, start=start, step=whole, forward=timed(forward, n) / n)
 
 
 def _compiled(tf, model, shape, *, genre):

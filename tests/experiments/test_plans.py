@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 
-from musictools import datasets, models, runs, tags
-from musictools.experiments import calibration, data_sizes, genres, plans, taggers
+from musictools import datasets, models, runs, spectrograms, tags
+from musictools.experiments import calibration, data_sizes, genres, plans, taggers, workloads
 from musictools.runs import execution
 
 PROFILES = sorted(path.name for path in (runs.root() / "params").iterdir() if path.is_dir())
@@ -72,7 +73,7 @@ def counted(plan):
 def test_genre_trainings_are_those_of_the_grid(profile, corpus):
     p = parameters(profile, "02_train_genre_model") | {"held_out": {"hold_out": 40}}
     size = data_sizes.data_size({"dataset": "composed", "n_clips": 400})
-    plan = plans.NOTEBOOKS["02_train_genre_model"](p, size)
+    plan = workloads.NOTEBOOKS["02_train_genre_model"](p, size)
     single = tags.single_genre(corpus).genres
     grid = genres.grid(
         models=p["models"], limits=list(p["limits"]), callbacks=p["callbacks"], splits=p["splits"], seeds=p["seeds"]
@@ -96,7 +97,7 @@ def test_genre_trainings_are_those_of_the_grid(profile, corpus):
 @pytest.mark.parametrize("profile", ["smoke", "demo", "thesis"])
 def test_tagger_trainings_are_those_of_the_grid(profile, corpus):
     p = parameters(profile, "03_compare_taggers")
-    plan = plans.NOTEBOOKS["03_compare_taggers"](p, data_sizes.data_size({"dataset": "composed", "n_clips": 400}))
+    plan = workloads.NOTEBOOKS["03_compare_taggers"](p, data_sizes.data_size({"dataset": "composed", "n_clips": 400}))
     names = p["models"] or list(models.names("tagger"))
     grid = taggers.grid(
         models=names, n_tags=p["n_tags"], labels=p["labels"], imbalance=p["imbalance"], extra_model=p["extra_model"]
@@ -140,6 +141,32 @@ def test_shared_stores_count_once(monkeypatch, tmp_path):
     assert "compose" not in second.work
 
 
+def test_stored_spectrograms_are_not_planned_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("MUSICTOOLS_DATA", str(tmp_path))
+    data = datasets.load("composed", n_clips=12, seed=3)
+    front_end = models.describe("ckn19").front_end
+
+    def plan(**more):
+        return plans.make("smoke", only=["02"], parameters={"n_clips": 12, "corpus_seed": 3} | more)[0]
+
+    whole = plan()
+    assert whole.disk == data_sizes.data_size({"n_clips": 12}).store_bytes(front_end)
+    assert whole.work == {"spectrogram": 12}, "the corpus is there"
+    store = spectrograms.open_store(data, front_end, workers=1)
+    stored = plan()
+    assert (stored.disk, stored.work) == (0, {"spectrogram": 0})
+    assert plan(corpus_seed=4).work == {"compose": 12, "spectrogram": 12}
+    other = store.folder.rename(store.folder.with_name(f"composed-{'0' * 12}-{front_end.key}.zarr"))
+    assert plan() == whole, "the store is of another corpus"
+    other.rename(store.folder)
+    rows = zarr.open_group(store.folder, mode="r+")["n_frames"]
+    rows[:9] = 0  # as after a build that was interrupted
+    part = plan()
+    assert (part.disk, part.work) == (whole.disk * 9 // 12, {"spectrogram": 9})
+    zarr.open_group(store.folder, mode="r+").attrs["version"] = 1
+    assert plan() == whole, "a store of another format version is built again"
+
+
 def test_official_sizes_are_those_of_the_tables(shared_data):
     data = datasets.load("magnatagatune", data_dir=shared_data / "magnatagatune")
     official = data_sizes.DataSize(name="magnatagatune", **data_sizes.OFFICIAL["magnatagatune"])
@@ -163,9 +190,35 @@ def test_a_full_disk_is_an_obstacle(monkeypatch, tmp_path):
     assert plans.obstacles([dataclasses.replace(made[0], finished=True)]) == []
 
 
+def test_feature_maps_count_before_a_rebuild(monkeypatch, tmp_path):
+    monkeypatch.setenv("MUSICTOOLS_DATA", str(tmp_path))
+    made = plans.make("demo", only=["06"], output_root=tmp_path)
+    networks, maps = [], made[0].map_work(RATES)[0]
+    assert maps > 0
+    monkeypatch.setattr(calibration, "sizes", lambda given: networks.extend(given) or RATES)
+    for free, reasons, built in [
+        (made[0].disk + made[0].most_map_bytes, 0, False),
+        (made[0].disk + maps, 0, True),
+        (made[0].disk + maps - 1, 1, True),
+        (made[0].disk - 1, 1, False),  # too little even without maps
+    ]:
+        networks.clear()
+        monkeypatch.setattr("shutil.disk_usage", lambda place, free=free: SimpleNamespace(free=free))
+        assert len(plans.obstacles(made)) == reasons
+        assert set(networks) == (made[0].networks if built else set())
+
+
+@pytest.mark.full
+def test_sizes_of_networks_are_those_of_timed_ones():
+    network = calibration.Network("ckn19", 0.05, 4, 64, 1)
+    (counted,) = calibration.sizes([network, network]).networks.items()
+    timed = calibration.time_network(network)
+    assert counted == (network, dataclasses.replace(timed, start=0, step=0, forward=0))
+
+
 def test_seconds_of_trainings():
     network = calibration.Network("ckn19", 1.0, 64, 128)
-    training = plans.Training(network=network, outputs=8, count=3, epochs=10, segments=640, scored=100)
+    training = workloads.Training(network=network, outputs=8, count=3, epochs=10, segments=640, scored=100)
     assert training.seconds(RATES) == pytest.approx(3 * (2 + 10 * 10 * 0.5 + 100 * 0.01))
     plan = plans.NotebookPlan(notebook="x", trainings=(training,), at_once=8)
     assert plan.hours(RATES) == pytest.approx(training.seconds(RATES) / 2 / 3600)  # two cores
@@ -174,9 +227,11 @@ def test_seconds_of_trainings():
 def test_a_disk_budget_limits_feature_maps():
     p = parameters("thesis", "06_probe_feature_maps")
     size = data_sizes.data_size({"dataset": "composed", "n_clips": 400})
-    fields = {key: value for key, value in plans.NOTEBOOKS["06_probe_feature_maps"](p, size).items() if key != "stores"}
+    fields = {
+        key: value for key, value in workloads.NOTEBOOKS["06_probe_feature_maps"](p, size).items() if key != "stores"
+    }
     whole = plans.NotebookPlan(notebook="06", **fields).disk_bytes(RATES)
-    fields = plans.NOTEBOOKS["06_probe_feature_maps"](p | {"disk_gb": whole / 2e9}, size)
+    fields = workloads.NOTEBOOKS["06_probe_feature_maps"](p | {"disk_gb": whole / 2e9}, size)
     fields.pop("stores")
     assert plans.NotebookPlan(notebook="06", **fields).disk_bytes(RATES) == pytest.approx(whole / 2)
 
@@ -195,4 +250,4 @@ def test_every_notebook_of_a_profile_has_a_plan():
     jobs = execution.plan(
         "thesis", only=None, parameters=None, notebooks_dir=notebooks, params_dir=params, folder=runs.root() / "thesis"
     )
-    assert {job.name for job in jobs} - set(plans.NOTEBOOKS) <= {"00_index"}
+    assert {job.name for job in jobs} - set(workloads.NOTEBOOKS) <= {"00_index"}
