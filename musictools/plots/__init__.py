@@ -526,7 +526,6 @@ def _sums(values, *, columns=1000):
 
 
 def _axes(ax):
-    import matplotlib.pyplot as plt
     from matplotlib.axes import Axes
 
     if ax is None:
@@ -534,3 +533,5 @@ def _axes(ax):
     if not isinstance(ax, Axes):
         raise ValueError(f"ax must be a matplotlib Axes or None. Got {type(ax).__name__}.")
     return ax
+        import matplotlib.pyplot as plt
+
