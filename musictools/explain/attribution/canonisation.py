@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from keras import layers, ops
 
-from musictools.explain.attribution import own_layers  # noqa: F401 - registers the rules of the package's own layers
+from musictools.explain.attribution import (
+    normalisation,
+    own_layers,  # noqa: F401 - registers the rules of the package's own layers
+)
 from musictools.explain.attribution.operations import (
     Activation,
     Gate,
@@ -163,6 +166,10 @@ class _Planner:
             return self.refuse(call, f"({call.kind}) has several outputs")
         if (rule := registered_rule(layer)) is not None:
             return self.registered(call, ins, rule)
+        if isinstance(layer, layers.LayerNormalization) and self.is_standardisation(call):
+            return self.standardised(call, ins[0])
+        if (value := normalisation.convert(self, call, ins)) is not None:
+            return value
         if isinstance(layer, layers.BatchNormalization):
             return self.normalised(call, ins[0])
         if is_linear(layer):
@@ -191,8 +198,6 @@ class _Planner:
             return self.gated(call, ins)
         if isinstance(layer, layers.Rescaling):
             return self.rescaled(call, ins[0])
-        if isinstance(layer, layers.LayerNormalization):
-            return self.standardised(call, ins[0])
         if type(layer) in RECTIFIERS or isinstance(layer, layers.Activation):
             return self.activated(call, ins[0], activation_of(layer))
         return self.refuse(call, f"is of a kind ({call.kind}) that has no rule")
@@ -234,6 +239,11 @@ class _Planner:
         return _Value(
             self.emit(Opaque, call.name, inputs, output=call.outputs[0], forward=lambda *xs: call(*xs)[0], why=why)
         )
+
+    @staticmethod
+    def made(number, *, positive=False, first=False, a=None, b=None):
+        """The value of an operation that was added, with a normalisation a x + b still to be applied."""
+        return _Value(number, positive=positive, first=first, a=a, b=b)
 
     def registered(self, call, ins, rule):
         """A layer with a rule of its own; its output is measured from the lowest, which is added afterwards."""
@@ -437,12 +447,15 @@ class _Planner:
         )
         return _Value(number, positive=ins[signals[0]].positive and ins[signals[0]].a is None)
 
+    @staticmethod
+    def is_standardisation(call):
+        """Whether a layer normalisation has no weights and takes a whole sample."""
+        layer, rank = call.layer, len(call.node.outputs[0].shape)
+        axes = sorted(axis % rank for axis in np.atleast_1d(layer.axis))
+        return not (layer.center or layer.scale) and axes == list(range(1, rank))
+
     def standardised(self, call, value):
-        layer, shape = call.layer, call.shapes()[0]
-        axes = sorted(a % (len(shape) + 1) for a in np.atleast_1d(layer.axis))
-        if layer.center or layer.scale or axes != list(range(1, len(shape) + 1)):
-            return self.refuse(call, "normalises other than a whole sample without weights, and so")
-        number = self.emit(Standardise, call.name, (self.settled(value),), output=call.outputs[0], forward=layer)
+        number = self.emit(Standardise, call.name, (self.settled(value),), output=call.outputs[0], forward=call.layer)
         return _Value(number, first=value.first and value.a is None)
 
 

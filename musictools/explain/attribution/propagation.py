@@ -199,7 +199,7 @@ def _bound(operation, bound, x):
 def _check_rule(operation):
     if isinstance(operation.rule, rules.ZBox) and not operation.first:
         raise ValueError(f"Layer {operation.name!r} does not see the model's input: it cannot have the rule 'z_box'.")
-    if isinstance(operation.rule, rules.Pass) and operation.kind != "scale":
+    if isinstance(operation.rule, rules.Pass) and operation.kind not in ("scale", "centre"):
         raise ValueError(f"Layer {operation.name!r} mixes its inputs: it cannot have the rule 'pass'.")
 
 
@@ -215,6 +215,8 @@ class _Chooser:
             if name in self.named:
                 self.used.add(name)
                 return self.rule(self.named[name])
+        if operation.kind == "centre":  # the mean counts as a constant
+            return self.rule("pass")
         if operation.kind == "scale":  # one input for each output: only the bias takes a share
             return self.rule("pass" if operation.bias is None or self.method.startswith("deep_taylor") else "epsilon")
         return self.rule(self.by_method(operation))

@@ -182,7 +182,6 @@ LAYERS = {
     "transposed": (lone(L.Conv1DTranspose(2, 3, name="bad")), "is of a kind (Conv1DTranspose) that has no rule"),
     "upsampling": (lone(L.UpSampling1D(name="bad")), "is of a kind (UpSampling1D) that has no rule"),
     "lambda": (lone(L.Lambda(lambda t: 2 * t, name="bad")), "is of a kind (Lambda) that has no rule"),
-    "layer normalisation": (lone(L.LayerNormalization(name="bad")), "normalises other than a whole sample"),
     "other axis": (lone(L.BatchNormalization(axis=1, name="bad")), "normalises axis 1, only the last one can be"),
 }
 
