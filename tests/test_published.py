@@ -189,6 +189,8 @@ def test_coverage_lists_every_published_table_in_the_order_of_the_sources():
     assert len(thesis) == 1 + 4 + 3 + 19 + 7 + 3
     assert (table["notebook"].ne("") | table["why"].ne("")).all()
     assert table["notebook"].str.match(r"\d\d_[a-z_]+$|song_explorer$|$").all()
+    loadable = table[table["title"].isin(["performance on MagnaTagATune", "performance on MTG-Jamendo"])]
+    assert list(loadable["notebook"]) == ["03_compare_taggers"] * 2, "there are loaders of both data sets"
 
 
 def test_tables_of_the_slides_are_there_and_have_their_own_source():

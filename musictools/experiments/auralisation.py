@@ -14,6 +14,8 @@ from musictools.auralisation.sound import READINGS, auralise
 from musictools.explain.application import evidence
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from musictools.auralisation import Deconvolution
     from musictools.auralisation.sound import Auralisation
     from musictools.runs import Run
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     Sounds = Mapping[tuple[str, int], Auralisation]  # by clip and feature
 
-__all__ = ["clicks_kept", "describe", "edges", "gains", "readings", "write_sounds"]
+__all__ = ["clicks_kept", "describe", "draw_sounds", "edges", "gains", "readings", "write_sounds"]
 
 
 def edges(kernels: np.ndarray) -> pd.DataFrame:
@@ -256,3 +258,31 @@ def write_sounds(
             }
         )
     return entries
+
+
+def draw_sounds(clips: Mapping[str, np.ndarray], sounds: Sounds, *, front_end: FrontEnd, prefix: str = "") -> Figure:
+    """Draw the spectrograms of clips, and below them those of their auralised features.
+
+    Parameters
+    ----------
+    clips : dict of str to np.ndarray [shape=(n_bins, n_frames)]
+        Spectrograms of the clips in dB.
+    sounds : dict of (str, int) to Auralisation
+        By clip and feature.
+    front_end : musictools.spectrograms.FrontEnd
+    prefix : str
+        What is written before the number of a feature.
+
+    Returns
+    -------
+    fig : Figure
+    """
+    from musictools import plots
+    from musictools.plots.auralisation import gallery
+
+    rows = {"the clip": dict(clips)}
+    for feature in dict.fromkeys(feature for _, feature in sounds):
+        rows[f"{prefix}{feature}"] = {name: front_end.compute(sounds[name, feature].sound) for name in clips}
+    fig, axes = plots.figure(rows=len(rows), columns=len(clips), height=0.6 + 1.7 * len(rows), squeeze=False)
+    gallery(rows, front_end=front_end, axes=axes)
+    return fig

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from musictools.explain.application.system import SongExplanation
     from musictools.explain.attribution.explanation import Explanation
     from musictools.inference import GenreClassifier, Tagger
+    from musictools.spectrograms import FrontEnd
 
 __all__ = [
     "accepted_inputs",
@@ -42,6 +43,7 @@ __all__ = [
     "concentration",
     "consistency_table",
     "draw_instruments",
+    "draw_methods",
     "explainers",
     "faithfulness_tables",
     "feedback_table",
@@ -191,6 +193,7 @@ def workflow(
             "merged": heatmap,
         },
         ax=ax,
+        title=f"How the song gets its genre and the heatmap of {tag}",
     )
 
 
@@ -552,6 +555,38 @@ def most_alike(maps: dict[str, np.ndarray]) -> pd.DataFrame:
     return pairs.sort_values("correlation", ascending=False, ignore_index=True)
 
 
+def draw_methods(maps: dict[str, np.ndarray], x: np.ndarray, *, front_end: FrontEnd) -> Figure:
+    """Draw the maps of several methods for one input.
+
+    Parameters
+    ----------
+    maps : dict of str to np.ndarray [shape=(n_bins, n_frames)]
+        Relevance by method.
+    x : np.ndarray [shape=(n_bins, n_frames)]
+        The input, scaled.
+    front_end : musictools.spectrograms.FrontEnd
+
+    Returns
+    -------
+    fig : Figure
+    """
+    from musictools import plots
+
+    S = front_end.floor + x * (front_end.ceiling - front_end.floor)
+    n_rows = -(-len(maps) // 3)
+    fig, axes = plots.figure(rows=n_rows, columns=3, height=0.6 + 1.9 * n_rows, squeeze=False)
+    for place, ax in enumerate(axes.ravel()):
+        if place >= len(maps):
+            ax.set_axis_off()
+            continue
+        name = list(maps)[place]
+        plots.heatmap(maps[name], S=S, front_end=front_end, ax=ax, title=textwrap.fill(name, 22), label="")
+        below = place + 3 < len(maps)
+        ax.set(xlabel="" if below else "time (s)", ylabel=ax.get_ylabel() if place % 3 == 0 else "")
+        ax.tick_params(labelbottom=not below, labelleft=place % 3 == 0)
+    return fig
+
+
 def draw_instruments(by_tag: pd.DataFrame, *, min_clips: int = 4) -> Figure:
     """Draw the rank accuracy over energy of every instrument and method as a coloured table.
 
@@ -571,17 +606,17 @@ def draw_instruments(by_tag: pd.DataFrame, *, min_clips: int = 4) -> Figure:
     enough = by_tag[(by_tag["clips"] >= min_clips) & ~by_tag["method"].isin(("edge", "random"))]
     enough = enough if len(enough) else by_tag
     wide = enough.pivot(index="tag", columns="method", values="over_energy")
-    order = wide.max(axis=1).sort_values(ascending=False).index
+    order = wide.max(axis=1).dropna().sort_values(ascending=False).index
     pairs = zip(enough["over_energy"], enough["clear"], strict=True)
     stars = enough.assign(text=[f"{value:.2f}{'*' if clear else ''}" for value, clear in pairs])
-    fig, ax = plots.figure(width=12, height=1.5 + 0.32 * len(order))
+    fig, ax = plots.figure(height=1.6 + 0.3 * len(order))
     plots.table_heatmap(
         wide.loc[order],
         ax=ax,
         text=stars.pivot(index="tag", columns="method", values="text").loc[order],
         diverging=True,
         label="rank accuracy over energy",
-        title="*: better than chance and than energy (both intervals above 0)",
+        title="Rank accuracy minus that of energy (*: clearly better than energy and than chance)",
     )
     ax.set(xlabel="", ylabel="")
     ax.tick_params(axis="x", rotation=20)

@@ -13,11 +13,13 @@ from musictools.datasets import splits
 from musictools.probing import clips, maps
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from musictools.datasets.base import Dataset
     from musictools.inference import AudioModel
     from musictools.spectrograms import Segments
 
-__all__ = ["compare_kernels", "maps_of_clip", "marked_maps", "middle_inputs", "of_clips"]
+__all__ = ["compare_kernels", "draw_dissection", "maps_of_clip", "marked_maps", "middle_inputs", "of_clips"]
 
 
 def middle_inputs(
@@ -154,3 +156,30 @@ def compare_kernels(
         counts.append(own)
         seconds[kind] = spent["seconds"].mean() / (n_folds * labels.shape[1])
     return pd.concat(counts, ignore_index=True), pd.Series(seconds)
+
+
+def draw_dissection(dissected: pd.DataFrame) -> Figure:
+    """Draw the AUC over cells of the best map of every descriptor and network, beside that of the energy.
+
+    Parameters
+    ----------
+    dissected : pd.DataFrame
+        Tables from `probing.dissection.summary` with the column network.
+
+    Returns
+    -------
+    fig : Figure
+    """
+    from musictools import plots
+
+    networks = list(dict.fromkeys(dissected["network"]))
+    best = dissected[dissected["layer"] == "all"]
+    wide = best.pivot(index="tag", columns="network", values="auc")[networks]
+    wide["energy"] = dissected[dissected["network"] == networks[0]].groupby("tag")["energy_auc"].first()
+    fig, ax = plots.figure(height=1.4 + 0.36 * len(wide))
+    title = "AUC over cells of the best map of all blocks, chosen on other clips"
+    plots.table_heatmap(
+        wide - 0.5, ax=ax, text=wide.map("{:.2f}".format), diverging=True, label="AUC - 0.5", title=title
+    )
+    ax.set(xlabel="", ylabel="")
+    return fig

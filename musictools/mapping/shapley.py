@@ -192,6 +192,7 @@ def table(
             )
             low, high = np.array([intervals[g] for g in range(len(genres))]).T
         rows += [(name, genre, int(has.sum()), own[:, g].mean(), low[g], high[g]) for g, genre in enumerate(genres)]
-    means = pd.DataFrame(rows, columns=["descriptor", "genre", "clips", "value", "value_low", "value_high"])
+    kinds = {"descriptor": str, "genre": str, "clips": int, "value": float, "value_low": float, "value_high": float}
+    means = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
     means["clear"] = (means["value_low"] > 0) | (means["value_high"] < 0)
     return means.sort_values("value", key=np.abs, ascending=False, kind="stable", ignore_index=True)

@@ -212,7 +212,7 @@ def load(path: str | Path) -> keras.Model:
         raise ValueError(f"{path} is damaged, no Keras model, or has layers unknown here ({error}).") from error
 
 
-def layer_table(model: keras.Model, *, activations: bool = False) -> pd.DataFrame:
+def layer_table(model: keras.Model, *, activations: bool = False, one_output_row: bool = False) -> pd.DataFrame:
     """A model's layers as the sources list them.
 
     Parameters
@@ -221,6 +221,8 @@ def layer_table(model: keras.Model, *, activations: bool = False) -> pd.DataFram
         Built. The layers of a squeeze-and-excitation gate, ``gate<n>…``, make one row.
     activations : bool
         Name the ReLU of a convolution, as `rotheneder2023` does in chapter 5 and not in chapter 3.
+    one_output_row : bool
+        Name the activation of the output in the row of its dense layer, as in tables 3.2, 3.3 and 5.2.
 
     Returns
     -------
@@ -240,6 +242,9 @@ def layer_table(model: keras.Model, *, activations: bool = False) -> pd.DataFram
         shape = ", ".join(str(n) for n in layers[-1].output.shape[1:])
         kind = "SE-Block" if name.startswith("gate") else _describe(layers[0], activations)
         rows.append((kind, shape, sum(layer.count_params() for layer in layers)))
+    if one_output_row and rows[-1][0] in ("Softmax", "Sigmoid"):
+        (dense, shape, n_parameters), (activation, _, _) = rows[-2:]
+        rows[-2:] = [(f"{dense} ({activation})", shape, n_parameters)]
     return pd.DataFrame([*rows, ("Total", "", model.count_params())], columns=["layer", "output_shape", "parameters"])
 
 

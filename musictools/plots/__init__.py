@@ -2,7 +2,7 @@
 
 Every function takes ``ax=None`` (the current Axes) and returns the Axes. None of them saves, shows, or changes
 settings. Maps are perceptual: ``magma`` for levels, ``Blues`` for shares, a diverging one centred at 0 for signed
-values. Axes and colour bars carry units.
+values. Axes and colour bars carry units. Figures have one width, `WIDTH`, so that on a page their text has one size.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PALETTE",
+    "SMALL",
+    "WIDTH",
     "bars",
     "confusion",
     "figure",
@@ -30,6 +32,7 @@ __all__ = [
     "history",
     "intervals",
     "layers",
+    "legend",
     "spectrogram",
     "table_heatmap",
     "taggram",
@@ -39,19 +42,22 @@ __all__ = [
 # Seaborn's palette "colorblind": lines and bars can be told apart with any colour vision, and in print.
 PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
 
+WIDTH = 10.0  # inches of every figure
+SMALL = 8  # points of the smallest text: in cells, legends and boxes; other text has Matplotlib's 10, titles 12
+
 _SCALE = 99.5  # percentile of the values at which the colours of a heatmap end: one hot cell does not darken the rest
 _GREY = 0.7  # brightness of the loudest cells below a heatmap
 
 
 def figure(
-    *, width: float = 7.0, height: float | None = None, rows: int = 1, columns: int = 1, **options: Any
+    *, width: float = WIDTH, height: float | None = None, rows: int = 1, columns: int = 1, **options: Any
 ) -> tuple[Figure, Any]:
     """Make a figure with a constrained layout and the colours of `PALETTE`.
 
     Parameters
     ----------
     width : float > 0
-        Inches.
+        Inches. Figures of another width than the default get text of another size when a page scales them.
     height : float > 0 or None
         Inches; None: 0.62 of the width a row and column.
     rows, columns : int > 0
@@ -65,7 +71,7 @@ def figure(
 
     Examples
     --------
-    >>> fig, axes = figure(width=6, rows=2)
+    >>> fig, axes = figure(rows=2)
     >>> axes.shape
     (2,)
     """
@@ -74,6 +80,29 @@ def figure(
     height = height or 0.62 * width * rows / columns
     with plt.rc_context({"axes.prop_cycle": plt.cycler(color=PALETTE)}):
         return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
+
+
+def legend(place: Axes | Figure, *entries: Any, **options: Any) -> None:
+    """Add a legend in small text without a frame: into an Axes, or below all Axes of a Figure.
+
+    Parameters
+    ----------
+    place : Axes or Figure
+    *entries : sequence
+        Handles and labels; none: those of the Axes.
+    **options
+        Passed to `legend` of Matplotlib.
+
+    Examples
+    --------
+    >>> fig, ax = figure()
+    >>> _ = ax.plot([0, 1], label="rock")
+    >>> legend(fig, *ax.get_legend_handles_labels())
+    >>> fig.legends[0].texts[0].get_text()
+    'rock'
+    """
+    below = {} if hasattr(place, "get_xlim") else {"loc": "outside lower center", "ncols": 4}
+    place.legend(*entries, **{"frameon": False, "fontsize": SMALL, "title_fontsize": SMALL} | below | options)
 
 
 def spectrogram(
@@ -330,7 +359,7 @@ def table_heatmap(
     if diverging:
         vmax = float(np.nanmax(np.abs(table.to_numpy()))) if vmax is None else vmax
         vmin = -vmax
-    text = table.round(2) if text is None else text
+    text = table.map(lambda value: "" if np.isnan(value) else f"{value:.2f}") if text is None else text
     ax = seaborn.heatmap(
         table,
         ax=_axes(ax),
@@ -339,7 +368,7 @@ def table_heatmap(
         cmap="RdBu_r" if diverging else "Blues",
         vmin=vmin,
         vmax=vmax,
-        annot_kws={"fontsize": 8},
+        annot_kws={"fontsize": SMALL},
         cbar_kws={"label": label},
     )
     ax.set_title(title)
@@ -377,7 +406,7 @@ def history(
         ax.plot(table["epoch"] + 1, table[column], style, marker=".", label=label)
     ax.set(xlabel="epoch", ylabel=ylabel or column.replace("val_", "validation ").replace("_", " "), title=title)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(frameon=False)
+    legend(ax)
     return ax
 
 
@@ -404,7 +433,7 @@ def intervals(
     error = np.abs(np.stack([table[value] - table[low], table[high] - table[value]]).astype(float))
     ax.errorbar(table[value], rows, xerr=error, fmt="o", capsize=3)
     ax.set_yticks(rows, [str(i) if not isinstance(i, tuple) else ", ".join(map(str, i)) for i in table.index])
-    ax.invert_yaxis()
+    ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set(xlabel=xlabel, title=title)
     ax.grid(axis="x", alpha=0.3)
     return ax
@@ -443,7 +472,7 @@ def taggram(
     middle = start + seconds / 2
     edges = np.r_[0.0, (middle[1:] + middle[:-1]) / 2, end]
     mesh = ax.pcolormesh(edges, np.arange(len(tags) + 1), np.asarray(scores).T, cmap="magma", vmin=0, vmax=1)
-    ax.set_yticks(np.arange(len(tags)) + 0.5, tags, fontsize=8)
+    ax.set_yticks(np.arange(len(tags)) + 0.5, tags, fontsize=SMALL)
     ax.invert_yaxis()
     ax.set(xlabel="time (s)", title=title)
     ax.figure.colorbar(mesh, ax=ax, label="score")
@@ -529,9 +558,9 @@ def _axes(ax):
     from matplotlib.axes import Axes
 
     if ax is None:
+        import matplotlib.pyplot as plt
+
         return plt.gca()
     if not isinstance(ax, Axes):
         raise ValueError(f"ax must be a matplotlib Axes or None. Got {type(ax).__name__}.")
     return ax
-        import matplotlib.pyplot as plt
-

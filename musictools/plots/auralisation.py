@@ -60,7 +60,7 @@ def gallery(
             )
             last = i == len(rows) - 1
             ax.set(xlabel="time (s)" if last else "", ylabel=f"{label}\nHz" if j == 0 else "")
-            ax.tick_params(labelbottom=last, labelleft=j == 0, labelsize=8)
+            ax.tick_params(labelbottom=last, labelleft=j == 0, labelsize=plots.SMALL)
     bar = axes[0, 0].figure.colorbar(axes[0, -1].images[0], ax=axes, pad=0.01, aspect=40, shrink=0.6)
     bar.set_label("power (dB below the clip's loudest cell)")
     return axes
@@ -93,7 +93,15 @@ def weights(kernel: np.ndarray, *, ax: Axes | None = None, title: str = "", end:
     image = ax.imshow(kernel, origin="lower", cmap="RdBu_r", vmin=-(end or 1), vmax=end or 1)
     for (row, column), value in np.ndenumerate(kernel):
         dark = abs(value) > 0.6 * end
-        ax.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if dark else "black", fontsize=9)
+        ax.text(
+            column,
+            row,
+            f"{value:.2f}",
+            ha="center",
+            va="center",
+            color="white" if dark else "black",
+            fontsize=plots.SMALL,
+        )
     rows, columns = kernel.sum(axis=1), kernel.sum(axis=0)
     ax.set_xticks(range(kernel.shape[1]), [f"{k}\nΣ {v:+.2f}" for k, v in enumerate(columns)])
     ax.set_yticks(range(kernel.shape[0]), [f"{k}  Σ {v:+.2f}" for k, v in enumerate(rows)])

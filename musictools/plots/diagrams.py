@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from musictools.plots import SMALL
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -24,7 +26,7 @@ def boxes_and_arrows(
     size: tuple[float, float] = (0.82, 0.72),
     ax: Axes | None = None,
     title: str = "",
-    fontsize: float = 9,
+    fontsize: float = SMALL,
 ) -> Axes:
     """Draw boxes on a grid and arrows between them.
 

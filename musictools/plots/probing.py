@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from musictools.plots import PALETTE
+from musictools.plots import PALETTE, SMALL, legend
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,7 @@ def mosaic(
     names : sequence of str or None
         Written below each map.
     highlight : dict of int to str or None
-        Place of a map -> label: a box around it, the label above.
+        Place of a map -> label: a box around it, the label in its corner.
     ax : Axes or None
     title : str
 
@@ -75,16 +76,15 @@ def mosaic(
             extent=(column + 0.04, column + 0.96, -row - 0.82, -row),
         )
         if names is not None:
-            ax.text(column + 0.5, -row - 0.85, names[place], ha="center", va="top", fontsize=6, color="0.3")
+            ax.text(column + 0.5, -row - 0.85, names[place], ha="center", va="top", fontsize=SMALL, color="0.3")
         if place in highlight:
-            ax.add_patch(
-                Rectangle((column + 0.02, -row - 0.84), 0.96, 0.86, fill=False, linewidth=2, edgecolor="tab:cyan")
-            )
-            ax.text(
-                column + 0.5, -row + 0.03, highlight[place], ha="center", va="bottom", fontsize=6.5, color=PALETTE[0]
-            )
+            box = {"fill": False, "linewidth": 2, "edgecolor": PALETTE[9]}
+            ax.add_patch(Rectangle((column + 0.02, -row - 0.84), 0.96, 0.86, **box))
+            label = textwrap.fill(highlight[place], max(8, 64 // columns))
+            behind = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1}
+            ax.text(column + 0.06, -row - 0.02, label, ha="left", va="top", fontsize=SMALL, bbox=behind)
     n_rows = 1 + (len(maps) - 1) // columns
-    ax.set(xlim=(0, columns), ylim=(-n_rows - 0.1, 0.3), xticks=[], yticks=[], title=title)
+    ax.set(xlim=(0, columns), ylim=(-n_rows - 0.1, 0.05), xticks=[], yticks=[], title=title)
     ax.spines[:].set_visible(False)
     return ax
 
@@ -125,5 +125,5 @@ def jackknifed(table: pd.DataFrame, *, ax: Axes | None = None, title: str = "") 
     ax.invert_yaxis()
     ax.set(xlabel="F1 on test clips", title=title)
     ax.grid(axis="x", alpha=0.3)
-    ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
     return ax

@@ -17,7 +17,7 @@ _GENRE, _DESCRIPTOR, _MAPPING, _EVALUATION = "#dbe9f6", "#fde5c8", "#e4e0f0", "#
 
 
 def explanation_system(
-    *, evaluation: tuple[str, str] | None = None, ax: Axes | None = None, title: str = "", fontsize: float = 9
+    *, evaluation: tuple[str, str] | None = None, ax: Axes | None = None, title: str = "", fontsize: float = 10
 ) -> Axes:
     """Components of the explanation system with semantic descriptors (`rotheneder2023` figures 2.1 and 5.2).
 
@@ -50,7 +50,7 @@ def explanation_system(
         "spectrogram": (1, 1, "mel-\nspectrogram"),
         "genre model": (2, 0, "model to be\nexplained:\ngenre CNN"),
         "genre": (5, 0, "predicted\ngenre"),
-        "descriptor model": (2, 2, "descriptor\nmodel:\nmulti-label CNN"),
+        "descriptor model": (2, 2, "descriptor\nmodel: multi-\nlabel CNN"),
         "descriptors": (3, 2, "predicted\ndescriptors"),
         "mapping": (4, 1, "mapping of\ndescriptors\nto genres"),
         "degree": (5, 1, "membership\ndegree in\nthe genre"),
@@ -89,7 +89,7 @@ def explanation_system(
 
 
 def feature_map_probing(
-    shapes: Mapping[str, Sequence[int]], *, ax: Axes | None = None, title: str = "", fontsize: float = 9
+    shapes: Mapping[str, Sequence[int]], *, ax: Axes | None = None, title: str = "", fontsize: float = 10
 ) -> Axes:
     """How descriptors are assigned to feature maps (`rotheneder2023` figure 2.2).
 
@@ -131,7 +131,7 @@ def feature_map_probing(
 
 
 def network(
-    model: keras.Model, *, per_row: int = 5, ax: Axes | None = None, title: str = "", fontsize: float = 9
+    model: keras.Model, *, per_row: int = 5, ax: Axes | None = None, title: str = "", fontsize: float = 10
 ) -> Axes:
     """A network without branches as a chain of blocks (`choi2018` figure 7.2).
 

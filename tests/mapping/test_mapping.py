@@ -205,6 +205,13 @@ class TestShapley:
         assert table["value_low"].isna().all()
         assert not table["clear"].any()
 
+    def test_a_table_without_rows_has_numbers_as_columns(self, trained):
+        descriptors, _, _ = planted(12, seed=3)
+        values = shapley.contributions(trained.predict_proba, descriptors)
+        table = shapley.table(values, descriptors, genres=GENRES, smallest=13)
+        assert table.empty
+        assert table.groupby("descriptor")["value"].max().nlargest(3).empty
+
 
 class TestScores:
     def test_by_hand(self):

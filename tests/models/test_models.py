@@ -77,6 +77,14 @@ def test_width_scales_filters_and_units():
     assert min(layer.filters for layer in tiny.layers if hasattr(layer, "filters")) == 1
 
 
+@pytest.mark.parametrize(("name", "number"), [("ckn19", "3_2"), ("pg20", "3_3"), ("se_cnn", "5_2")])
+def test_the_row_of_the_output_is_that_of_the_thesis(name, number):
+    table = published.table(f"rotheneder2023_table_{number}_layers_{name}").tail(2)
+    model = models.build(name, n_outputs=int(table["output_shape"].iloc[0]))
+    ours = models.layer_table(model, one_output_row=True).tail(2)
+    assert ours.to_dict("list") == table.fillna("").to_dict("list")
+
+
 def test_layer_tables_read_like_those_of_the_thesis():
     ours = models.layer_table(models.build("se_cnn", n_outputs=108), activations=True)
     theirs = published.table("rotheneder2023_table_5_2_layers_se_cnn")
