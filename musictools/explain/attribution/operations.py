@@ -79,7 +79,7 @@ class Operation:
 
 
 class Move(Operation):
-    """Reshape, flatten, permute, pad, crop."""
+    """Reshape, flatten, permute, pad, crop, copy. The relevance of copies adds up."""
 
 
 class MaxPool(Operation):
@@ -87,7 +87,13 @@ class MaxPool(Operation):
 
 
 class Activation(Operation):
-    """An increasing activation with f(0) = 0, so relevance passes unchanged."""
+    """An elementwise activation with f(0) = 0, so relevance passes unchanged.
+
+    The output is x times f(x) / x, and this quotient counts as a constant (the identity rule of Achtibat et al. 2024).
+    Since f(0) = 0, nothing is left for a constant to absorb. The quotient is positive for increasing activations. It is
+    also positive for SiLU, GELU and hard SiLU, which are x times a gate in [0, 1], although they fall where x is well
+    below 0. It is negative only for a PReLU or LeakyReLU with a negative slope.
+    """
 
     def backward(self, xs, y, relevance, k):
         return [relevance], None
@@ -113,7 +119,11 @@ class Gate(Operation):
         return (self.inputs[self.signal],)
 
     def backward(self, xs, y, relevance, k):
-        return [relevance], None
+        signal = xs[self.signal]
+        if tuple(signal.shape[1:]) == tuple(y.shape[1:]):
+            return [relevance], None
+        # The gates are larger than the signal: the relevance of its copies adds up.
+        return [pull(lambda x: x + ops.zeros_like(relevance), repeat(signal, k), relevance)], None
 
 
 @dataclass

@@ -135,9 +135,10 @@ class Propagation(Method):
             values[operation.output] = operation.forward(*(values[i] for i in operation.inputs))
             if operation.inputs[0] in inputs and isinstance(operation, Move):
                 inputs.add(operation.output)
-            if bounds.keys() >= set(operation.inputs) and isinstance(operation, Move | Join | Standardise):
+            if bounds.keys() >= set(operation.inputs) and _keeps_bounds(operation):
                 both = zip(*(bounds[i] for i in operation.inputs), strict=True)
-                bounds[operation.output] = tuple(_bound(operation, b, values[operation.inputs[0]]) for b in both)
+                low_high = [_bound(operation, b, values[operation.inputs[0]]) for b in both]
+                bounds[operation.output] = ops.minimum(*low_high), ops.maximum(*low_high)  # scaling may swap them
         below = self.head.inputs[0]
         logit = ops.einsum("nko,no->nk", targets, self.head.forward(values[below])) - offset
         start = ops.maximum(logit, 0.0) if self.positive_start else logit
@@ -187,9 +188,16 @@ def _sum(x):
     return ops.sum(x, axis=tuple(range(1, len(x.shape)))) if len(x.shape) > 1 else x
 
 
+def _keeps_bounds(operation):
+    """Whether the bounds of an operation's inputs are known at its output."""
+    return (
+        isinstance(operation, Move | Join | Standardise) or isinstance(operation, Linear) and operation.kind == "scale"
+    )
+
+
 def _bound(operation, bound, x):
     """What a bound of an operation's inputs is at its output."""
-    if isinstance(operation, Move | Join):
+    if not isinstance(operation, Standardise):
         return operation.forward(*bound)
     axes = tuple(range(1, len(x.shape)))
     mean, variance = ops.mean(x, axis=axes, keepdims=True), ops.var(x, axis=axes, keepdims=True)
@@ -218,7 +226,9 @@ class _Chooser:
         if operation.kind == "centre":  # the mean counts as a constant
             return self.rule("pass")
         if operation.kind == "scale":  # one input for each output: only the bias takes a share
-            return self.rule("pass" if operation.bias is None or self.method.startswith("deep_taylor") else "epsilon")
+            blind = operation.first and self.by_method(operation) in ("z_box", "flat", "w_square")
+            passes = operation.bias is None or self.method.startswith("deep_taylor") or blind
+            return self.rule("pass" if passes else "epsilon")
         return self.rule(self.by_method(operation))
 
     def by_method(self, operation):

@@ -15,6 +15,8 @@ __all__ = ["conv_bias_map", "is_linear", "kernel_scaled", "make_linear"]
 
 _CONVS = (layers.Conv1D, layers.Conv2D)
 _DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+_TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose)
 
 
 def is_linear(layer: Any) -> bool:
@@ -28,13 +30,16 @@ def is_linear(layer: Any) -> bool:
     Returns
     -------
     is_linear : bool
-        True for dense layers, convolutions and depthwise convolutions.
+        True for dense layers and for convolutions: plain, depthwise, separable and transposed ones.
     """
-    return type(layer) in (layers.Dense, *_CONVS, *_DEPTHWISE)
+    return type(layer) in (layers.Dense, *_CONVS, *_DEPTHWISE, *_SEPARABLE, *_TRANSPOSED)
 
 
 def make_linear(call: Call) -> tuple[Callable, np.ndarray, np.ndarray | None, str]:
     """Turn a layer into a function of its weights.
+
+    A separable convolution has nothing between its two parts, so it is one convolution with the product of their
+    weights. The weights of a transposed one are given as (..., inputs, outputs), like those of all others.
 
     Parameters
     ----------
@@ -67,8 +72,8 @@ def make_linear(call: Call) -> tuple[Callable, np.ndarray, np.ndarray | None, st
     ('dense', True)
     """
     layer = call.layer
-    kernel = ops.convert_to_numpy(layer.kernel).astype(np.float64)
-    bias = None if layer.bias is None else ops.convert_to_numpy(layer.bias).astype(np.float64)
+    kernel = _separable_kernel(layer) if isinstance(layer, _SEPARABLE) else _array(layer.kernel)
+    bias = None if layer.bias is None else _array(layer.bias)
     if isinstance(layer, layers.Dense):
         return ops.matmul, kernel, bias, "dense"
     if layer.data_format != "channels_last" or layer.padding not in ("same", "valid"):
@@ -83,6 +88,10 @@ def make_linear(call: Call) -> tuple[Callable, np.ndarray, np.ndarray | None, st
         "dilation_rate": _plain(layer.dilation_rate),
         "data_format": "channels_last",
     }
+    if isinstance(layer, _TRANSPOSED):
+        options["output_padding"] = _plain(layer.output_padding)
+        kernel = np.swapaxes(kernel, -1, -2)
+        return (lambda x, w: ops.conv_transpose(x, ops.swapaxes(w, -1, -2), **options)), kernel, bias, "conv"
     return (lambda x, w: convolve(x, w, **options)), kernel, bias, "conv"
 
 
@@ -144,7 +153,19 @@ def conv_bias_map(call: Call, apply: Callable, kernel: np.ndarray, b: np.ndarray
     image = np.broadcast_to(b.astype(np.float32), (1, *shape))
     added = ops.convert_to_numpy(apply(ops.convert_to_tensor(image), ops.convert_to_tensor(kernel, dtype="float32")))
     added = added.astype(np.float64)
-    return added[(0,) * (added.ndim - 1)] if call.layer.padding == "valid" else added
+    alike = call.layer.padding == "valid" and not isinstance(call.layer, _TRANSPOSED)
+    return added[(0,) * (added.ndim - 1)] if alike else added
+
+
+def _separable_kernel(layer):
+    depthwise, pointwise = _array(layer.depthwise_kernel), _array(layer.pointwise_kernel)
+    n_inputs, multiplier = depthwise.shape[-2:]
+    mixed = pointwise.reshape(n_inputs, multiplier, -1)
+    return np.einsum("...im,imo->...io", depthwise, mixed)
+
+
+def _array(variable):
+    return ops.convert_to_numpy(variable).astype(np.float64)
 
 
 def _plain(value):

@@ -6,6 +6,7 @@ are numbered: 0 is the input, and every call adds the numbers of its outputs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,12 @@ __all__ = ["Call", "Graph", "activation_of", "calls_before", "read"]
 HEADS = ("sigmoid", "softmax")
 GATES = {"sigmoid", "hard_sigmoid", "softmax"}
 RECTIFIERS = {layers.ReLU: "relu", layers.ELU: "elu", layers.LeakyReLU: "leaky_relu"}
+KEEPS_ZERO = {  # elementwise activations f with f(0) = 0
+    "relu", "relu6", "elu", "leaky_relu", "prelu", "selu", "celu", "tanh", "hard_tanh", "softsign", "silu", "hard_silu",
+    "gelu", "mish", "soft_shrink", "hard_shrink", "tanh_shrink",
+}  # fmt: skip
+_MOVES = (layers.Reshape, layers.Flatten, layers.Permute, layers.RepeatVector, layers.Dropout, layers.Identity)
+_MOVING = ("Reshape", "Transpose", "ExpandDims", "Squeeze", "Swapaxes", "Moveaxis")  # operators
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,7 @@ class Graph:
         return count
 
     def is_gate(self, value: int) -> bool:
-        """Tell whether a value is the output of a sigmoid or softmax, perhaps reshaped since.
+        """Tell whether a value is the output of a sigmoid, a hard sigmoid or a softmax, perhaps reshaped since.
 
         Parameters
         ----------
@@ -155,14 +162,21 @@ class Graph:
         is_gate : bool
             True if multiplying by this value scales a signal by numbers in [0, 1].
         """
+        call = self._before_moves(value)
+        if call is None or activation_of(call.layer) in GATES:
+            return call is not None
+        factor = _factor(call)
+        behind = None if factor is None else self._before_moves(call.inputs[0])
+        # relu6(x + 3) / 6, as MobileNetV3 writes its hard sigmoid
+        return behind is not None and 0 <= factor * _ceiling(behind.layer) <= 1 + 1e-6
+
+    def _before_moves(self, value):
+        """The call that computes a value, before it was reshaped."""
         producer = {number: call for call in self.calls for number in call.outputs}
-        moves = (
-            layers.Reshape | layers.Flatten | layers.Permute | layers.RepeatVector | layers.Dropout | layers.Identity
-        )
         call = producer.get(value)
-        while call is not None and isinstance(call.layer, moves):
+        while call is not None and (isinstance(call.layer, _MOVES) or call.kind in _MOVING):
             call = producer.get(call.inputs[0])
-        return call is not None and activation_of(call.layer) in GATES
+        return call
 
     def find(self, name: str) -> Call:
         """Find a call by the name of its layer.
@@ -254,8 +268,11 @@ def activation_of(layer: Any) -> str:
     >>> [activation_of(layer) for layer in (layers.Dense(2, activation="relu"), layers.LeakyReLU(), layers.Dense(2))]
     ['relu', 'leaky_relu', 'linear']
     """
-    if type(layer).__name__ in ("Sigmoid", "Softmax"):  # a layer, or an operation such as keras.ops.sigmoid
-        return type(layer).__name__.lower()
+    if isinstance(layer, layers.Softmax):
+        return "softmax"
+    if not isinstance(layer, keras.Layer):  # an operator such as keras.ops.sigmoid
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
+        return name if name in GATES | KEEPS_ZERO else "linear"
     if type(layer) in RECTIFIERS:
         return RECTIFIERS[type(layer)]
     activation = getattr(layer, "activation", None)
@@ -287,6 +304,25 @@ def calls_before(
             needed.append(call)
             wanted |= set(inputs(call))
     return needed[::-1]
+
+
+def _factor(call):
+    """The number by which an operator multiplies its input; None if it does something else."""
+    operands = [*call.node.arguments.args, *call.node.arguments.kwargs.values()]
+    numbers = [operand for operand in operands if isinstance(operand, int | float)]
+    if isinstance(call.layer, keras.Layer) or len(operands) != 2 or len(numbers) != 1:
+        return None
+    if call.kind == "Multiply":
+        return numbers[0]
+    return 1 / numbers[0] if call.kind in ("Divide", "TrueDivide") and numbers[0] is operands[1] else None
+
+
+def _ceiling(layer):
+    """The largest value that a ReLU gives."""
+    if type(layer).__name__ == "Relu6":
+        return 6.0
+    limit = layer.max_value if isinstance(layer, layers.ReLU) and not layer.negative_slope else None
+    return float("inf") if limit is None else float(limit)
 
 
 class _Reader:
