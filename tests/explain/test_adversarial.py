@@ -49,7 +49,9 @@ def test_the_score_moves_as_wanted_within_the_bound(raised, snr):
 
 
 def test_more_noise_allows_more():
-    after = [adversarial.adversarial_example(tagger(), clip(), "harp", snr=snr, n_steps=10).after for snr in (50, 35, 20)]
+    after = [
+        adversarial.adversarial_example(tagger(), clip(), "harp", snr=snr, n_steps=10).after for snr in (50, 35, 20)
+    ]
     assert after[0] < after[1] < after[2]
 
 
