@@ -9,7 +9,8 @@ both; the ratio is of the clips a second after that. Exit status 1 when it is be
 
 Two more measurements follow. Formats: size, time to write and time to read per clip, with and without compression, in
 turns, and what decoding a waveform costs against reading it. Training: segments per second of ckn19 at width 0.125 with
-the input alone (rows not yet and already in memory), the model alone, and both.
+the input alone (rows not yet and already in memory), the model alone, and both, in turns and without the time that
+TensorFlow needs to trace the first step. On a machine with other work, compare the CPU times.
 """
 
 import argparse
@@ -230,19 +231,28 @@ def training_rates(paths, folder, *, workers, batch_size=64):
     x = Segments(store, store.ids, length=model_input.length, step=model_input.step)
     y = np.eye(8, dtype=np.float32)[x.clip % 8]
     source = training._Source(x, y, batch_size=batch_size, seed=0)
-    rates = {}
+    took = {}
     for name in ("input alone, rows on disk", "input alone, rows in memory"):
-        rates[name] = len(x) / timed(lambda: [None for _ in source.dataset()])
+        took[name] = timed(lambda: [None for _ in source.dataset()]) / len(x)
     few = x[: 4 * batch_size], y[: 4 * batch_size]
     model = models.build("ckn19", n_outputs=8, width=0.125, seed=0)
     with training.deterministic(0):
         model.compile("adam", "categorical_crossentropy")
-        model.fit(*few, batch_size=batch_size, verbose=0)
-        wall = timed(model.fit, *few, batch_size=batch_size, epochs=8, verbose=0)
-        rates["model alone"] = 8 * len(few[1]) / wall
-        rates["both"] = len(x) / timed(model.fit, source.dataset(), verbose=0, shuffle=False)
-    for name, (wall, cpu) in rates.items():
-        print(f"training: {name}: {wall:.0f} segments/s, {1e6 / cpu:.0f} us CPU per segment")
+        fits = {
+            "model alone": lambda: model.fit(*few, batch_size=batch_size, epochs=-(-len(x) // len(few[1])), verbose=0),
+            "both": lambda: model.fit(source.dataset(), verbose=0, shuffle=False),
+        }
+        counts = {"model alone": -(-len(x) // len(few[1])) * len(few[1]), "both": len(x)}
+        # Tracing is not counted: each way of giving data to `fit` has a graph of its own.
+        took["both, first fit"] = timed(fits["both"]) / counts["both"]
+        fits["model alone"]()
+        # In turns, so that a machine whose speed drifts treats both alike.
+        rounds = [{name: timed(fit) / counts[name] for name, fit in fits.items()} for _ in range(3)]
+    took |= {name: np.median([r[name] for r in rounds], axis=0) for name in fits}
+    for name, (wall, cpu) in took.items():
+        print(f"training: {name}: {1 / wall:.0f} segments/s, {1e6 * cpu:.0f} us CPU per segment")
+    wall, cpu = took["both"] / took["model alone"]
+    print(f"training: both / model alone: {wall:.2f} of time, {cpu:.2f} of CPU time; load {os.getloadavg()[0]:.1f}")
 
 
 def main():
