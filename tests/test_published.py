@@ -18,6 +18,7 @@ PARAMETERS = {
     "5_5_layers_stacked_cnn": (1_311_660, 1_309_900, 1_760),
 }
 SLIDES = ("tagger_slides_table_1_mtat", "tagger_slides_table_2_msd", "tagger_slides_table_3_mtg")
+GENERALISATION = "tagger_slides_figure_generalisation_roc_auc"
 
 
 def performance(model):
@@ -31,7 +32,7 @@ def top_10(model):
 @pytest.mark.parametrize("name", published.names())
 def test_every_table_is_readable_and_named_by_its_source(name):
     table = published.table(name)
-    number = r"(table_(\d+_\d+|\d+_[ab]|a_\d+|\d+)|section_\d+_\d+)"
+    number = r"(table_(\d+_\d+|\d+_[ab]|a_\d+|\d+)|section_\d+_\d+|figure_generalisation)"
     assert re.match(rf"([a-z]+\d{{4}}|tagger_slides)_{number}_[a-z0-9_]+$", name)
     assert len(table) > 0
     assert not table.columns.str.startswith("Unnamed").any()
@@ -195,7 +196,7 @@ def test_coverage_lists_every_published_table_in_the_order_of_the_sources():
 
 def test_tables_of_the_slides_are_there_and_have_their_own_source():
     overview = published.overview().set_index("table")
-    assert set(overview.index[overview["source"] == "tagger_slides"]) == set(SLIDES)
+    assert set(overview.index[overview["source"] == "tagger_slides"]) == {*SLIDES, GENERALISATION}
     assert set(overview["rows"][list(SLIDES)]) == {8}
 
 
@@ -314,6 +315,15 @@ def test_top_10_tags_are_sorted_and_have_one_presence():
     assert presence["ambient"] == 1_925
     assert not set(presence.index) & set(published.table("rotheneder2023_section_5_1_1_excluded_tags")["tag"])
     assert top_10("stacked_cnn").loc["quiet", "recall"] == 0.578  # section 5.1.7; so recall is the first of the two
+
+
+def test_bars_of_the_slides_start_at_their_table_and_fall():
+    bars = published.table(GENERALISATION).set_index("model")
+    clean = published.table(SLIDES[0]).set_index("model")["roc_auc"]
+    assert (bars["clean"] - clean[bars.index]).abs().max() < 0.015  # read off a figure, to about 0.005
+    assert bars.drop(columns="clean").lt(bars["clean"], axis=0).all(axis=None)
+    assert (bars["white_noise_0_4"] < bars["white_noise_0_1"]).all()
+    assert "read off" in published.notes(GENERALISATION)[0]
 
 
 def test_tables_of_the_slides_share_models_and_repeat_some_numbers():
