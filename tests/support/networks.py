@@ -41,7 +41,7 @@ def shaken(network, seed=0):
 @cache
 def built(name):
     """Keras model, reference and input shape of a network by name."""
-    shape, spec, twin = NETWORKS[name]()
+    shape, spec, twin = (NETWORKS | ADDED)[name]()
     network = shaken(model(shape, spec))
     if twin is not None:
         spec = twin({line[0]: line[1] for line in spec}, shape)
@@ -601,3 +601,4 @@ NORMALISED = {
     for f in (norm_after, norm_across_pool, norm_dense, norm_of_input, norm_branches, norm_groups, norm_stays, rescaled)
 }
 NETWORKS = {**PLAIN, **NORMALISED}
+ADDED = {}  # networks of other modules, which `check` knows too

@@ -22,9 +22,10 @@ MOVES = (
     layers.Cropping2D,
     layers.Concatenate,
     layers.Dropout,
+    layers.RepeatVector,
 )
 SUMS = (layers.Add, layers.Average, layers.Subtract)
-ACTIVATIONS = (layers.ReLU, layers.ELU, layers.LeakyReLU, layers.Activation)
+ACTIVATIONS = (layers.ReLU, layers.ELU, layers.LeakyReLU, layers.PReLU, layers.Activation)
 MAXIMA = (layers.MaxPooling1D, layers.MaxPooling2D, layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D)
 MEANS = (layers.AveragePooling1D, layers.AveragePooling2D, layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D)
 
@@ -40,6 +41,18 @@ class Matrix:
     matrices: list
     bias: object
     shape: tuple
+
+
+@dataclass
+class Operator:
+    """A function of tensors that stands in a list of layers; `windows` as those of a maximum pooling."""
+
+    kind: str
+    function: object
+    windows: list = field(default_factory=list)
+
+    def __call__(self, given):
+        return self.function(*given) if isinstance(given, list) else self.function(given)
 
 
 @dataclass
@@ -160,6 +173,10 @@ class Reference:
         shapes = [self.shape_of(i) for i in inputs]
         if isinstance(layer, Matrix):
             node = Node(name, layer.kind, inputs, layer.shape, layer.matrices, layer.bias)
+        elif isinstance(layer, Operator) and layer.kind in ("pass", "gate", "maximum"):
+            nothing = [np.zeros((1, *s), np.float32) for s in shapes]
+            shape = tuple(layer(nothing if len(nothing) > 1 else nothing[0]).shape[1:])
+            node = Node(name, layer.kind, inputs, shape, forward=layer, windows=layer.windows)
         elif isinstance(layer, MAXIMA):
             found, shape = windows(layer, shapes[0])
             node = Node(name, "maximum", inputs, shape, windows=found, forward=layer)
@@ -168,13 +185,16 @@ class Reference:
         elif isinstance(layer, layers.Multiply):
             node = Node(name, "gate", inputs, shapes[0], forward=layer)
         else:
+            copies = getattr(layer, "interpolation", "") == "nearest"
             kind = (
-                "move"
-                if isinstance(layer, MOVES)
+                layer.kind
+                if isinstance(layer, Operator)
+                else "move"
+                if isinstance(layer, MOVES) or copies
                 else "sum"
                 if isinstance(layer, SUMS)
                 else "pool"
-                if isinstance(layer, MEANS)
+                if isinstance(layer, MEANS) or hasattr(layer, "interpolation")
                 else "dense"
                 if isinstance(layer, layers.Dense)
                 else "conv"

@@ -18,6 +18,7 @@ from keras import layers, ops
 
 from musictools.explain.attribution import (
     normalisation,
+    operators,
     own_layers,  # noqa: F401 - registers the rules of the package's own layers
 )
 from musictools.explain.attribution.operations import (
@@ -33,7 +34,7 @@ from musictools.explain.attribution.operations import (
 )
 from musictools.explain.attribution.registry import Registered, registered_rule
 from musictools.models.graph.linear import conv_bias_map, is_linear, kernel_scaled, make_linear
-from musictools.models.graph.reading import GATES, RECTIFIERS, activation_of
+from musictools.models.graph.reading import GATES, KEEPS_ZERO, RECTIFIERS, activation_of
 
 if TYPE_CHECKING:
     from musictools.explain.attribution.operations import Operation
@@ -58,6 +59,7 @@ _MEAN_POOLS = (
     layers.GlobalAveragePooling2D,
 )
 _PADS = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.Cropping1D, layers.Cropping2D)
+_SEVERAL_OUTPUTS = ("Split", "Unstack")
 _MOVES = (layers.Reshape, layers.Permute, *_PADS)
 
 
@@ -133,7 +135,7 @@ class _Planner:
         self.graph, self.consumers = graph, graph.consumers()
         self.operations, self.values = [], {0: _Value(0, first=True)}
         self.fresh = 1 + max((o for c in graph.calls for o in c.outputs), default=0)
-        self.scales = {}
+        self.scales, self.merged = {}, set()  # merged: outputs of normalisations that are part of the layer before
 
     def finish(self):
         for call in self.graph.calls:
@@ -162,7 +164,7 @@ class _Planner:
     def convert(self, call):
         """Add the operations of a call; return its value."""
         layer, ins = call.layer, [self.values.get(i) for i in call.inputs]
-        if None in ins or len(call.outputs) != 1:
+        if None in ins or len(call.outputs) != 1 and call.kind not in _SEVERAL_OUTPUTS:
             return self.refuse(call, f"({call.kind}) has several outputs")
         if (rule := registered_rule(layer)) is not None:
             return self.registered(call, ins, rule)
@@ -190,17 +192,15 @@ class _Planner:
         """Layers before which a normalisation has to be applied."""
         layer = call.layer
         if isinstance(layer, _MOVES):
-            keeps = ins[0].a is None and ins[0].first
-            return self.moved(call, ins[0], first=keeps)
+            return self.moved(call, ins[0])
         if isinstance(layer, layers.Add | layers.Average | layers.Subtract):
             return self.summed(call, ins)
         if isinstance(layer, layers.Multiply):
             return self.gated(call, ins)
-        if isinstance(layer, layers.Rescaling):
-            return self.rescaled(call, ins[0])
         if type(layer) in RECTIFIERS or isinstance(layer, layers.Activation):
             return self.activated(call, ins[0], activation_of(layer))
-        return self.refuse(call, f"is of a kind ({call.kind}) that has no rule")
+        value = operators.convert(self, call, ins)
+        return self.refuse(call, f"is of a kind ({call.kind}) that has no rule") if value is None else value
 
     # -- what changes no tensor -------------------------------------------------------------------------------------
 
@@ -226,24 +226,25 @@ class _Planner:
                 bias=bias,
                 apply=ops.multiply,
                 kernels=[value.a],
+                first=value.first,
                 layer="BatchNormalization",
             )
         return self.scales[key]
 
     def bare(self, value):
         """A value with its normalisation applied."""
-        return value if value.a is None else _Value(self.settled(value))
+        return value if value.a is None else _Value(self.settled(value), first=value.first)
+
+    @staticmethod
+    def made(number, *, positive=False, first=False, a=None, b=None):
+        """The value of an operation that was added, with a normalisation a x + b still to be applied."""
+        return _Value(number, positive=positive, first=first, a=a, b=b)
 
     def refuse(self, call, why):
         inputs = [self.settled(self.values[i]) for i in call.inputs if i in self.values]
         return _Value(
             self.emit(Opaque, call.name, inputs, output=call.outputs[0], forward=lambda *xs: call(*xs)[0], why=why)
         )
-
-    @staticmethod
-    def made(number, *, positive=False, first=False, a=None, b=None):
-        """The value of an operation that was added, with a normalisation a x + b still to be applied."""
-        return _Value(number, positive=positive, first=first, a=a, b=b)
 
     def registered(self, call, ins, rule):
         """A layer with a rule of its own; its output is measured from the lowest, which is added afterwards."""
@@ -273,11 +274,6 @@ class _Planner:
         b = beta - _array(layer.moving_mean) * a
         return self.scaled(call, value, np.broadcast_to(a, shape[-1:]), np.broadcast_to(b, shape[-1:]))
 
-    def rescaled(self, call, value):
-        channels = call.shapes()[0][-1]
-        a, b = (np.broadcast_to(np.asarray(v, np.float64), (channels,)) for v in (call.layer.scale, call.layer.offset))
-        return self.scaled(call, value, a, b)
-
     def scaled(self, call, value, a, b):
         """A value under a x + b: merged into the layer before if only this call uses it, else to be applied."""
         if value.a is not None:
@@ -288,8 +284,9 @@ class _Planner:
             alone
             and isinstance(operation, Linear)
             and operation.kind in ("conv", "dense")
-            and operation.output == call.inputs[0]
+            and call.inputs[0] in (operation.output, *self.merged)
         ):
+            self.merged.add(call.outputs[0])
             operation.kernels = [kernel_scaled(operation.kernels[0], a, depthwise="Depthwise" in operation.layer)]
             operation.bias = b if operation.bias is None else operation.bias * a + b
             return value
@@ -331,18 +328,18 @@ class _Planner:
     def activation(self, call, name, value, function):
         if name == "linear":
             return value
-        if name not in RECTIFIERS.values():
+        if name not in KEEPS_ZERO:
             number = self.emit(
                 Opaque,
                 call.name,
                 (value.source,),
                 forward=function,
-                why=f"has the activation {name!r}, which is none of ReLU, ELU and LeakyReLU",
+                why=f"has the activation {name!r}, which is not known to be 0 at 0",
             )
             return _Value(number, positive=name in GATES)
         number = self.emit(Activation, call.name, (value.source,), forward=function)
         slope = getattr(call.layer, "negative_slope", 0.0) or 0.0
-        return _Value(number, positive=name == "relu" and slope == 0)
+        return _Value(number, positive=name in ("relu", "relu6") and slope == 0)
 
     def averaged(self, call, value):
         layer = call.layer
@@ -361,13 +358,18 @@ class _Planner:
         return replace(value, source=number, first=False)
 
     def summed(self, call, ins):
-        shapes = set(call.shapes())
-        if len(shapes) != 1:
-            return self.refuse(call, f"adds shapes {', '.join(map(str, sorted(shapes)))}")
         weight = 1.0 / len(ins) if isinstance(call.layer, layers.Average) else 1.0
         kernels = [weight] * len(ins)
         if isinstance(call.layer, layers.Subtract):
             kernels[1] = -weight
+        return self.weighted_sum(call, ins, kernels)
+
+    def weighted_sum(self, call, ins, kernels):
+        """A sum of values, each times a number; smaller ones are copied along the axes that they lack."""
+        shapes, new = set(call.shapes()), tuple(call.node.outputs[0].shape[1:])
+        if len({len(shape) for shape in shapes}) != 1 or (len(shapes) != 1 and None in new):
+            return self.refuse(call, f"adds shapes {', '.join(map(str, sorted(shapes, key=str)))}, and so")
+        ones = np.ones((1, *new), np.float32) if len(shapes) != 1 else 1.0
         positive = all(v.positive and v.a is None for v in ins)
         number = self.emit(
             Linear,
@@ -375,12 +377,12 @@ class _Planner:
             [self.settled(v) for v in ins],
             output=call.outputs[0],
             kind="sum",
-            apply=ops.multiply,
+            apply=ops.multiply if len(shapes) == 1 else lambda x, w: x * w * ones,
             kernels=kernels,
             positive=positive,
             layer=call.kind,
         )
-        return _Value(number, positive=positive and kernels[-1] > 0)
+        return _Value(number, positive=positive and min(kernels) > 0)
 
     # -- poolings, moves, gates -------------------------------------------------------------------------------------
 
@@ -407,13 +409,16 @@ class _Planner:
             return replace(value, source=number)
         return replace(value, source=number, a=np.tile(value.a, size // channels), b=np.tile(value.b, size // channels))
 
-    def moved(self, call, value, *, first):
+    def moved(self, call, value):
         number = self.emit(Move, call.name, (self.settled(value),), output=call.outputs[0], forward=call.layer)
-        return _Value(number, positive=value.positive and value.a is None, first=first)
+        return _Value(number, positive=value.positive and value.a is None, first=value.first)
 
     def joined(self, call, ins):
+        return self.concatenated(call, ins, call.layer.axis % len(call.node.outputs[0].shape))
+
+    def concatenated(self, call, ins, axis):
+        """Values side by side."""
         shapes = call.shapes()
-        axis = call.layer.axis % (len(shapes[0]) + 1)
         if axis != len(shapes[0]) or all(v.a is None for v in ins):
             ins = [self.bare(v) for v in ins]
         number = self.emit(
