@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from musictools.plots import PALETTE, SMALL
+from musictools.plots.style import PALETTE, SMALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

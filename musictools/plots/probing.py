@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from musictools.plots import PALETTE, SMALL, legend
+from musictools.plots.style import PALETTE, SMALL, legend
 
 if TYPE_CHECKING:
     import pandas as pd
