@@ -6,6 +6,8 @@ import pytest
 from support.choi2018_files import arrays, config, write
 
 from musictools.experiments import voices
+from musictools.experiments.voices import truth
+from musictools.experiments.voices.probe import mean_of_copies
 from musictools.released import choi2018
 
 SR = 12000
@@ -64,24 +66,24 @@ def test_measures_of_maps_whose_worth_is_known(tagger):
     one = clip(0)
     S = tagger.levels(one.voice + one.accompaniment)
     cells, heard = voices.voice_cells(tagger.levels(one.voice), tagger.levels(one.accompaniment), S)
-    sung = voices._sung(one, S.shape[1], tagger.front_end)
+    sung = truth.sung_frames(one, S.shape[1], tagger.front_end)
     assert abs(sung.mean() - 1 / 3) < 0.02
     assert sung[S.shape[1] // 2]
-    truth = voices._Truth(tagger.scale(S), cells, heard, sung)
-    perfect = truth.measure(cells.astype(float))
+    known = truth.Truth(tagger.scale(S), cells, heard, sung)
+    perfect = known.measure(cells.astype(float))
     assert all(perfect[name] == 1 for name in ("auc", "auc_equal_energy", "auc_loud", "mass"))
-    wrong = truth.measure(1.0 - cells)
+    wrong = known.measure(1.0 - cells)
     assert wrong["auc"] == wrong["auc_equal_energy"] == wrong["mass"] == 0
-    assert truth.measure(np.full(S.shape, -1.0))["auc"] == 0.5  # no positive relevance: nothing is said
-    assert truth.measure(np.tile(sung, (96, 1)).astype(float))["auc_time"] == 1
-    energy = truth.measure(truth.x)
+    assert known.measure(np.full(S.shape, -1.0))["auc"] == 0.5  # no positive relevance: nothing is said
+    assert known.measure(np.tile(sung, (96, 1)).astype(float))["auc_time"] == 1
+    energy = known.measure(known.x)
     assert energy["auc"] > 0.6
     assert abs(energy["auc_equal_energy"] - 0.5) < abs(energy["auc"] - 0.5)
 
 
 def test_copies_of_a_clip_are_averaged():
     maps = np.arange(7.0)[None, None]  # a clip of three frames in an input of seven
-    np.testing.assert_allclose(voices._mean_of_copies(maps, 3), [[[3.0, 2.5, 3.5]]])
+    np.testing.assert_allclose(mean_of_copies(maps, 3), [[[3.0, 2.5, 3.5]]])
 
 
 def test_every_method_gives_a_row_a_target_and_form(found, tagger):
