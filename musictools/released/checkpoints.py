@@ -102,7 +102,7 @@ def _legacy(content):
     storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
     numbers = {}
     for key in _unpickle(stream):
-        size = int.from_bytes(stream.read(8), "little")
+        size = int(np.frombuffer(stream.read(8), "<i8")[0])
         storage = storages[key]
         if size != storage.size:
             raise ValueError(f"storage {key} has {size} numbers instead of {storage.size}")
@@ -156,7 +156,8 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid):
         kind, name, key, _, size, *view = pid
-        if kind != "storage" or not isinstance(key, str) or any(view):  # views of storages are older than PyTorch 0.4
+        known = kind == "storage" and isinstance(key, str) and type(size) is int and size >= 0
+        if not known or any(view):  # views of storages are older than PyTorch 0.4
             raise ValueError("a storage is described in an unknown way")
         return _Storage(np.dtype(_TYPES[name]), key, size)
 

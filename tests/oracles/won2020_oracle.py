@@ -1,15 +1,20 @@
 """Logits of the networks of Won et al. 2020 in PyTorch, to be compared with in `tests/released/test_won2020.py`.
 
-PyTorch is no dependency of the suite, so that this script has an environment of its own; nothing of the suite is
-imported here. The modules are written from the names and shapes in the authors' state dicts and from their paper.
+PyTorch is no dependency of the suite, so that this script has an environment of its own. Nothing of the suite is
+imported but `tests/support/won2020_states.py`, which makes random weights and a sound. The modules are written from the
+names and shapes in the authors' state dicts and from their paper.
 
     uv venv --python 3.11 torch-env
     uv pip install --python torch-env/bin/python torch numpy soundfile soxr
     torch-env/bin/python tests/oracles/won2020_oracle.py ../shared/data tests/fixtures/won2020.npz
 
-What the file holds: `clips`, paths below the data folder; for every network its `logits` (clips, 50) on the beginning
-of every clip, 29 s or 3 s; `about`, a JSON object with the versions. Of clips that are shorter,
-the last column of the spectrogram is repeated, as `musictools.inference.AudioModel` does.
+What the file holds:
+
+- `clips`: paths below the data folder.
+- For every network its logits (clips, 50) on the beginning of every clip, 29 s or 3 s. Of clips that are shorter, the
+  last column of the spectrogram is repeated, as `musictools.inference.AudioModel` does.
+- `random-NETWORK`: logits (1, 50) of a network with random weights on the sound.
+- `about`: a JSON object with the versions.
 """
 
 import json
@@ -21,6 +26,9 @@ import soundfile
 import soxr
 import torch
 import torch.nn.functional as F  # noqa: N812 - as everybody calls it
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from support import won2020_states  # noqa: E402
 
 SR, N_FFT, HOP = 16000, 512, 256
 SECONDS = {"fcn": 29, "crnn": 29, "musicnn": 3}
@@ -105,6 +113,11 @@ def main(data, out):
         logits = torch.cat([NETWORKS[network](x, state) for x in inputs])
         results["won2020-" + path.stem.replace("_", "-")] = logits.numpy()
         print(path.stem, tuple(logits.shape))
+    for network, function in NETWORKS.items():
+        state = {key: torch.from_numpy(value) for key, value in won2020_states.state(network).items()}
+        y = torch.from_numpy(won2020_states.sound(SECONDS[network]))
+        x = norm(spectrogram(y, state, len(y)), state, "spec_bn")
+        results[f"random-{network}"] = function(x, state).numpy()
     about = {"python": sys.version.split()[0], "torch": torch.__version__, "numpy": np.__version__}
     np.savez_compressed(out, clips=[str(clip.relative_to(data)) for clip in clips], about=json.dumps(about), **results)
 
