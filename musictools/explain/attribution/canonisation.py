@@ -17,6 +17,7 @@ import numpy as np
 from keras import layers, ops
 
 from musictools.explain.attribution import (
+    attention,
     normalisation,
     operators,
     own_layers,  # noqa: F401 - registers the rules of the package's own layers
@@ -59,7 +60,7 @@ _MEAN_POOLS = (
     layers.GlobalAveragePooling2D,
 )
 _PADS = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.Cropping1D, layers.Cropping2D)
-_SEVERAL_OUTPUTS = ("Split", "Unstack")
+_SEVERAL_OUTPUTS = ("Split", "Unstack", "MultiHeadAttention")
 _MOVES = (layers.Reshape, layers.Permute, *_PADS)
 
 
@@ -102,13 +103,16 @@ class _Value:
     b: np.ndarray | None = None
 
 
-def plan(graph: Graph) -> Plan:
+def plan(graph: Graph, attention: str = "constant") -> Plan:
     """Canonise a graph.
 
     Parameters
     ----------
     graph : musictools.models.graph.reading.Graph
         The model.
+    attention : {"constant", "attnlrp"}
+        Whether weights of attention count as constants, or pass relevance as in `musictools.explain.attribution
+        .attention`.
 
     Returns
     -------
@@ -119,7 +123,7 @@ def plan(graph: Graph) -> Plan:
     ValueError
         If relevance would have to pass a layer that has no rule. The message names it and what works instead.
     """
-    made = _Planner(graph).finish()
+    made = _Planner(graph, attention).finish()
     for operation in made.on_path():
         if isinstance(operation, Opaque):
             raise ValueError(
@@ -131,8 +135,8 @@ def plan(graph: Graph) -> Plan:
 
 
 class _Planner:
-    def __init__(self, graph):
-        self.graph, self.consumers = graph, graph.consumers()
+    def __init__(self, graph, attention):
+        self.graph, self.attention, self.consumers = graph, attention, graph.consumers()
         self.operations, self.values = [], {0: _Value(0, first=True)}
         self.fresh = 1 + max((o for c in graph.calls for o in c.outputs), default=0)
         self.scales, self.merged = {}, set()  # merged: outputs of normalisations that are part of the layer before
@@ -170,8 +174,9 @@ class _Planner:
             return self.registered(call, ins, rule)
         if isinstance(layer, layers.LayerNormalization) and self.is_standardisation(call):
             return self.standardised(call, ins[0])
-        if (value := normalisation.convert(self, call, ins)) is not None:
-            return value
+        for module in (normalisation, attention):
+            if (value := module.convert(self, call, ins)) is not None:
+                return value
         if isinstance(layer, layers.BatchNormalization):
             return self.normalised(call, ins[0])
         if is_linear(layer):
@@ -328,6 +333,8 @@ class _Planner:
     def activation(self, call, name, value, function):
         if name == "linear":
             return value
+        if name == "softmax":
+            return attention.soften(self, call, value.source)
         if name not in KEEPS_ZERO:
             number = self.emit(
                 Opaque,

@@ -23,7 +23,8 @@ def harmonic_filters(layer, inputs, output, relevance):
 
     Decibels are a function of one band's power, so relevance passes the logarithm unchanged. A band's power P is
     quadratic in the waveform x, so P is the sum over all samples of x dP/dx / 2 (Euler's theorem), which are the
-    contributions. Power below the floor is replaced by a constant, which absorbs that band's relevance.
+    contributions. A sample that lowers P has a negative share, by Deep Taylor too. Power below the floor is replaced by
+    a constant, which absorbs that band's relevance.
     """
     x, power = ops.cast(inputs[0], "float64"), lambda x: layer.power(x, dtype="float64")
     P = power(x)

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from musictools.explain.attribution import rules
+from musictools.explain.attribution.attention import Product, Softmax
 from musictools.explain.attribution.canonisation import plan
 from musictools.explain.attribution.method import Method
 from musictools.explain.attribution.operations import Join, Linear, Move, Standardise, repeat
@@ -22,8 +23,8 @@ __all__ = ["OPTIONS", "Propagation"]
 OPTIONS = {
     "deep_taylor": {},
     "deep_taylor_bounded": {"low": None, "high": None},
-    "lrp_epsilon": {"epsilon": 1e-6},
-    "lrp_gamma": {"gamma": 0.25},
+    "lrp_epsilon": {"epsilon": 1e-6, "attention": "attnlrp"},
+    "lrp_gamma": {"gamma": 0.25, "attention": "attnlrp"},
     "lrp_alpha_beta": {"alpha": 2.0},
     "lrp_composite": {
         "dense": "epsilon",
@@ -35,6 +36,7 @@ OPTIONS = {
         "rules": None,
         "low": None,
         "high": None,
+        "attention": "attnlrp",
     },
 }
 
@@ -71,8 +73,12 @@ class Propagation(Method):
 
     def __init__(self, graph: Graph, method: str, options: dict[str, Any], conservation: bool = True):
         self.graph, self.method, self.options, self.conservation = graph, method, options, conservation
-        self.plan = plan(graph)
+        attention = options.get("attention", "constant")
+        if attention not in ("attnlrp", "constant"):
+            raise ValueError(f"attention must be 'attnlrp' or 'constant'. Got {attention!r}.")
+        self.plan = plan(graph, attention)
         self.head, path = self.plan.operations[-1], self.plan.on_path()
+        _prepare_attention(path, method, attention, options)
         self.positive_start = method.startswith("deep_taylor")
         chooser = _Chooser(method, options)
         for operation in self.plan.operations:
@@ -202,6 +208,19 @@ def _bound(operation, bound, x):
     axes = tuple(range(1, len(x.shape)))
     mean, variance = ops.mean(x, axis=axes, keepdims=True), ops.var(x, axis=axes, keepdims=True)
     return (bound[0] - mean) / ops.sqrt(variance + operation.forward.epsilon)
+
+
+def _prepare_attention(path, method, attention, options):
+    """Give products their epsilon; refuse what relevance cannot pass where weights of attention are constants."""
+    for operation in path[::-1]:
+        if isinstance(operation, Product | Softmax) and attention == "constant":
+            what = "multiplies two signals" if isinstance(operation, Product) else "is a softmax of a signal"
+            raise ValueError(
+                f"Layer {operation.name!r} {what}, of which none is a gate or a weight of attention: {method} has no "
+                "rule for it. lrp_epsilon, lrp_gamma and lrp_composite have one with attention='attnlrp'."
+            )
+        if isinstance(operation, Product):
+            operation.epsilon = options.get("epsilon", operation.epsilon)
 
 
 def _check_rule(operation):

@@ -147,10 +147,6 @@ def test_models(case):
             explain.relevance(model, np.zeros((1, 6, 4), np.float32), 0, method=method)
 
 
-def attended(x):
-    return L.Flatten()(L.MultiHeadAttention(1, 2, name="bad")(x, x))
-
-
 def signals(x):
     return L.Flatten()(L.Multiply(name="bad")([L.Dense(3, activation="relu")(x), L.Dense(3, activation="relu")(x)]))
 
@@ -166,11 +162,8 @@ def in_training(x):
 LAYERS = {
     "normalisation by the batch": (in_training, "normalises by its batch (training=True)"),
     "GRU": (lambda x: L.GRU(3, name="bad")(x), "is of a kind (GRU) that has no rule"),
-    "attention": (attended, "is of a kind (MultiHeadAttention) that has no rule"),
     "product of signals": (signals, "multiplies signals none of which is a sigmoid gate"),
     "softplus": (lone(L.Dense(3, activation="softplus", name="bad")), "has the activation 'softplus', which is not"),
-    "softmax inside": (lone(L.Dense(3, activation="softmax", name="bad")), "has the activation 'softmax'"),
-    "softmax layer inside": (lone(L.Softmax(name="bad")), "is of a kind (Softmax) that has no rule"),
     "sigmoid layer": (lone(L.Activation("sigmoid", name="bad")), "has the activation 'sigmoid'"),
     "threshold": (lone(L.ReLU(threshold=0.5, name="bad")), "is a ReLU with a threshold"),
     "group normalisation": (lone(L.GroupNormalization(2, name="bad")), "is of a kind (GroupNormalization) that has no"),
