@@ -1,21 +1,20 @@
-"""Tables of notebook 03 from the results of jobs: segments, clips, thresholds, tags, ensemble, baselines.
+"""Tables of notebook 03 from the results of jobs: segments, clips, thresholds, tags.
 
-The scores of a clip's segments are joined by ``union`` (`rotheneder2023`: every tag of any segment, so that the highest
-score decides) or by their ``mean`` (`tagger_slides`). Thresholds are 0.5 or chosen on the validation clips, with scores
-that are joined in the same way. Predictions may be compared with more complete labels than those that were learnt from.
+Predictions may be compared with more complete labels than those that were learnt from. `tagger_scores` joins the scores
+of segments, `tagger_baselines` has the ensemble and the baselines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from musictools import evaluation
 from musictools.experiments.jobs import Result
+from musictools.experiments.tagger_baselines import ensemble, mfcc_baseline, mfcc_table, prior_baseline
+from musictools.experiments.tagger_scores import JOINS, RULES, Clips, clip_scores, rule_thresholds
 from musictools.experiments.taggers import SLIDES
 
 __all__ = [
@@ -40,74 +39,7 @@ __all__ = [
     "top_tags",
 ]
 
-JOINS = {"union": evaluation.max_by_clip, "mean": evaluation.mean_by_clip}
-RULES = ("half", "f1", "precision")
 _RATES = ("micro_precision", "micro_recall", "macro_precision", "macro_recall")
-
-
-@dataclass(frozen=True)
-class Clips:
-    """Scores of whole clips by one tagger.
-
-    Parameters
-    ----------
-    name : str
-        Name of the tagger.
-    validation, hold_out : pd.DataFrame [clips x tags]
-        Scores in [0, 1].
-    """
-
-    name: str
-    validation: pd.DataFrame
-    hold_out: pd.DataFrame
-
-    @property
-    def tags(self) -> list[str]:
-        """Names of the tags."""
-        return list(self.hold_out.columns)
-
-    def truth(self, labels: pd.DataFrame, *, split: str = "hold_out") -> np.ndarray:
-        """Labels of the clips, in the order of the scores.
-
-        Parameters
-        ----------
-        labels : pd.DataFrame [clips x tags, bool]
-        split : {"hold_out", "validation"}
-
-        Returns
-        -------
-        labels : np.ndarray [shape=(n_clips, n_tags), bool]
-        """
-        return labels.loc[getattr(self, split).index, self.tags].to_numpy()
-
-
-def clip_scores(result: Result, *, join: str = "mean") -> Clips:
-    """Join the scores of a result's segments to scores of clips.
-
-    Parameters
-    ----------
-    result : Result
-    join : {"mean", "union"}
-
-    Returns
-    -------
-    clips : Clips
-
-    Examples
-    --------
-    >>> from musictools.experiments.jobs import Job
-    >>> scores, clip = np.array([[0.25], [0.75]]), np.array(["a", "a"])
-    >>> job = Job(model="se_cnn", n_tags=1, labels="annotated", protocol="tagger_slides")
-    >>> result = Result(job=job, classes=("guitar",), history=pd.DataFrame(),
-    ...                 scores={"validation": scores, "hold_out": scores}, clip={"validation": clip, "hold_out": clip})
-    >>> clip_scores(result, join="mean").hold_out.at["a", "guitar"]
-    np.float64(0.5)
-    """
-    tables = {}
-    for split in ("validation", "hold_out"):
-        ids, scores = JOINS[join](result.scores[split], result.clip[split])
-        tables[split] = pd.DataFrame(scores, index=ids, columns=list(result.classes))
-    return Clips(result.job.model, **tables)
 
 
 def extra_table(results: Sequence[Result], labels: dict, *, precision: float = 0.5) -> pd.DataFrame:
@@ -138,157 +70,6 @@ def extra_table(results: Sequence[Result], labels: dict, *, precision: float = 0
                 table.insert(0, column, value)
             tables.append(table.drop(columns="model"))
     return pd.concat(tables, ignore_index=True)
-
-
-def prior_baseline(labels: pd.DataFrame, *, validation: Sequence, hold_out: Sequence) -> Clips:
-    """Baseline: score every clip by each tag's share of the training clips.
-
-    Parameters
-    ----------
-    labels : pd.DataFrame [training clips x tags, bool]
-    validation, hold_out : sequence of clip id
-
-    Returns
-    -------
-    clips : Clips
-    """
-    share = labels.mean().to_numpy()
-    return Clips(
-        "tag frequency",
-        *(
-            pd.DataFrame(np.tile(share, (len(ids), 1)), index=ids, columns=labels.columns)
-            for ids in (validation, hold_out)
-        ),
-    )
-
-
-def mfcc_table(store: Any, ids: Sequence, *, n_mfcc: int = 20) -> pd.DataFrame:
-    """Mean over time of every clip's mel-frequency cepstral coefficients, from its mel-spectrogram in dB.
-
-    Parameters
-    ----------
-    store : SpectrogramStore
-    ids : sequence of clip id
-    n_mfcc : int > 0
-
-    Returns
-    -------
-    mfcc : pd.DataFrame [clips x coefficients]
-    """
-    import librosa
-
-    means = np.stack([store[clip_id].mean(axis=1) for clip_id in ids], axis=1)  # the transform is linear
-    return pd.DataFrame(librosa.feature.mfcc(S=means, n_mfcc=n_mfcc).T, index=list(ids))
-
-
-def mfcc_baseline(
-    mfcc: pd.DataFrame, labels: pd.DataFrame, *, validation: Sequence, hold_out: Sequence, seed: int = 0
-) -> Clips:
-    """Baseline: logistic regression, tag by tag, on the mean over time of every clip's MFCCs.
-
-    Parameters
-    ----------
-    mfcc : pd.DataFrame [clips x coefficients]
-    labels : pd.DataFrame [training clips x tags, bool]
-    validation, hold_out : sequence of clip id
-    seed : int >= 0
-
-    Returns
-    -------
-    clips : Clips
-        A tag that all training clips have, or none, gets that as its score.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    tables = {
-        split: pd.DataFrame(0.0, index=ids, columns=labels.columns)
-        for split, ids in (("validation", validation), ("hold_out", hold_out))
-    }
-    for tag in labels.columns:
-        y = labels[tag].to_numpy()
-        model = None
-        if y.any() and not y.all():
-            model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, random_state=seed))
-            model.fit(mfcc.loc[labels.index], y)
-        for table in tables.values():
-            table[tag] = y.mean() if model is None else model.predict_proba(mfcc.loc[table.index])[:, 1]
-    return Clips("MFCC and logistic regression", **tables)
-
-
-def ensemble(
-    taggers: Sequence[Clips], labels: pd.DataFrame, *, shrink: float = 10.0, name: str = "best model for each tag"
-) -> tuple[Clips, pd.Series]:
-    """Take for each tag the tagger that is best on the validation clips (`rotheneder2023` chapter 7, future work).
-
-    A few positive clips hardly show which tagger is best. Therefore a tag's average precision is shrunk towards the
-    tagger's mean over all tags, with the weight of `shrink` positive clips.
-
-    Parameters
-    ----------
-    taggers : sequence of Clips
-        With the same clips and tags.
-    labels : pd.DataFrame [clips x tags, bool]
-        Used at the validation clips only.
-    shrink : float >= 0
-        0: every tag is judged by its own average precision alone.
-    name : str
-        Name of the ensemble.
-
-    Returns
-    -------
-    clips : Clips
-    chosen : pd.Series [tag -> tagger]
-        A tag without positive validation clips is decided by the mean alone.
-    """
-    precision = {}
-    for clips in taggers:
-        y = clips.truth(labels, split="validation")
-        table = evaluation.tag_table(y, clips.validation.to_numpy(), names=clips.tags)
-        precision[clips.name] = table.set_index("tag")["average_precision"]
-    precision = pd.DataFrame(precision)
-    n_positive = labels.loc[taggers[0].validation.index, precision.index].sum()
-    weight = (n_positive / (n_positive + shrink).clip(lower=1)).where(precision.notna().all(axis=1), 0.0)
-    mixed = precision.fillna(0.0).mul(weight, axis=0).add(np.outer(1 - weight, precision.mean()))
-    chosen = mixed.idxmax(axis=1)
-    by_name = {clips.name: clips for clips in taggers}
-    tables = {
-        split: pd.DataFrame({tag: getattr(by_name[model], split)[tag] for tag, model in chosen.items()})
-        for split in ("validation", "hold_out")
-    }
-    return Clips(name, **tables), chosen
-
-
-def rule_thresholds(clips: Clips, labels: pd.DataFrame, *, rule: str, precision: float = 0.5) -> pd.Series:
-    """Thresholds of one tagger by a rule, from its validation clips.
-
-    Parameters
-    ----------
-    clips : Clips
-    labels : pd.DataFrame [clips x tags, bool]
-    rule : {"half", "f1", "precision"}
-    precision : float in (0, 1]
-
-    Returns
-    -------
-    thresholds : pd.Series [tag -> float]
-
-    Raises
-    ------
-    ValueError
-        If the rule is unknown.
-    """
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}. Got {rule!r}.")
-    values = (
-        np.full(len(clips.tags), 0.5)
-        if rule == "half"
-        else evaluation.choose_thresholds(
-            clips.truth(labels, split="validation"), clips.validation.to_numpy(), rule=rule, precision=precision
-        )
-    )
-    return pd.Series(values, index=clips.tags, name=rule)
 
 
 def segment_table(results: Sequence[Result], labels: pd.DataFrame, *, split: str = "test") -> pd.DataFrame:

@@ -386,7 +386,7 @@ def test_tree_asks_the_planted_questions():
     assert asked < {"violin", "sitar", "loud"}
     leaves = [t for t in texts if "100%" in t and "?" not in t]
     assert {t.split()[0] for t in leaves} == set(GENRES)
-    assert sum(int(t.split("\n")[1].split()[0]) for t in leaves) == len(genres)
+    assert sum(int(t.split("\n")[2].split()[0]) for t in leaves) == len(genres)
     assert {"no", "yes"} <= set(texts)
 
 
