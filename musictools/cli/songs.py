@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +16,8 @@ __all__ = ["add"]
 _TAGGER = {
     "default": "tagger",
     "metavar": "NAME",
-    "help": "a .keras file, or the name of a model of the profile demo (default: tagger)",
+    "help": "a .keras file, the name of a released network (musictools models list), or that of a model of the profile "
+    "demo (default: tagger)",
 }
 
 
@@ -98,17 +100,28 @@ def _add_rule(command):
     )
 
 
+def _import_keras():
+    """Import Keras without what it imports for its wrappers and galleries, which takes a fifth of the time."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when it is imported
+    unused = {name for name in ("matplotlib.pyplot", "sklearn") if name not in sys.modules}
+    sys.modules |= dict.fromkeys(unused)  # importing a module that is None here fails, which Keras allows for
+    try:
+        import keras  # noqa: F401
+    finally:
+        for name in unused:
+            del sys.modules[name]
+
+
 def _tag(arguments):
     stems = [Path(song).stem for song in arguments.songs]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
         raise ValueError(f"Several songs are called {twice[0]!r}, their taggrams would get one name. Tag them apart.")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when it is imported
+    file = _model_file(arguments.model)
+    _import_keras()
+    from musictools import audio, released
 
-    from musictools import audio
-    from musictools.inference import Tagger
-
-    tagger = Tagger.load(_model_file(arguments.model))
+    tagger = released.load(file)
     rule = _rule(arguments, tagger)
     for song, stem in zip(arguments.songs, stems, strict=True):
         y, sr = audio.load(song, sr=tagger.front_end.sr)
@@ -125,23 +138,23 @@ def _tag(arguments):
 
 
 def _explain(arguments):
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     clock = time.perf_counter
     began = clock()
-    from musictools import audio
-
     paths = [
         None if arguments.genre == "none" else _model_file(arguments.genre, notebook="02"),
         _model_file(arguments.tagger),
         _mapping_file(arguments.mapping),
     ]
+    _import_keras()
+    from musictools import audio, released
+
     y, sr = audio.load(arguments.song)
     whole, y = len(y) / sr, y[: arguments.seconds * sr]
     from musictools.explain.application import page, system
-    from musictools.inference import GenreClassifier, Tagger
+    from musictools.inference import GenreClassifier
     from musictools.mapping.membership import Mapping
 
-    genre, tagger = None if paths[0] is None else GenreClassifier.load(paths[0]), Tagger.load(paths[1])
+    genre, tagger = None if paths[0] is None else GenreClassifier.load(paths[0]), released.load(paths[1])
     loaded = clock()
     song, rule = Path(arguments.song), _rule(arguments, tagger)
     mapping = None if paths[2] is None else Mapping.load(paths[2]).following(tagger, rule=rule)
@@ -185,7 +198,11 @@ def _rule(arguments, tagger):
 
 
 def _model_file(name, *, notebook="03"):
-    """Return the file for a path, or for the name of a model of the profile demo."""
+    """Return the file for a path, for the name of a released network, or for that of a model of the profile demo."""
+    from musictools import released
+
+    if name in released.names():
+        return released.find(name)
     path = Path(name).expanduser()
     if path.suffix != ".keras" and path.name == name:
         path = runs.root() / "outputs" / "demo" / "models" / f"{name}.keras"

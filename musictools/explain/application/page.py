@@ -138,6 +138,8 @@ def _pictures(folder, explanation, files):
     from matplotlib.figure import Figure
     from PIL import Image
 
+    from musictools import plots
+
     if not files:
         return {}
     figure, legends = Figure(figsize=_PICTURE), {}
@@ -145,7 +147,8 @@ def _pictures(folder, explanation, files):
     ax = figure.add_axes(_AXES)
     for tag, name in files.items():
         before = set(ax.get_children())
-        explanation.plot(tag, ax=ax, title="", colorbar=False)
+        S = None if legends else explanation.S  # drawn below the first heatmap only
+        plots.heatmap(explanation.heatmaps[tag], S=S, front_end=explanation.front_end, ax=ax, colorbar=False)
         drawn = [artist for artist in ax.get_children() if artist not in before]
         heatmap = max((artist for artist in drawn if artist in ax.images), key=lambda image: image.zorder)
         heatmap.set_visible(False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,7 +64,7 @@ class SongExplanation:
     heard : float
         End in s of the last whole section; the descriptor model has no input beyond.
     seconds : dict of str to float
-        Run time of every stage.
+        Run time of every stage; badges are made while evidence and loop are.
     badges : dict of str to str
         One line for each chosen tag that says whether its heatmap can be trusted, see `explain.badge`; empty if badges
         were not asked for.
@@ -222,12 +223,13 @@ class ExplanationSystem:
         maps = _SectionMaps(model, x, scores[chosen], thresholds[chosen], tested=badges, method=method, **options)
         heatmaps = maps.merged(n_frames=S.shape[1])
         clock.lap("relevance")
-        marks = maps.badges() if badges else {}
-        clock.lap("badges")
-        found = sounds.evidences(y, heatmaps, front_end=model.front_end, **(mask or {}))
-        clock.lap("evidence")
-        loop = sounds.feed_back(lambda sound: _mean_scores(model, sound), mean, found, thresholds=thresholds)
-        clock.lap("loop")
+        with ThreadPoolExecutor(1) as pool:  # the maps are tested while their sounds are made and scored
+            tests = pool.submit(_timed, maps.badges if badges else dict)
+            found = sounds.evidences(y, heatmaps, front_end=model.front_end, **(mask or {}))
+            clock.lap("evidence")
+            loop = sounds.feed_back(lambda sound: _mean_scores(model, sound), mean, found, thresholds=thresholds)
+            clock.lap("loop")
+            marks, clock.seconds["badges"] = tests.result()
         sections = _times(model, len(x)).join(scores)
         return SongExplanation(
             genre=genre,
@@ -315,38 +317,53 @@ class _Song:
 
 
 class _SectionMaps:
-    """Maps of the chosen tags, computed in one call, in the sections that predict any of them.
+    """Maps of the chosen tags in the sections that predict them.
 
     With `tested`, the section with a tag's highest score is explained as well, for the tag's badge.
     """
 
     def __init__(self, model: Tagger, x, scores, thresholds, *, tested, method, **options):
-        from musictools import explain
-
         self.model, self.x, self.tags, self.method, self.options = model, x, list(scores.columns), method, options
         self.predicted = (scores > thresholds).to_numpy()
         self.best = scores.to_numpy().argmax(axis=0) if self.tags else np.zeros(0, dtype=int)
-        self.neurons = [model.tags.index(tag) for tag in self.tags]
+        self.neurons = np.array([model.tags.index(tag) for tag in self.tags], dtype=int)
         self.reference = thresholds.to_numpy().clip(1e-6, 1 - 1e-6)
-        self.rows = np.flatnonzero(self.predicted.any(axis=1))
+        needed = self.predicted.copy()
         if tested:
-            self.rows = np.union1d(self.rows, self.best)
-        self.explanation = None
-        if len(self.rows):
-            self.explanation = explain.relevance(
-                model.model, x[self.rows], self.neurons, reference=self.reference, method=method, **options
+            needed[self.best, np.arange(len(self.tags))] = True
+        self._found = {}  # (section, position of the tag) -> explanation, position of the map in it
+        self._explain(needed)
+
+    def _explain(self, needed):
+        """Explain the tags that each section needs; sections that need the same ones in one call."""
+        from musictools import explain
+
+        sets, number = np.unique(needed, axis=0, return_inverse=True)
+        for i in np.argsort(-sets.sum(axis=1), kind="stable"):  # the largest set first: what it compiles serves all
+            rows, tags = np.flatnonzero(number.ravel() == i), np.flatnonzero(sets[i])
+            if not len(tags):
+                continue
+            made = explain.relevance(
+                self.model.model,
+                self.x[rows],
+                self.neurons[tags].tolist(),
+                reference=self.reference[tags],
+                method=self.method,
+                **self.options,
             )
+            self._found |= {(row, tag): (made, (j, k)) for j, row in enumerate(rows) for k, tag in enumerate(tags)}
 
     def merged(self, *, n_frames):
         """Heatmaps of the whole song, by tag."""
         n_bins, heatmaps = self.model.front_end.n_bins, {}
         for k, tag in enumerate(self.tags):
-            here = self.predicted[self.rows, k]
-            if not here.any():
+            here = np.flatnonzero(self.predicted[:, k])
+            if not len(here):
                 heatmaps[tag] = np.zeros((n_bins, n_frames), dtype=np.float32)
                 continue
-            maps = self.explanation.relevance[here, k].reshape(-1, n_bins, self.model.length)
-            heatmaps[tag] = merge(maps, starts=self.rows[here] * self.model.step, n_frames=n_frames)
+            found = [self._found[row, k] for row in here]
+            maps = np.stack([made.relevance[place].reshape(n_bins, self.model.length) for made, place in found])
+            heatmaps[tag] = merge(maps, starts=here * self.model.step, n_frames=n_frames)
         return heatmaps
 
     def badges(self):
@@ -355,24 +372,23 @@ class _SectionMaps:
             return {}
         from musictools.explain.metrics import badge
 
-        all_maps, tag = self.explanation, np.arange(len(self.tags))
-        row = np.searchsorted(self.rows, self.best)
-        report = all_maps.conservation
+        found = [self._found[row, k] for k, row in enumerate(self.best)]
+        report = found[0][0].conservation
         if report is not None:  # its maps are numbered sample by sample, then neuron by neuron
-            report = dataclasses.replace(report, entries=report.entries[row * len(self.tags) + tag])
-        neurons = np.array(self.neurons)
+            entries = [made.conservation.entries[j * made.relevance.shape[1] + k] for made, (j, k) in found]
+            report = dataclasses.replace(report, entries=np.stack(entries))
         maps = dataclasses.replace(
-            all_maps,
-            relevance=all_maps.relevance[row, tag],
-            neuron=neurons,
-            logit=all_maps.logit[row, tag],
+            found[0][0],
+            relevance=np.stack([made.relevance[place] for made, place in found]),
+            neuron=self.neurons,
+            logit=np.array([made.logit[place] for made, place in found]),
             reference=self.reference,
             conservation=report,
         )
-        found = badge.badges(
-            self.model.model, self.x[self.best], neurons, method=self.method, explanation=maps, **self.options
+        marks = badge.badges(
+            self.model.model, self.x[self.best], self.neurons, method=self.method, explanation=maps, **self.options
         )
-        return {name: str(one) for name, one in zip(self.tags, found, strict=True)}
+        return {name: str(one) for name, one in zip(self.tags, marks, strict=True)}
 
 
 def _vote(model: GenreClassifier | None, song):
@@ -398,6 +414,12 @@ def _times(model: AudioModel, n):
     hop = model.front_end.hop_length / model.front_end.sr
     start = np.arange(n) * model.step * hop
     return pd.DataFrame({"start": start, "end": start + model.length * hop})
+
+
+def _timed(function):
+    """The result of a function and the seconds that it took."""
+    began = time.perf_counter()
+    return function(), time.perf_counter() - began
 
 
 class _Clock:

@@ -189,9 +189,10 @@ def badges(
     settings = {"method": method, "batch_size": batch_size, "seed": seed, **options}
     explainer = prepared(model, conservation=True, **settings)  # the one that made the explanation, if it is kept
     explanation = explainer(x, neuron, reference=reference) if explanation is None else explanation
-    own = sanity.explained(explainer, x, neuron)
+    own = explanation.relevance if _serves(explanation) else sanity.explained(explainer, x, neuron)
+    ranks = [sanity.ranks(one) for one in own]
     scores = {
-        "randomisation": np.full(len(x), _randomisation(model, own, x, neuron, settings)),
+        "randomisation": np.full(len(x), _randomisation(model, ranks, x, neuron, settings)),
         "class sensitivity": np.full(len(x), np.nan),
         "energy correlation": np.abs(sanity.energy_correlation(explanation.relevance, x)),
         "stability": sanity.stability(explainer, x, neuron, relevance=own, n_draws=_DRAWS, seed=seed)["change"],
@@ -200,7 +201,7 @@ def badges(
         else explanation.conservation.error(),
     }
     if explainer.graph.n_outputs > 1:
-        scores["class sensitivity"] = _class_sensitivity(explainer, own, x, neuron, seed)
+        scores["class sensitivity"] = _class_sensitivity(explainer, own, ranks, x, neuron, seed)
     empty = ~explanation.relevance.reshape(len(x), -1).any(axis=1)
     return [
         Badge(method, {name: float(values[i]) for name, values in scores.items()}, limits, bool(empty[i]))
@@ -208,17 +209,26 @@ def badges(
     ]
 
 
-def _randomisation(model, own, x, neuron, settings):
+def _serves(explanation):
+    """Whether maps with a reference equal those of `sanity.explained` but for a factor near 1, so that they serve.
+
+    The epsilon rule gives an input of the last layer its value times its weight, whatever is subtracted from the logit.
+    """
+    report = explanation.conservation
+    return report is not None and report.rules[0] == "Epsilon" and explanation.contrast is None
+
+
+def _randomisation(model, ranks, x, neuron, settings):
     """Mean rank correlation with the maps of the model whose later half of the layers is randomised."""
     if model not in _GROUPS:
         _GROUPS[model] = [group[0] for group in randomisation.layer_groups(model)]
     names = _GROUPS[model]
     copy = randomisation.scrambled(model, names[len(names) // 2 :], seed=settings["seed"], x=x)
     other = sanity.explained(explain.Explainer(copy, conservation=False, **settings), x, neuron)
-    return pd.Series([sanity.rank_correlation(*pair) for pair in zip(own, other, strict=True)]).mean()
+    return pd.Series([sanity.correlation(a, sanity.ranks(b)) for a, b in zip(ranks, other, strict=True)]).mean()
 
 
-def _class_sensitivity(explainer, own, x, neuron, seed):
+def _class_sensitivity(explainer, own, ranks, x, neuron, seed):
     """Mean rank correlation of each map with those of other neurons for the same input."""
     others = min(_OTHERS, explainer.graph.n_outputs - 1)
     if not explainer.method.startswith(("deep_taylor", "lrp_")):
@@ -229,8 +239,8 @@ def _class_sensitivity(explainer, own, x, neuron, seed):
     known = [np.delete(np.arange(explainer.graph.n_outputs), output) for output in outputs]
     drawn = np.concatenate([np.sort(rng.choice(some, others, replace=False)) for some in known])
     maps = sanity.explained(explainer, np.repeat(x, others, axis=0), drawn)
-    pairs = zip(np.repeat(own, others, axis=0), maps, strict=True)
-    table = pd.DataFrame(np.reshape([sanity.rank_correlation(*pair) for pair in pairs], (len(x), others)))
+    pairs = [(ranks[i // others], sanity.ranks(one)) for i, one in enumerate(maps)]
+    table = pd.DataFrame(np.reshape([sanity.correlation(*pair) for pair in pairs], (len(x), others)))
     return table.mean(axis=1).to_numpy()
 
 

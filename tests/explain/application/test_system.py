@@ -196,22 +196,27 @@ def test_evidence_holds_the_tone_and_the_loop_closes(found):
     assert all(text.startswith("deep_taylor ") and "passes" in text for text in found.badges.values())
 
 
-def test_relevance_is_asked_once_and_only_of_sections_that_predict(models, monkeypatch):
-    asked = []
-    plain = explain.relevance
-    monkeypatch.setattr(
-        explain,
-        "relevance",
-        lambda model, x, neuron, **o: asked.append((len(x), neuron, o)) or plain(model, x, neuron, **o),
-    )
-    found = system.ExplanationSystem(*models).explain(song(), sr=SR, method="lrp_epsilon", epsilon=1e-3)
-    threshold = found.descriptors.set_index("tag")["threshold"]
-    hit = (found.sections[[ODD, "high"]] > threshold[[ODD, "high"]]).any(axis=1).sum()
-    ((n, neurons, options),) = asked
-    assert n == hit < len(found.sections)
-    assert sorted(neurons) == [0, 1]
-    assert sorted(options.pop("reference")) == pytest.approx([0.1, 0.2])
-    assert options == {"method": "lrp_epsilon", "epsilon": 1e-3}
+def test_relevance_is_asked_once_for_each_tag_that_a_section_predicts_and_for_no_other(models, monkeypatch):
+    asked, plain = [], explain.relevance
+
+    def watched(model, x, neuron, *, reference, **options):
+        asked.append((len(x), neuron, dict(zip(neuron, reference, strict=True)), options))
+        return plain(model, x, neuron, reference=reference, **options)
+
+    monkeypatch.setattr(explain, "relevance", watched)
+    settings = {"method": "lrp_epsilon", "epsilon": 1e-3}
+    found = system.ExplanationSystem(*models).explain(song(), sr=SR, **settings)
+    thresholds = found.descriptors.set_index("tag")["threshold"]
+    neurons = {tag: models[1].tags.index(tag) for tag in found.heatmaps}
+    predicted = found.sections[list(neurons)] > thresholds[list(neurons)]
+    best = {tag: found.sections[tag].argmax() for tag in neurons}
+    assert all(predicted[tag].iloc[row] for tag, row in best.items()), "no map is needed for a badge alone"
+    for tag, neuron in neurons.items():
+        assert sum(n for n, some, *_ in asked if neuron in some) == predicted[tag].sum() < len(predicted)
+    assert len(asked) == len(predicted[predicted.any(axis=1)].drop_duplicates())
+    references = {neuron: reference for _, _, some, _ in asked for neuron, reference in some.items()}
+    assert references == pytest.approx({neurons[tag]: thresholds[tag] for tag in neurons})
+    assert all(options == settings for *_, options in asked)
     assert found.method == "lrp_epsilon"
 
 

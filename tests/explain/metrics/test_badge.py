@@ -106,3 +106,16 @@ def test_badge_in_words():
 def test_unknown_limits_are_named(model):
     with pytest.raises(ValueError, match="limits must be among randomisation, .* Got beauty"):
         badges.badges(model, sounds(2), 0, limits={"beauty": 1})
+
+
+@pytest.mark.parametrize("method", ["lrp_epsilon", "lrp_composite", "lrp_gamma", "deep_taylor"])
+def test_maps_with_a_reference_have_the_scores_of_maps_without(model, method):
+    """Where maps with a reference serve for the tests, they must give what the maps without one give."""
+    x, neurons, reference = sounds(), np.array([0, 1, 2, 3]), np.array([0.1, 0.3, 0.6, 0.9])
+    given = explain.relevance(model, x, neurons, method=method, reference=reference)
+    for name in ("randomisation", "class sensitivity", "stability"):
+        with_maps = badges.badges(model, x, neurons, method=method, reference=reference, explanation=given)
+        without = badges.badges(model, x, neurons, method=method)
+        np.testing.assert_allclose(
+            [one.scores[name] for one in with_maps], [one.scores[name] for one in without], atol=1e-3
+        )

@@ -186,3 +186,12 @@ def test_maps_that_were_computed_already_are_used(model, method):
 def test_wrong_arguments_are_named(model, words, call):
     with pytest.raises(ValueError, match=words):
         call(model, sounds(2))
+
+
+@pytest.mark.parametrize("kind", ["different", "many ties", "constant"])
+def test_ranks_are_scipys(kind):
+    from scipy.stats import rankdata
+
+    rng = np.random.default_rng(0)
+    values = {"different": rng.random((9, 7)), "many ties": rng.integers(-2, 3, (9, 7)), "constant": np.ones((9, 7))}
+    np.testing.assert_array_equal(sanity.ranks(values[kind]), rankdata(values[kind]))
