@@ -16,7 +16,7 @@ from support import choi2018_files, won2020_states
 from support.checkpoint_files import legacy, zipped
 from support.released import files
 
-from musictools import cli, released
+from musictools import audio, cli, released
 from musictools.inference import Tagger
 from musictools.released import choi2018, installation, registry
 
@@ -315,3 +315,18 @@ def test_the_command_adds_lists_gets_and_removes(published, server, place, capsy
 def test_listing_loads_no_tensorflow():
     code = "import sys\nfrom musictools import cli\ncli.main(['models', 'list'])\nsys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_songs_are_tagged_by_the_name_of_a_network(published, tmp_path, capsys):
+    song = tmp_path / "swell.wav"
+    audio.write(song, won2020_states.sound(4), sr=16000)
+    assert cli.main(["tag", str(song), "--model", NAME]) == 2
+    assert f"{NAME} is not installed. musictools models get {NAME}" in capsys.readouterr().err
+    released.add(NAME, published)
+    assert cli.main(["tag", str(song), "--model", NAME, "--top", "3", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"{song} (4.0 s, 1 inputs, rule half)"
+    assert (tmp_path / "swell.taggram.csv").is_file()
+    tagger = released.load(NAME)
+    table = tagger.decide(tagger.taggram(audio.load(song)[0], sr=16000).joined(), rule="half")
+    assert [line[2:26].strip() for line in out[2:5]] == list(table["tag"][:3])
