@@ -15,6 +15,7 @@ _NAMES = {
     "Explanation": "attribution.explanation",
     "ConservationReport": "attribution.conservation",
     "RULES": "attribution.rules",
+    "edge_share": "metrics.edges",
     "Shares": "attribution.registry",
     "register_rule": "attribution.registry",
 }

@@ -6,7 +6,8 @@ The first argument says what a metric judges. What follows the data is keyword-o
 
 Metrics of maps
     ``metric(relevance, truth, *, …)`` takes arrays alone and returns one value for each map: `localisation` (truth is a
-    mask), `sanity.energy_correlation` (the input), `sanity.similarity` (another map; one row for each map).
+    mask), `edges.edge_share` (no truth), `sanity.energy_correlation` (the input), `sanity.similarity` (another map; one
+    row for each map).
 Metrics that ask the model
     ``metric(model, x, neuron, relevance, *, baseline="mean", …)`` replaces parts of the input by a baseline and asks
     the model again: `faithfulness.curves` and `faithfulness.masked`. ``model`` may be a Keras model, an `Explainer` or
