@@ -176,6 +176,7 @@ LIBRARY = {  # module or package of the library -> what it may import of the oth
     "training": {"datasets", "files", "models", "spectrograms"},
     "evaluation": {"datasets", "models", "spectrograms"},
     "inference": {"audio", "evaluation", "files", "models", "spectrograms"},
+    "comparison": {"audio", "files", "html", "inference", "plots"},
     "released": {"files", "inference", "models", "runs", "spectrograms"},
     "mapping": {"evaluation", "files", "inference", "models", "runs", "training"},
     "explain": {"audio", "evaluation", "files", "html", "inference", "models", "plots", "runs", "spectrograms"},

@@ -1,4 +1,4 @@
-"""The command ``musictools``: plan and rebuild a profile, tag and explain songs, list models, manage data sets.
+"""The command ``musictools``: plan and rebuild a profile, tag, explain and compare, list models, manage data sets.
 
 Exit status: 0 success, 1 something failed or is missing, 2 wrong use, 130 interrupted. Each module adds its commands.
 """
@@ -7,7 +7,7 @@ import argparse
 import sys
 
 from musictools import __version__
-from musictools.cli import data, models, profiles, songs
+from musictools.cli import compare, data, models, profiles, songs
 
 __all__ = ["main"]
 
@@ -52,6 +52,6 @@ def _parser():
     shared.add_argument("--traceback", action="store_true", help="show where in the code an error arose")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    for module in (profiles, songs, models, data):
+    for module in (profiles, songs, compare, models, data):
         module.add(commands, shared)
     return parser

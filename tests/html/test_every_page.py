@@ -2,14 +2,16 @@
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from nbformat import v4
 from support.explanations import explanation
 from support.pages import NASTY, NASTY_NAMES, Page, check
 
-from musictools import html
+from musictools import comparison, html
 from musictools.auralisation import page as sounds
 from musictools.explain.application import page
+from musictools.inference import Taggram
 from musictools.runs import manifests, report
 
 
@@ -47,9 +49,23 @@ def notebook_page(folder, text):
     return folder / "page.html"
 
 
+def comparison_page(folder, text):
+    """A song, a tagger and a tag, called so."""
+    taggrams = {text: Taggram(np.full((2, 2), 0.7), np.arange(2.0), 2.0, [text, "drums"])}
+    taggrams["other"] = Taggram(np.full((2, 2), 0.2), np.arange(2.0), 2.0, ["drums", "flute"])
+    decided = {
+        name: pd.DataFrame({"tag": one.tags, "score": 0.7, "threshold": 0.5, "predicted": True}, index=one.tags)
+        for name, one in taggrams.items()
+    }
+    table = pd.DataFrame({name: one["score"] for name, one in decided.items()}).loc[["drums", text, "flute"]]
+    compared = comparison.Comparison(taggrams, decided, table, ["drums"], {text: text, "other": ""})
+    return comparison.write(folder, compared, np.zeros(800), sr=8000, title=text)
+
+
 PAGES = {
     "explanation.html.jinja": (explanation_page, 1),
     "auralisation.html.jinja": (auralisation_page, 0),
+    "comparison.html.jinja": (comparison_page, 0),
     "report.html.jinja": (report_page, 0),
     "notebook": (notebook_page, 0),
 }

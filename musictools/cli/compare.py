@@ -1,0 +1,88 @@
+"""The command ``compare``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from musictools import runs
+from musictools.cli.arguments import positive
+
+__all__ = ["add"]
+
+
+def add(commands: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
+    """Add ``compare`` to the parser.
+
+    Parameters
+    ----------
+    commands : result of `argparse.ArgumentParser.add_subparsers`
+    shared : argparse.ArgumentParser
+        Options of every command.
+    """
+    command = commands.add_parser(
+        "compare", parents=[shared], help="show what several taggers say of a song, side by side on one page"
+    )
+    command.add_argument("song", metavar="SONG", help="audio file")
+    command.add_argument(
+        "--models",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help="released networks that are installed, .keras files, or models of the profile demo",
+    )
+    command.add_argument("--out", required=True, metavar="DIR", help="folder for the page, its pictures and the song")
+    command.add_argument(
+        "--top",
+        type=positive,
+        default=12,
+        metavar="N",
+        help="tags to show first; predicted ones always are (default: 12)",
+    )
+    command.add_argument(
+        "--seconds", type=positive, default=60, metavar="N", help="how much of the song, from its start (default: 60)"
+    )
+    command.set_defaults(run=_compare)
+
+
+def _compare(arguments):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when it is imported
+    from musictools import audio, comparison
+
+    y, sr = audio.load(arguments.song)
+    y = y[: arguments.seconds * sr]
+    taggers = {_label(name): _tagger(name) for name in dict.fromkeys(arguments.models)}
+    if len(taggers) < len(set(arguments.models)):
+        raise ValueError(f"Several models are called alike: {', '.join(map(_label, arguments.models))}.")
+    compared = comparison.compare(taggers, y, sr=sr)
+    title = Path(arguments.song).stem
+    index = comparison.write(Path(arguments.out).expanduser(), compared, y, sr=sr, title=title, top=arguments.top)
+    for name, decided in compared.decisions.items():
+        predicted = decided[decided["predicted"]]
+        print(f"{name}: " + (", ".join(f"{r.Index} {r.score:.2f}" for r in predicted.itertuples()) or "no tag"))
+    print(index)
+    return 0
+
+
+def _label(name):
+    return Path(name).stem if name.endswith(".keras") else name
+
+
+def _tagger(name):
+    """An installed network, a file, or a model of the profile demo."""
+    from musictools import released
+    from musictools.inference import Tagger
+
+    if name in released.names():
+        return released.load(name)
+    path = Path(name).expanduser()
+    if path.suffix != ".keras" and path.name == name:
+        path = runs.root() / "outputs" / "demo" / "models" / f"{name}.keras"
+    if not path.is_file():
+        known = ", ".join(released.installed()) or "none"
+        raise ValueError(
+            f"{name}: no such model. Installed networks: {known}; install one with musictools models get NAME. "
+            "Models of the profile demo are made by: musictools rebuild --profile demo --only 03"
+        )
+    return Tagger.load(path)
