@@ -29,6 +29,7 @@ __all__ = [
     "MEASURES",
     "Excerpt",
     "as_published",
+    "before_and_after",
     "changes",
     "clip_scores",
     "deformed",
@@ -38,6 +39,7 @@ __all__ = [
     "reasons",
     "reasons_table",
     "survival",
+    "thresholds",
 ]
 
 CLEAN = "none"
@@ -274,8 +276,8 @@ def as_published(table: pd.DataFrame, *, names: dict[str, str]) -> pd.DataFrame:
     Returns
     -------
     figure : pd.DataFrame
-        model and the columns of the published table. Where two amounts of a deformation were tried, their mean; NaN
-        where none was.
+        model and the columns of the published table, without those of deformations that were not tried. Where two
+        amounts of a deformation were tried, their mean.
     """
     wide = table.pivot(index="model", columns="deformation", values="roc_auc")
     rows = [
@@ -287,7 +289,7 @@ def as_published(table: pd.DataFrame, *, names: dict[str, str]) -> pd.DataFrame:
         for name, own in names.items()
         if own in wide.index
     ]
-    return pd.DataFrame(rows, columns=["model", *_COLUMNS])
+    return pd.DataFrame(rows, columns=["model", *_COLUMNS]).dropna(axis="columns", how="all")
 
 
 def changes(scores: pd.DataFrame, *, thresholds: dict[str, pd.Series], top: int = 5) -> pd.DataFrame:
@@ -536,3 +538,63 @@ def survival(tagger: Tagger, y: np.ndarray, tag: str, *, seed: int = 0) -> pd.Se
             sound = audio.deform(y, sr=tagger.front_end.sr, kind=way[0], amount=way[1], seed=seed)
         scores[name] = float(tagger.taggram(sound, sr=tagger.front_end.sr).joined()[tag])
     return pd.Series(scores, name="score")
+
+
+def thresholds(tagger: Tagger, *, default: float = 0.5) -> pd.Series:
+    """Thresholds of a tagger's tags.
+
+    Parameters
+    ----------
+    tagger : Tagger
+    default : float in (0, 1)
+        Threshold of all tags where the card has none.
+
+    Returns
+    -------
+    thresholds : pd.Series [tag -> threshold]
+        Those with the highest F1 where the card has them.
+    """
+    return pd.Series(tagger.card.thresholds.get("f1", dict.fromkeys(tagger.tags, default)), dtype=float)[tagger.tags]
+
+
+def before_and_after(
+    tagger: Tagger,
+    y: np.ndarray,
+    changed: np.ndarray,
+    tags: Sequence[str],
+    *,
+    method: str = "lrp_composite",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare scores and heatmaps of a clip with those of a changed clip in which nothing moved.
+
+    Parameters
+    ----------
+    tagger : Tagger
+    y, changed : np.ndarray [shape=(n,)]
+        Clips at the front end's sampling rate.
+    tags : sequence of str
+    method : str
+        One of `explain.METHODS`.
+    seed : int >= 0
+        Seed of methods that draw.
+
+    Returns
+    -------
+    table : pd.DataFrame
+        tag, before, after (scores), correlation and overlap of the heatmaps, energy (the correlation of the inputs).
+    """
+    explainer = Explainer(tagger.model, method=method, seed=seed, conservation=False)
+    energy = Explainer(tagger.model, method="energy", conservation=False)
+    model_input = ModelInput(tagger.front_end, tagger.length, tagger.step)
+    scores = [tagger.taggram(one, sr=tagger.front_end.sr).joined() for one in (y, changed)]
+    maps = [_tag_maps(explainer, energy, one, tags, tagger, model_input) for one in (y, changed)]
+    still = {"front_end": tagger.front_end, "kind": "noise", "amount": 0}
+    compared = {name: equivariance.correlation_after_move(maps[0][name], maps[1][name], **still) for name in maps[0]}
+    rows = [
+        {"tag": tag, "before": scores[0][tag], "after": scores[1][tag]}
+        | {name: compared[tag][name] for name in ("correlation", "overlap")}
+        | {"energy": compared[None]["correlation"]}
+        for tag in tags
+    ]
+    return pd.DataFrame(rows)
