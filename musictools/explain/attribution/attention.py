@@ -105,7 +105,7 @@ class Mix(Linear):
     def _forward(self, *xs):
         return self.apply(xs[self.signal], xs[1 - self.signal])
 
-    def backward(self, xs, y, relevance, k, *, bounds=None, positive=False, conservation=True):
+    def backward(self, xs, y, relevance, k, *, bounds=None, positive=False, conservation=True, shared=False):
         values, weights = xs[self.signal], xs[1 - self.signal]
         groups = self.rule.groups([values], [self.rule.prepare(weights)], None, y, self.positive)
         return divide(

@@ -21,6 +21,7 @@ from musictools.explain.attribution import (
     normalisation,
     operators,
     own_layers,  # noqa: F401 - registers the rules of the package's own layers
+    recurrence,
 )
 from musictools.explain.attribution.operations import (
     Activation,
@@ -174,7 +175,7 @@ class _Planner:
             return self.registered(call, ins, rule)
         if isinstance(layer, layers.LayerNormalization) and self.is_standardisation(call):
             return self.standardised(call, ins[0])
-        for module in (normalisation, attention):
+        for module in (normalisation, attention, recurrence):
             if (value := module.convert(self, call, ins)) is not None:
                 return value
         if isinstance(layer, layers.BatchNormalization):

@@ -374,13 +374,16 @@ def divide(
                 parts[i] = parts[i] + x * transposed(x, w, quotient)
         if conservation:
             added = steady - repeat(total, k) if epsilon else None
-            absorbed = absorbed + _absorbed(group, arrived, quotient, added, steady, keep)
+            absorbed = absorbed + _absorbed(group, arrived, quotient, added, steady, keep, k)
     return parts, absorbed if conservation else None
 
 
-def _absorbed(group, arrived, quotient, added, steady, keep):
+def _absorbed(group, arrived, quotient, added, steady, keep, k):
+    b = group.bias
+    if b is not None and len(b.shape) == len(quotient.shape) and b.shape[0] != 1:  # one for every sample
+        b = repeat(b, k)
     lost = summed(ops.where(steady == 0, arrived, 0.0), keep)
-    bias = 0.0 * lost if group.bias is None else summed(quotient * group.bias, keep)
+    bias = 0.0 * lost if b is None else summed(quotient * b, keep)
     stabiliser = 0.0 * lost if added is None else summed(quotient * added, keep)
     return ops.stack([bias, stabiliser, lost], axis=-1)
 

@@ -13,6 +13,7 @@ from musictools.explain.attribution.attention import Product, Softmax
 from musictools.explain.attribution.canonisation import plan
 from musictools.explain.attribution.method import Method
 from musictools.explain.attribution.operations import Join, Linear, Move, Standardise, repeat
+from musictools.explain.attribution.recurrence import Recurrent
 from musictools.models.graph.autodiff import compiled_arrays
 
 if TYPE_CHECKING:
@@ -84,8 +85,10 @@ class Propagation(Method):
         for operation in self.plan.operations:
             if isinstance(operation, Linear):
                 operation.prepare(chooser(operation) if operation in path else rules.Pass())
+            elif isinstance(operation, Recurrent) and operation in path:
+                operation.prepare(chooser(operation))
         chooser.check_all_used(graph)
-        linear = [operation for operation in path if isinstance(operation, Linear)]
+        linear = [operation for operation in path if isinstance(operation, Linear | Recurrent)]
         for operation in linear:
             _check_rule(operation)
         reported = [operation for operation in path if operation.reported][::-1]
@@ -264,6 +267,8 @@ class _Chooser:
             )
         if method == "deep_taylor_bounded" and operation.first:
             return "z_box"
+        if method.startswith("deep_taylor") and operation.kind == "recurrent":  # its sums have either sign
+            return "same_sign"
         return {"lrp_epsilon": "epsilon", "lrp_gamma": "gamma", "lrp_alpha_beta": "alpha_beta"}.get(method, "z_plus")
 
     def rule(self, wanted):

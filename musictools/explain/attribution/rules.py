@@ -15,7 +15,20 @@ from typing import Any
 
 from keras import ops
 
-__all__ = ["RULES", "AlphaBeta", "Epsilon", "Flat", "Gamma", "Group", "Pass", "Rule", "WSquare", "ZBox", "ZPlus"]
+__all__ = [
+    "RULES",
+    "AlphaBeta",
+    "Epsilon",
+    "Flat",
+    "Gamma",
+    "Group",
+    "Pass",
+    "Rule",
+    "SameSign",
+    "WSquare",
+    "ZBox",
+    "ZPlus",
+]
 
 
 @dataclass(frozen=True)
@@ -154,6 +167,19 @@ class ZPlus(Signed):
 
 
 @dataclass(frozen=True)
+class SameSign(Signed):
+    """The z+ rule for outputs of either sign: only contributions with the output's own sign, without the bias.
+
+    It is LRP-gamma without the bias in the limit of a large gamma.
+    """
+
+    def groups(self, xs, ws, bias, z, positive):
+        above = ops.cast(z >= 0, "float32")
+        up, down = self.excitation(xs, ws, positive), self.inhibition(xs, ws, positive)
+        return [Group(up, mask=above), Group(down, mask=1.0 - above)]
+
+
+@dataclass(frozen=True)
 class AlphaBeta(Signed):
     """LRP-alpha-beta: positive contributions times alpha, negative ones times beta = alpha - 1.
 
@@ -263,6 +289,7 @@ RULES = {
     "gamma": Gamma,
     "alpha_beta": AlphaBeta,
     "z_plus": ZPlus,
+    "same_sign": SameSign,
     "z_box": ZBox,
     "w_square": WSquare,
     "flat": Flat,

@@ -161,7 +161,6 @@ def in_training(x):
 
 LAYERS = {
     "normalisation by the batch": (in_training, "normalises by its batch (training=True)"),
-    "GRU": (lambda x: L.GRU(3, name="bad")(x), "is of a kind (GRU) that has no rule"),
     "product of signals": (signals, "multiplies signals none of which is a sigmoid gate"),
     "softplus": (lone(L.Dense(3, activation="softplus", name="bad")), "has the activation 'softplus', which is not"),
     "sigmoid layer": (lone(L.Activation("sigmoid", name="bad")), "has the activation 'sigmoid'"),
