@@ -136,7 +136,13 @@ class NotebookPlan:
         return kept + PROCESS_BYTES + self.at_once * (PROCESS_BYTES + largest)
 
 
-_NEEDS_SOUND = ("02_train_genre_model", "03_compare_taggers", "06_probe_feature_maps", "07_auralise_features")
+_NEEDS_SOUND = (
+    "02_train_genre_model",
+    "03_compare_taggers",
+    "06_probe_feature_maps",
+    "07_auralise_features",
+    "15_test_robustness",
+)
 
 
 def make(
@@ -180,7 +186,7 @@ def make(
     )
     known = {job.name: job.parameters for job in jobs}
     upstream = _upstream_parameters(profile, known)
-    sizes, stored, plans = {}, set(), []
+    sizes, stored, checksums, plans = {}, set(), {}, []
     for job in jobs:
         p = upstream | job.parameters
         key = (p.get("dataset", "composed"), p.get("data_dir", ""), p.get("n_clips"))
@@ -189,7 +195,7 @@ def make(
         size = sizes.get(key)
         fields = NOTEBOOKS[job.name](p, size) if job.name in NOTEBOOKS else {}
         if fields:
-            _add_data(fields, size, p, stored)
+            _add_data(fields, size, p, stored, checksums)
         plans.append(
             NotebookPlan(
                 notebook=job.name,
@@ -203,7 +209,7 @@ def make(
     return plans
 
 
-def _add_data(fields, size, p, stored):
+def _add_data(fields, size, p, stored, checksums):
     """Add the corpus and the spectrograms that no notebook before has made, as far as they are not on disk yet."""
     work, disk, seed = dict(fields.get("work", {})), 0, p.get("corpus_seed", 0)
     here = size.name != "composed" or _corpus_is_here(size, seed)
@@ -216,7 +222,7 @@ def _add_data(fields, size, p, stored):
         if front_end.kind == "waveform" or (size, seed, front_end) in stored:
             continue
         stored.add((size, seed, front_end))
-        left = size.clips - (_stored_clips(size, p, front_end) if here and not size.missing else 0)
+        left = size.clips - (_stored_clips(size, p, front_end, checksums) if here and not size.missing else 0)
         work["spectrogram"] = work.get("spectrogram", 0) + left
         disk += size.store_bytes(front_end) * left // size.clips
     fields |= {"work": work, "disk": disk}
@@ -226,7 +232,7 @@ def _corpus_is_here(size, seed):
     return (runs.data_home() / f"composed-v{writer.VERSION}-{size.clips}-{seed}" / "corpus.json").is_file()
 
 
-def _stored_clips(size, p, front_end):
+def _stored_clips(size, p, front_end, checksums):
     """Number of a data set's clips whose spectrograms are stored, or are known to be impossible."""
     finished = {}
     for place in (runs.data_home() / "spectrograms").glob(f"{size.name}-*-{front_end.key}.zarr"):
@@ -238,9 +244,11 @@ def _stored_clips(size, p, front_end):
             finished[place.name] = len(store) + len(store.failed)
     if not finished:
         return 0
-    options = {"n_clips": size.clips, "seed": p.get("corpus_seed", 0)} if size.name == "composed" else {}
-    data = datasets.load(size.name, data_dir=p.get("data_dir", ""), **options)
-    return finished.get(f"{size.name}-{data.checksum()[:12]}-{front_end.key}.zarr", 0)
+    seed = p.get("corpus_seed", 0)
+    if (size, seed) not in checksums:  # it takes seconds
+        options = {"n_clips": size.clips, "seed": seed} if size.name == "composed" else {}
+        checksums[size, seed] = datasets.load(size.name, data_dir=p.get("data_dir", ""), **options).checksum()
+    return finished.get(f"{size.name}-{checksums[size, seed][:12]}-{front_end.key}.zarr", 0)
 
 
 def _upstream_parameters(profile, known):
