@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from musictools import models
+from musictools import audio, models
 from musictools.experiments import genres, taggers
 from musictools.experiments.calibration import Network, Rates
 from musictools.experiments.data_sizes import DataSize
@@ -223,12 +223,25 @@ def _auralise_features(p, size):
     }
 
 
+def _test_robustness(p, size):
+    """Notebook 15: deformed clips, their scores, and maps of single inputs; a rough count, as for notebook 05."""
+    tagger = _assumed_tagger(p)
+    names, per_clip = p["models"] or models.names("tagger"), size.segments(tagger.model)
+    clips = min(p["score_clips"] or size.clips // 10, size.clips)
+    deformed = clips * (1 + (len(p["deformations"]) or len(audio.DEFORMATIONS)))
+    inputs = per_clip * p["reason_seconds"] / 29  # of an excerpt
+    maps = p["reason_clips"] * p["per_clip"] * (1 + len(p["reason_deformations"])) + p["adversarial_steps"]
+    # A deformation and the spectrograms take about as long as decoding and two of them.
+    passes = {tagger: deformed * per_clip * len(names) + 3 * maps * inputs}
+    return {"passes": passes, "work": {"spectrogram": 2 * deformed}}
+
+
 def _trainings_at_once(p):
     """Trainings at once as the parameters say, one per GPU where there are some."""
     return 1 if parallel.has_gpu() else p.get("trainings", p["workers"])
 
 
-# Functions of the resolved parameters (with what notebooks 05 and 06 need of 02 and 03) and the data set's size; they
+# Functions of the resolved parameters (with what later notebooks need of 02 and 03) and of the data set's size; they
 # return fields of a `NotebookPlan`, and "stores": models whose spectrograms the notebook needs.
 NOTEBOOKS: dict[str, Callable[[dict[str, Any], DataSize], dict[str, Any]]] = {
     "01_preprocess": _preprocess,
@@ -238,4 +251,5 @@ NOTEBOOKS: dict[str, Callable[[dict[str, Any], DataSize], dict[str, Any]]] = {
     "05_visualise_descriptors": _visualise_descriptors,
     "06_probe_feature_maps": _probe_feature_maps,
     "07_auralise_features": _auralise_features,
+    "15_test_robustness": _test_robustness,
 }
