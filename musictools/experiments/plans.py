@@ -372,4 +372,4 @@ def _summary(plans, rates):
     if not parallel.has_gpu():
         lines.append("There is no GPU on this machine." if rates is None else "Measured without a GPU.")
     reasons = obstacles(plans, rates=rates)
-    return lines + [f"Missing: {reason}." for reason in reasons]
+    return lines + [f"Missing: {reason.rstrip('.')}." for reason in reasons]
