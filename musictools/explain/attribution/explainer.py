@@ -73,7 +73,8 @@ def relevance(
         Whether to make the conservation report, which takes about an eighth of the time.
     **options
         Options of the method: epsilon, gamma, alpha, low, high, dense, conv, input, rules (name or class of a layer ->
-        rule), n_samples, noise, steps, baseline, layer, patch, stride, n_masks, grid, keep, ridge.
+        rule), edges (``"shared"``: the zeros around a padded convolution take a share, so that the outermost rows and
+        columns receive less), n_samples, noise, steps, baseline, layer, patch, stride, n_masks, grid, keep, ridge.
 
     Returns
     -------
@@ -438,6 +439,8 @@ def _check_values(options):
             _positive(name, value)
         elif name in _NOT_NEGATIVE and not (number and 0 <= value < np.inf):
             raise ValueError(f"{name} must be a number of at least 0. Got {value!r}.")
+        elif name == "edges" and value not in ("as_is", "shared"):
+            raise ValueError(f"edges must be 'as_is' or 'shared'. Got {value!r}.")
         elif name == "keep" and not (number and 0 < value < 1):
             raise ValueError(f"keep must lie in (0, 1). Got {value!r}.")
         elif name in ("low", "high") and value is not None and not (number and np.isfinite(value)):

@@ -220,8 +220,18 @@ class Linear(Operation):
         y = sum(self.apply(x, w) for x, w in zip(xs, self._w, strict=True))
         return y if self._b is None else y + self._b
 
-    def backward(self, xs, y, relevance, k, *, bounds=None, positive=False, conservation=True):
-        # bounds: lower and upper bound of every input (z^B rule); positive: no input is negative in this batch.
+    def backward(self, xs, y, relevance, k, *, bounds=None, positive=False, conservation=True, shared=False):
+        # bounds: lower and upper bound of every input (z^B rule); positive: no input is negative in this batch;
+        # shared: the zeros around a padded convolution take a share, which is listed as lost.
+        if shared and self.kind == "conv" and "Transpose" not in self.layer:
+            inside = relevance * self._inside(xs[0])
+            parts, absorbed = self.backward(
+                xs, y, inside, k, bounds=bounds, positive=positive, conservation=conservation
+            )
+            if not conservation:
+                return parts, None
+            taken = summed(relevance - inside)
+            return parts, absorbed + ops.stack([0.0 * taken, 0.0 * taken, taken], axis=-1)
         if bounds is not None:
             groups = self.rule.bounded(xs, self._forms, *zip(*bounds, strict=True))
         else:
@@ -237,6 +247,12 @@ class Linear(Operation):
             epsilon=self.rule.epsilon,
             conservation=conservation,
         )
+
+    def _inside(self, x):
+        """The share of the kernel's absolute weights that lies inside the input, relative to the best place."""
+        covered = self.apply(ops.ones_like(x[:1]), ops.abs(self._w[0]))
+        most = ops.max(covered, axis=tuple(range(1, len(covered.shape) - 1)), keepdims=True)
+        return ops.where(most > 0, ops.divide_no_nan(covered, most), 1.0)
 
     def _transposed(self, x, w, s):
         return pull(lambda v: self.apply(v, w), x, s)

@@ -40,7 +40,7 @@ OPTIONS = {
         "attention": "attnlrp",
     },
 }
-
+OPTIONS = {method: {**options, "edges": "as_is"} for method, options in OPTIONS.items()}
 
 _BOUND_TOLERANCE = 1e-5  # relative: decibels computed in float32
 
@@ -164,6 +164,7 @@ class Propagation(Method):
                     "bounds": [bounds[i] for i in operation.inputs] if boxed else None,
                     "conservation": self.conservation,
                     "positive": set(operation.inputs) <= inputs,
+                    "shared": self.options["edges"] == "shared",
                 }
             parts, absorbed = operation.backward(xs, values[operation.output], arrived, k, **more)
             for number, part in zip(operation.carriers(), parts, strict=True):
