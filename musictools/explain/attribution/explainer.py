@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from musictools.explain.attribution import controls, gradients, perturbation, propagation
+from musictools.explain.attribution import controls, gradients, perturbation, propagation, rollout
 from musictools.explain.attribution.conservation import ConservationReport
 from musictools.explain.attribution.explanation import Explanation
 from musictools.explain.attribution.registry import revision
@@ -21,8 +21,8 @@ from musictools.models.graph.reading import read
 __all__ = ["METHODS", "Explainer", "logits", "prepared", "relevance"]
 
 _FAMILIES = (propagation.OPTIONS, gradients.OPTIONS, perturbation.OPTIONS, controls.OPTIONS)
-_DEFAULTS = {name: options for family in _FAMILIES for name, options in family.items()}
-METHODS = tuple(_DEFAULTS)
+METHODS = tuple(name for family in _FAMILIES for name in family)
+_DEFAULTS = {name: options for family in (*_FAMILIES, rollout.OPTIONS) for name, options in family.items()}
 _KEPT_PER_MODEL = 8  # explainers; each may hold several copies of the weights
 _KEPT = weakref.WeakKeyDictionary()  # model -> _Kept
 
@@ -58,7 +58,8 @@ def relevance(
     method : str
         One of `METHODS`. ``deep_taylor``: z+ rule without bias in every layer, positive logits only (`rotheneder2023`
         5.3); ``deep_taylor_bounded``: z^B rule at the input; ``lrp_epsilon``, ``lrp_gamma``, ``lrp_alpha_beta``;
-        ``lrp_composite``: epsilon in dense layers, gamma or z+ in convolutions, z^B, flat or w^2 at the input.
+        ``lrp_composite``: epsilon in dense layers, gamma or z+ in convolutions, z^B, flat or w^2 at the input. For
+        networks with self-attention also ``attention_rollout``.
     reference : float, np.ndarray or None
         Probability in (0, 1) of a sigmoid neuron: one for all, one for each input (n,), one for each neuron of the list
         (k,), or (n, k). Use the tag's base rate or threshold. The difference from its logit is explained, so that a tag
@@ -72,9 +73,10 @@ def relevance(
     conservation : bool
         Whether to make the conservation report, which takes about an eighth of the time.
     **options
-        Options of the method: epsilon, gamma, alpha, low, high, dense, conv, input, rules (name or class of a layer ->
-        rule), edges (``"shared"``: the zeros around a padded convolution take a share, so that the outermost rows and
-        columns receive less), n_samples, noise, steps, baseline, layer, patch, stride, n_masks, grid, keep, ridge.
+        Options of the method: epsilon, gamma, alpha, attention (``"attnlrp"``: queries and keys receive relevance by
+        the rules of Achtibat et al. 2024; ``"constant"``: weights of attention count as constants), low, high, dense,
+        conv, input, rules (name or class of a layer -> rule), n_samples, noise, steps, baseline, layer, patch, stride,
+        n_masks, grid, keep, ridge.
 
     Returns
     -------
@@ -84,8 +86,9 @@ def relevance(
     Raises
     ------
     ValueError
-        If the model has a layer that relevance cannot pass (attention, recurrence) or computes in half precision, x has
-        another shape or holds NaN, a neuron does not exist, or an option is unknown or out of range.
+        If the model has a layer that relevance cannot pass or computes in half precision, x has another shape or holds
+        NaN, a neuron does not exist, or an option is unknown or out of range. A layer of one's own is given a rule by
+        `register_rule`.
 
     See Also
     --------
@@ -195,6 +198,8 @@ class Explainer:
             self._method = gradients.Differentiator(self.graph, method, self.options, self.seed)
         elif method in perturbation.OPTIONS:
             self._method = perturbation.Perturber(self.logits, method, self.options, self.seed)
+        elif method in rollout.OPTIONS:
+            self._method = rollout.Rollout(self.graph)
         else:
             self._method = controls.Control(method, self.seed)
 
@@ -406,8 +411,8 @@ def _key(value):
 
 
 def _check_method(method, options):
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}. Got {method!r}.")
+    if method not in _DEFAULTS:
+        raise ValueError(f"method must be one of {', '.join(_DEFAULTS)}. Got {method!r}.")
     unknown = set(options) - set(_DEFAULTS[method])
     if unknown:
         known = ", ".join(_DEFAULTS[method]) or "none"

@@ -22,7 +22,7 @@ from musictools.models.graph.autodiff import compiled_arrays, pull
 if TYPE_CHECKING:
     from musictools.models.graph.reading import Graph
 
-__all__ = ["METHODS", "OPTIONS", "Differentiator"]
+__all__ = ["METHODS", "OPTIONS", "Differentiator", "stretched"]
 
 OPTIONS = {
     "gradient": {},
@@ -141,11 +141,23 @@ def _grad_cam(self, x, targets):
     small = self._graphs[k](x, targets)
     if small.ndim > x.ndim:  # a spectrogram inside a network that takes waveforms
         small = small.mean(axis=1)
-    return _stretched(small, x.shape[1:-1]).reshape(len(x), k, *x.shape[1:-1], 1) * np.ones(x.shape[-1], np.float32)
+    return stretched(small, x.shape[1:-1]).reshape(len(x), k, *x.shape[1:-1], 1) * np.ones(x.shape[-1], np.float32)
 
 
-def _stretched(small, sides):
-    """Linear interpolation of (n, *small sides, 1) to other sides."""
+def stretched(small: np.ndarray, sides: tuple[int, ...]) -> np.ndarray:
+    """Interpolate maps linearly to other sides.
+
+    Parameters
+    ----------
+    small : np.ndarray [shape=(n, *small_sides, 1)]
+        Maps.
+    sides : tuple of int
+        The new sides.
+
+    Returns
+    -------
+    maps : np.ndarray [shape=(n, *sides, 1)]
+    """
     for axis, side in enumerate(sides, start=1):
         at = np.clip((np.arange(side) + 0.5) * small.shape[axis] / side - 0.5, 0, small.shape[axis] - 1)
         low = np.floor(at).astype(int)
