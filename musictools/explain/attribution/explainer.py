@@ -75,8 +75,9 @@ def relevance(
     **options
         Options of the method: epsilon, gamma, alpha, attention (``"attnlrp"``: queries and keys receive relevance by
         the rules of Achtibat et al. 2024; ``"constant"``: weights of attention count as constants), low, high, dense,
-        conv, input, rules (name or class of a layer -> rule), n_samples, noise, steps, baseline, layer, patch, stride,
-        n_masks, grid, keep, ridge.
+        conv, input, rules (name or class of a layer -> rule), edges (``"shared"``: the zeros around a padded
+        convolution take a share, so that the outermost rows and columns receive less), n_samples, noise, steps,
+        baseline, layer, patch, stride, n_masks, grid, keep, ridge.
 
     Returns
     -------
