@@ -22,7 +22,7 @@ from musictools.files import atomic
 if TYPE_CHECKING:
     from musictools.inference import Tagger, Taggram
 
-__all__ = ["Comparison", "compare", "write"]
+__all__ = ["Comparison", "compare", "default_rule", "write"]
 
 _WIDTH, _ROW, _HEAD = 5.2, 0.24, 1.1  # inches of a taggram's picture
 
@@ -91,7 +91,7 @@ def compare(taggers: dict[str, Tagger], y: np.ndarray, *, sr: int, rule: str | N
     sr : int > 0
         Sampling rate in Hz.
     rule : str or None
-        How the thresholds were chosen. None: "f1" where a tagger has such thresholds, else "half".
+        How the thresholds were chosen. None: the `default_rule` of each tagger.
 
     Returns
     -------
@@ -126,9 +126,8 @@ def compare(taggers: dict[str, Tagger], y: np.ndarray, *, sr: int, rule: str | N
         raise ValueError("taggers must hold at least one tagger. Got none.")
     names, taggrams, decisions = _names(taggers), {}, {}
     for name, tagger in taggers.items():
-        own = rule or ("f1" if "f1" in tagger.card.thresholds else "half")
         taggrams[name] = tagger.taggram(y, sr=sr)
-        decided = tagger.decide(taggrams[name].joined(), rule=own)
+        decided = tagger.decide(taggrams[name].joined(), rule=rule or default_rule(tagger))
         decided.index = [names[_key(tag)] for tag in decided["tag"]]
         decisions[name] = decided[~decided.index.duplicated()]  # of several spellings, the predicted or higher one
     table = pd.DataFrame({name: decided["score"] for name, decided in decisions.items()})
@@ -137,6 +136,22 @@ def compare(taggers: dict[str, Tagger], y: np.ndarray, *, sr: int, rule: str | N
     data = {name: tagger.card.data or "" for name, tagger in taggers.items()}
     table = table.loc[order].rename_axis("tag")
     return Comparison(taggrams, decisions, table, [tag for tag in order if known[tag]], data)
+
+
+def default_rule(tagger: Tagger) -> str:
+    """Choose among the rules for the thresholds of a tagger.
+
+    Parameters
+    ----------
+    tagger : Tagger
+
+    Returns
+    -------
+    rule : str
+        "f1" if its card has it, else the first rule of the card; "half" if it has none.
+    """
+    rules = list(tagger.card.thresholds)
+    return "f1" if "f1" in rules else (*rules, "half")[0]
 
 
 def write(folder: str | Path, comparison: Comparison, y: np.ndarray, *, sr: int, title: str, top: int = 12) -> Path:

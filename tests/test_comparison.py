@@ -69,6 +69,13 @@ def test_every_tagger_has_its_own_thresholds(compared):
     assert half.decisions["a"]["predicted"].all()
 
 
+def test_the_rule_is_f1_or_the_first_of_the_card():
+    model = tagger(["x"], [0.1])
+    for known, rule in ((["precision", "f1"], "f1"), (["share", "precision"], "share"), ([], "half")):
+        card = model.card.model_copy(update={"thresholds": {name: {"x": 0.3} for name in known}})
+        assert comparison.default_rule(Tagger(model.model, card)) == rule
+
+
 def test_agreement_is_the_rank_correlation_over_common_tags(compared):
     assert np.isnan(compared.agreement().at["first", "second"])  # two common tags tell nothing
     tags = ["a", "b", "c", "d"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from musictools import audio, evaluation, runs
+from musictools import audio, comparison, evaluation, runs
 from musictools.explain.attribution.explainer import Explainer
 from musictools.explain.metrics import equivariance, sanity
 from musictools.spectrograms import ModelInput
@@ -540,21 +540,19 @@ def survival(tagger: Tagger, y: np.ndarray, tag: str, *, seed: int = 0) -> pd.Se
     return pd.Series(scores, name="score")
 
 
-def thresholds(tagger: Tagger, *, default: float = 0.5) -> pd.Series:
-    """Thresholds of a tagger's tags.
+def thresholds(tagger: Tagger) -> pd.Series:
+    """Thresholds of a tagger's tags, by the `comparison.default_rule` of the tagger.
 
     Parameters
     ----------
     tagger : Tagger
-    default : float in (0, 1)
-        Threshold of all tags where the card has none.
 
     Returns
     -------
     thresholds : pd.Series [tag -> threshold]
-        Those with the highest F1 where the card has them.
     """
-    return pd.Series(tagger.card.thresholds.get("f1", dict.fromkeys(tagger.tags, default)), dtype=float)[tagger.tags]
+    decided = tagger.decide(pd.Series(0.0, tagger.tags), rule=comparison.default_rule(tagger))
+    return decided.set_index("tag")["threshold"][tagger.tags]
 
 
 def before_and_after(

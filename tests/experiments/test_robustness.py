@@ -235,7 +235,6 @@ def test_survival_of_a_score():
 def test_thresholds_are_the_cards_or_one_half():
     tagger = detector()
     assert robustness.thresholds(tagger).to_dict() == {"burst": 0.5, "silence": 0.5}
-    assert robustness.thresholds(tagger, default=0.2).to_dict() == {"burst": 0.2, "silence": 0.2}
     card = tagger.card.model_copy(update={"thresholds": {"f1": {"silence": 0.2, "burst": 0.7}}})
     assert robustness.thresholds(Tagger(tagger.model, card)).to_dict() == {"burst": 0.7, "silence": 0.2}
 
