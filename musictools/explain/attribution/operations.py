@@ -211,6 +211,7 @@ class Linear(Operation):
         """
         self.rule = rule
         self._w = [ops.convert_to_tensor(w, dtype="float32") for w in self.kernels]
+        self.kernels = self._w  # those of double precision would take twice the memory again
         self._b = None if self.bias is None else ops.convert_to_tensor(self.bias, dtype="float32")
         forms = [rule.prepare(w) for w in self._w]
         spare = self.positive and not rule.needs_minus

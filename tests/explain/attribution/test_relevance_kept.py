@@ -106,7 +106,7 @@ def test_few_explainers_are_kept_and_those_that_were_used_last(made):
     assert len(explainers._KEPT[model].explainers) == explainers._KEPT_PER_MODEL
     assert len(made) == 1 + 3 * explainers._KEPT_PER_MODEL  # that of gradient was never made again
     explain.relevance(model, x, 0, method="lrp_epsilon", epsilon=0.0)
-    assert made[-1] == {"epsilon": 0.0}
+    assert made[-1]["epsilon"] == 0.0
 
 
 def test_nothing_is_kept_of_a_model_that_is_gone():
