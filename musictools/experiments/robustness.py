@@ -186,6 +186,7 @@ def performance(
     scores : pd.DataFrame
         As `clip_scores` gives them.
     truth : pd.DataFrame [clips x tags, bool]
+        Tags that it does not hold are left out.
     thresholds : dict of str to pd.Series
         Threshold of every tag, by model; for the Matthews correlation coefficient.
     artists : pd.Series [clip -> artist]
@@ -197,12 +198,13 @@ def performance(
     Returns
     -------
     table : pd.DataFrame
-        model, deformation, clips, roc_auc, pr_auc, average_precision, mcc, drop (of ROC-AUC, against the clips as they
-        are), each with its 95 % interval ``…_low`` and ``…_high``.
+        model, deformation, clips, tags, roc_auc, pr_auc, average_precision, mcc, drop (of ROC-AUC, against the clips as
+        they are), the last five with their 95 % intervals ``…_low`` and ``…_high``.
     """
     rows = []
     for model, part in scores.groupby(level="model", sort=False):
         known, threshold = part.dropna(axis=1, how="all"), thresholds[model]
+        known = known[[tag for tag in known if tag in truth]]
         ids = known.xs(CLEAN, level="deformation").droplevel("model").index
         weights = _resamples(artists.loc[ids].to_numpy(), repeats, seed)
         labels = truth.loc[ids, known.columns].to_numpy(dtype=bool)
@@ -212,7 +214,7 @@ def performance(
             values = _measures(labels, own.to_numpy(), threshold[known.columns].to_numpy(), weights)
             clean = values["roc_auc"] if deformation == CLEAN else clean
             values["drop"] = clean - values["roc_auc"]
-            row = {"model": model, "deformation": deformation, "clips": len(ids)}
+            row = {"model": model, "deformation": deformation, "clips": len(ids), "tags": labels.shape[1]}
             for name, (value, *others) in values.items():
                 low, high = np.nanquantile(others, (0.025, 0.975)) if np.isfinite(others).any() else (np.nan, np.nan)
                 row |= {name: value, f"{name}_low": low, f"{name}_high": high}

@@ -149,7 +149,7 @@ def table_of_scores():
         [["one"], [robustness.CLEAN, "faster", "noise 0.4"], range(60)], names=["model", "deformation", "clip"]
     )
     columns = ["a", "b", "c", "d"]
-    table = pd.DataFrame(np.concatenate([scores, scores, worse]), index, columns).assign(unknown=np.nan)
+    table = pd.DataFrame(np.concatenate([scores, scores, worse]), index, columns).assign(unknown=np.nan, unlabelled=0.5)
     return table, pd.DataFrame(labels, columns=columns)
 
 
@@ -185,6 +185,7 @@ def test_performance_and_its_loss():
 
 def test_changes_of_tags():
     table, truth = table_of_scores()
+    table = table.drop(columns="unlabelled")
     result = robustness.changes(table, thresholds={"one": pd.Series(0.5, truth.columns)}, top=2).set_index(
         "deformation"
     )
