@@ -1,4 +1,4 @@
-"""The command ``musictools``: plan and rebuild a profile, tag, explain and compare, list models, manage data sets.
+"""The command ``musictools``: plan and rebuild a profile, tag, explain and compare songs, list models, manage data.
 
 Exit status: 0 success, 1 something failed or is missing, 2 wrong use, 130 interrupted. Each module adds its commands.
 """
