@@ -41,8 +41,11 @@ CASES = {
     "contrast of none": ({"contrast": []}, "contrast must name at least one output. Got an empty list."),
     "contrast of a list": ({"contrast": [0, 5]}, "contrast must be an int from 0 to 2. Got 5."),
     "method": ({"method": "deeplift"}, "method must be one of deep_taylor, deep_taylor_bounded, lrp_epsilon"),
-    "option": ({"method": "lrp_gamma", "epsilon": 0.1}, "lrp_gamma has no option 'epsilon'. It has: gamma."),
-    "no options": ({"low": 0}, "deep_taylor has no option 'low'. It has: none."),
+    "option": (
+        {"method": "lrp_gamma", "epsilon": 0.1},
+        "lrp_gamma has no option 'epsilon'. It has: gamma, attention, edges.",
+    ),
+    "no such option": ({"low": 0}, "deep_taylor has no option 'low'. It has: edges."),
     "beyond the bounds": (
         {"method": "deep_taylor_bounded", "x": 2 * X},
         "x must lie in [low, high] = [0, 1] for the z^B rule. Got values from",
