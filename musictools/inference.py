@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from musictools import audio, evaluation
+from musictools import tags as vocabularies
 from musictools.models.card import ModelCard
 from musictools.spectrograms import ModelInput, segments
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["AudioModel", "GenreClassifier", "Tagger", "Taggram"]
+__all__ = ["AudioModel", "GenreClassifier", "Tagger", "TaggerGenres", "Taggram"]
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,27 @@ class AudioModel:
         x = self.front_end.scale(segments(S, length=self.length, step=self.step, pad_to=self.length))
         return x.reshape(len(x), *self.model.input_shape[1:])
 
+    def scores(self, x: np.ndarray) -> np.ndarray:
+        """Scores of model inputs.
+
+        Parameters
+        ----------
+        x : np.ndarray [shape=(n_inputs, ...)]
+            From `inputs`.
+
+        Returns
+        -------
+        scores : np.ndarray [shape=(n_inputs, n_tags)]
+        """
+        return evaluation.predict(self.model, x, batch_size=16)
+
+    @property
+    def about(self) -> dict[str, str]:
+        """Who speaks: network (the name of its release or architecture), data, licence, source and citation."""
+        card = self.card
+        network = card.provenance.get("release", card.model)
+        return {"network": network, **{name: getattr(card, name) for name in ("data", "licence", "source", "citation")}}
+
     def taggram(self, y: np.ndarray, *, sr: int) -> Taggram:
         """Tag scores over time.
 
@@ -190,7 +212,7 @@ class AudioModel:
         """
         if sr != self.front_end.sr:
             y = audio.resample(y, orig_sr=sr, sr=self.front_end.sr)
-        scores = evaluation.predict(self.model, self.inputs(y), batch_size=16)
+        scores = self.scores(self.inputs(y))
         hop = self.front_end.hop_length / self.front_end.sr
         return Taggram(scores, np.arange(len(scores)) * self.step * hop, self.length * hop, self.tags)
 
@@ -243,6 +265,11 @@ class Tagger(AudioModel):
 
     kind, task = "tagger", "tags"
 
+    @property
+    def descriptors(self) -> list[str]:
+        """Tags that are no genre, see `musictools.tags.genre_of`."""
+        return [tag for tag in self.tags if vocabularies.genre_of(tag) is None]
+
     def decide(self, scores: pd.Series, *, rule: str = "f1") -> pd.DataFrame:
         """Decide which tags a clip gets.
 
@@ -270,3 +297,49 @@ class Tagger(AudioModel):
         table = pd.DataFrame({"tag": scores.index, "score": scores.to_numpy(), "threshold": threshold.to_numpy()})
         table["predicted"] = table["score"] > table["threshold"]
         return table.sort_values(["predicted", "score"], ascending=False, ignore_index=True)
+
+
+class TaggerGenres:
+    """The genres among a tagger's tags, used like a `GenreClassifier`: a genre has the highest score of its tags.
+
+    Parameters
+    ----------
+    tagger : Tagger
+        MagnaTagATune's and Last.fm's top tags have genres, the suite's own taggers do not.
+    least : dict of str to float or None
+        Score that a tag must exceed to count, such as its share of the annotated clips; None: 0.
+
+    Attributes
+    ----------
+    tags : list of str
+        The genres.
+    members : dict of str to list of str
+        Genre -> the tagger's tags that name it.
+
+    Raises
+    ------
+    ValueError
+        If no tag is a genre.
+    """
+
+    def __init__(self, tagger: Tagger, *, least: dict[str, float] | None = None):
+        self.members = {}
+        for tag in tagger.tags:
+            if genre := vocabularies.genre_of(tag):
+                self.members.setdefault(genre, []).append(tag)
+        if not self.members:
+            raise ValueError(f"None of the tagger's tags is a genre: {', '.join(tagger.tags[:5])}, …")
+        self.tagger, self.card, self.tags = tagger, tagger.card, list(self.members)
+        self.front_end, self.length, self.step = tagger.front_end, tagger.length, tagger.step
+        self.about = tagger.about
+        self._least = np.array([(least or {}).get(tag, 0.0) for tag in tagger.tags])
+
+    def inputs(self, y: np.ndarray, *, S: np.ndarray | None = None) -> np.ndarray:
+        """Cut a waveform into model inputs, see `AudioModel.inputs`."""
+        return self.tagger.inputs(y, S=S)
+
+    def scores(self, x: np.ndarray) -> np.ndarray:
+        """Scores of model inputs, np.ndarray [shape=(n_inputs, n_genres)]; 0 where no tag of a genre counts."""
+        scores = self.tagger.scores(x)
+        scores = pd.DataFrame(np.where(scores > self._least, scores, 0.0), columns=self.tagger.tags)
+        return np.stack([scores[tags].to_numpy().max(axis=1) for tags in self.members.values()], axis=1)

@@ -25,6 +25,7 @@ __all__ = [
     "co_occurrence",
     "counts",
     "excluded_table",
+    "genre_of",
     "merge",
     "single_genre",
     "synonym_table",
@@ -402,6 +403,35 @@ def category(tag: str) -> str:
     ('instruments', 'mood and style')
     """
     return next((name for name, members in CATEGORIES.items() if tag in members), "mood and style")
+
+
+def genre_of(tag: str) -> str | None:
+    """Genre that a tag of any data set names.
+
+    Parameters
+    ----------
+    tag : str
+        With or without MTG-Jamendo's prefix, such as ``"genre---techno"``.
+
+    Returns
+    -------
+    genre : str or None
+        One of `GENRES` where the vocabulary of `rotheneder2023` merges the tag into it; the tag itself where that
+        vocabulary excludes it as a style, or where the prefix calls it a genre; None: the tag is no genre.
+
+    Examples
+    --------
+    >>> [genre_of(tag) for tag in ("techno", "opera", "Hip-Hop", "genre---newage", "guitar", "not rock")]
+    ['electronic', 'classic', 'hip hop', 'new age', None, None]
+    """
+    words = vocabulary()
+    plain = tag.removeprefix("genre---").lower().replace("-", " ")
+    plain = {"newage": "new age", "hiphop": "hip hop"}.get(plain, plain)
+    for genre in words.genres:
+        if plain in words.synonyms.get(genre, (genre,)):
+            return genre
+    style = plain in words.excluded and "not" not in plain.split() and plain != "english"
+    return plain if style or tag.startswith("genre---") else None
 
 
 def co_occurrence(tags: pd.DataFrame) -> pd.DataFrame:

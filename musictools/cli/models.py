@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 __all__ = ["add"]
 
@@ -37,6 +38,23 @@ def add(commands: argparse._SubParsersAction, shared: argparse.ArgumentParser) -
             command.add_argument("--url", metavar="URL", help="another place of the same file")
         if action is _add:
             command.add_argument("path", metavar="PATH", help="the file that its authors published")
+        command.set_defaults(run=action)
+    _add_own_data(actions, shared)
+
+
+def _add_own_data(actions, shared):
+    for name, action, text in (
+        ("reference", _reference, "say by a folder of songs what is like the music that a network knows"),
+        ("mapping", _mapping, "learn from annotations which genres a network's descriptors belong to"),
+    ):
+        command = actions.add_parser(name, parents=[shared], help=text)
+        command.add_argument("name", metavar="NAME", help="an installed released network, or a .keras file with a card")
+        if action is _reference:
+            command.add_argument("folder", metavar="FOLDER", help="at least 20 audio files, also in folders below")
+        else:
+            command.add_argument(
+                "--data-dir", default="", metavar="DIR", help="folder of the annotations that the network learnt from"
+            )
         command.set_defaults(run=action)
 
 
@@ -94,4 +112,48 @@ def _remove(arguments):
 
     released.remove(arguments.name)
     print(f"{arguments.name}: removed.")
+    return 0
+
+
+def _tagger(name):
+    """A tagger and its file."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from musictools import released
+
+    path = released.find(name) if name in released.names() else Path(name).expanduser()
+    return released.load(path), path
+
+
+def _reference(arguments):
+    from musictools import audio, familiarity
+
+    tagger, path = _tagger(arguments.name)
+    folder = Path(arguments.folder).expanduser().resolve()
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in audio.SOUNDFILE_SUFFIXES)
+    songs = [audio.load(file, sr=tagger.front_end.sr)[0] for file in files]
+    embeddings = [familiarity.embedding(tagger, tagger.inputs(y)) for y in songs]
+    what = f"{len(files)} songs of the folder {folder.name}"
+    print(familiarity.Reference.fit(embeddings, what=what).save(path))
+    return 0
+
+
+def _mapping(arguments):
+    from musictools import datasets
+    from musictools.files import atomic
+    from musictools.mapping import tagged
+
+    tagger, path = _tagger(arguments.name)
+    data = datasets.load(tagger.card.data, data_dir=arguments.data_dir)
+    mapping = tagged.learn(data, tagger.descriptors)
+    file = path.with_suffix(".mapping.keras")
+    with atomic(file.with_suffix(".json")) as temporary:
+        temporary.write_text(mapping.card.model_dump_json(indent=1), encoding="utf-8")
+    with atomic(file) as temporary:
+        mapping.model.save(temporary)
+    found = mapping.card.provenance
+    print(
+        f"{found['clips']:,} clips with one genre. For unknown artists {found['accuracy']:.1%} are classified "
+        f"correctly ({found['folds']}-fold cross-validation); {found['commonest']:.1%} have the commonest genre."
+    )
+    print(file)
     return 0

@@ -13,11 +13,12 @@ from musictools.cli.arguments import positive
 
 __all__ = ["add"]
 
+_COMPOSED = "It learnt from music composed by a program. For songs of people: musictools models get won2020-mtat-fcn"
+_OWN = "tagger"  # the suite's own, made by the profile demo
 _TAGGER = {
-    "default": "tagger",
     "metavar": "NAME",
     "help": "a .keras file, the name of a released network (musictools models list), or that of a model of the profile "
-    "demo (default: tagger)",
+    "demo (default: a released network if one is installed, first of all won2020-mtat-fcn; else the demo's tagger)",
 }
 
 
@@ -61,15 +62,15 @@ def _add_explain(commands, shared):
     command.add_argument("--tagger", **_TAGGER)
     command.add_argument(
         "--genre",
-        default="genre_model",
         metavar="NAME",
-        help="the same of the genre model (default: genre_model); 'none' leaves the genre out",
+        help="the same of the genre model (default: the genres among the tagger's tags, or the demo's genre_model "
+        "if there are none); 'none' leaves the genre out",
     )
     command.add_argument(
         "--mapping",
         metavar="NAME",
-        help="the same of what maps descriptors to genres (default: mapping, where it has been made); "
-        "'none' leaves it out",
+        help="the same of what maps descriptors to genres (default: what musictools models mapping made for the "
+        "network; for the demo's tagger the demo's mapping); 'none' leaves it out",
     )
     command.add_argument(
         "--method",
@@ -95,8 +96,9 @@ def _add_explain(commands, shared):
 def _add_rule(command):
     command.add_argument(
         "--rule",
-        choices=("f1", "precision", "half"),
-        help="how the thresholds were chosen (default: f1 where the model has it, else half)",
+        choices=("f1", "precision", "share", "half"),
+        help="how the thresholds were chosen: highest F1, a precision, twice the tag's share of annotated clips, or "
+        "0.5 (default: the first of f1, share and half that the model has)",
     )
 
 
@@ -117,12 +119,12 @@ def _tag(arguments):
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
         raise ValueError(f"Several songs are called {twice[0]!r}, their taggrams would get one name. Tag them apart.")
-    file = _model_file(arguments.model)
+    file = _tagger_file(arguments.model)
     _import_keras()
-    from musictools import audio, released
+    from musictools import audio, familiarity, released
 
     tagger = released.load(file)
-    rule = _rule(arguments, tagger)
+    rule, reference = _rule(arguments, tagger), familiarity.find(tagger, file)
     for song, stem in zip(arguments.songs, stems, strict=True):
         y, sr = audio.load(song, sr=tagger.front_end.sr)
         taggram = tagger.taggram(y, sr=sr)
@@ -132,6 +134,9 @@ def _tag(arguments):
         print(f"  {'tag':24} score  threshold")
         for row in table.itertuples():
             print(f"{'*' if row.predicted else ' '} {row.tag:24} {row.score:5.2f}  {row.threshold:9.2f}")
+        known = None if reference is None else reference(familiarity.embedding(tagger, tagger.inputs(y)))
+        for line in _who_speaks(tagger.about, known):
+            print(f"  {line}")
         for path in _write_taggram(taggram, list(table["tag"]), Path(arguments.out).expanduser() / stem, title=stem):
             print(f"  {path}")
     return 0
@@ -140,35 +145,27 @@ def _tag(arguments):
 def _explain(arguments):
     clock = time.perf_counter
     began = clock()
-    paths = [
-        None if arguments.genre == "none" else _model_file(arguments.genre, notebook="02"),
-        _model_file(arguments.tagger),
-        _mapping_file(arguments.mapping),
-    ]
-    _import_keras()
-    from musictools import audio, released
+    files = _files(arguments)
+    from musictools import audio
 
     y, sr = audio.load(arguments.song)
     whole, y = len(y) / sr, y[: arguments.seconds * sr]
-    from musictools.explain.application import page, system
-    from musictools.inference import GenreClassifier
-    from musictools.mapping.membership import Mapping
+    _import_keras()
+    from musictools.explain.application import page
 
-    genre, tagger = None if paths[0] is None else GenreClassifier.load(paths[0]), released.load(paths[1])
+    system = _system(files, arguments)
+    tagger, genre = system.descriptor_model, system.genre_model
     loaded = clock()
     song, rule = Path(arguments.song), _rule(arguments, tagger)
-    mapping = None if paths[2] is None else Mapping.load(paths[2]).following(tagger, rule=rule)
-    explanation = system.ExplanationSystem(genre, tagger, mapping).explain(
-        y, sr=sr, tags=arguments.tags, rule=rule, method=arguments.method
-    )
+    explanation = system.explain(y, sr=sr, tags=arguments.tags, rule=rule, method=arguments.method)
     explained = clock()
     about = {
         "file": song.name,
         "length": whole,
         "tagger": tagger.card.model,
-        "tagger_file": str(paths[1]),
+        "tagger_file": str(files["tagger"]),
         "genre_model": genre and genre.card.model,
-        "genre_file": genre and str(paths[0]),
+        "genre_file": genre and str(files["genre"] or files["tagger"]),
     }
     index = page.write(
         Path(arguments.out).expanduser(), explanation, title=song.stem, audio_format=arguments.audio, more=about
@@ -181,6 +178,41 @@ def _explain(arguments):
     return 0
 
 
+def _files(arguments):
+    """Files of the tagger, the genre model and the mapping; None: the tagger's own genres, or nothing."""
+    from musictools import released
+    from musictools import tags as vocabularies
+    from musictools.models.card import ModelCard
+
+    tagger = _tagger_file(arguments.tagger)
+    card = ModelCard.read(tagger)
+    genre, mapping = arguments.genre, arguments.mapping
+    if genre is None:
+        genre = "none" if any(map(vocabularies.genre_of, card.outputs)) else "genre_model"
+        arguments.genre = genre if genre != "none" else "own"
+    files = {"tagger": tagger, "genre": None if genre == "none" else _model_file(genre, notebook="02")}
+    if mapping is None and card.provenance.get("release") in released.names():
+        made = tagger.with_suffix(".mapping.keras")
+        return files | {"mapping": made if made.is_file() else None}
+    return files | {"mapping": _mapping_file(mapping)}
+
+
+def _system(files, arguments):
+    from musictools import familiarity, released
+    from musictools.explain.application.system import ExplanationSystem
+    from musictools.inference import GenreClassifier, TaggerGenres
+    from musictools.mapping.membership import Mapping
+
+    genre = None if files["genre"] is None else GenreClassifier.load(files["genre"])
+    tagger = released.load(files["tagger"])
+    if arguments.genre == "own":
+        data = tagger.card.data
+        genre = TaggerGenres(tagger, least=released.shares.shares(data) if data in released.shares.DATA else None)
+    mapping = None if files["mapping"] is None else Mapping.load(files["mapping"])
+    mapping = mapping and mapping.following(tagger, rule=_rule(arguments, tagger))
+    return ExplanationSystem(genre, tagger, mapping, reference=familiarity.find(tagger, files["tagger"]))
+
+
 def _print_explanation(explanation):
     genre, votes, loop = explanation.genre, explanation.votes, explanation.loop
     if genre:
@@ -191,10 +223,32 @@ def _print_explanation(explanation):
     print(f"  {'descriptor':24} score  threshold  evidence alone  the rest" if len(loop) else "  no descriptor")
     for row in loop.itertuples():
         print(f"  {row.tag:24} {row.clip:5.2f}  {row.threshold:9.2f}  {row.evidence:14.2f}  {row.rest:8.2f}")
+    for line in _who_speaks(explanation.networks["descriptors"], explanation.familiarity):
+        print(f"  {line}")
+
+
+def _who_speaks(about, familiarity):
+    """Sentences about a tagger: its data, and whether a song is like what it knows."""
+    licence = f" (licence: {about['licence']})" if about["licence"] else ""
+    yield f"The tags are those of {about['network']}{licence}, which learnt from {about['data'] or 'other music'}."
+    if about["data"] == "composed":
+        yield _COMPOSED
+    if familiarity is not None:
+        yield familiarity.text
 
 
 def _rule(arguments, tagger):
-    return arguments.rule or ("f1" if "f1" in tagger.card.thresholds else "half")
+    return arguments.rule or next((rule for rule in ("f1", "share") if rule in tagger.card.thresholds), "half")
+
+
+def _tagger_file(name):
+    """The file of a tagger; without a name that of a released network, else of the demo's."""
+    from musictools import released
+
+    if name is None:
+        here = released.installed()
+        name = here[0] if here else _OWN
+    return _model_file(name)
 
 
 def _model_file(name, *, notebook="03"):

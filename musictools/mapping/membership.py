@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from musictools.inference import Tagger
 
-__all__ = ["Mapping", "checked", "degrees"]
+__all__ = ["Mapping", "TaggerMapping", "checked", "degrees"]
 
 
 class Mapping:
@@ -119,7 +120,7 @@ class Mapping:
         x = np.isin(self.descriptors, names)[None]
         return pd.Series(degrees(self.model, x)[0], index=self.genres, name="membership")
 
-    def following(self, tagger: Tagger, *, rule: str = "f1") -> Callable[[pd.Series], pd.Series]:
+    def following(self, tagger: Tagger, *, rule: str = "f1") -> TaggerMapping:
         """Join the mapping to a tagger, as `explain.application.system.ExplanationSystem` takes it.
 
         Parameters
@@ -131,15 +132,38 @@ class Mapping:
 
         Returns
         -------
-        mapping : callable
+        mapping : TaggerMapping
             pd.Series [tag -> score] -> pd.Series [genre -> degree]. Tags that the mapping does not know are ignored.
         """
+        return TaggerMapping(self, tagger, rule)
 
-        def membership(scores: pd.Series) -> pd.Series:
-            table = tagger.decide(scores, rule=rule)
-            return self.membership([tag for tag in table["tag"][table["predicted"]] if tag in self.descriptors])
 
-        return membership
+@dataclass(frozen=True)
+class TaggerMapping:
+    """A mapping that takes a tagger's scores.
+
+    Attributes
+    ----------
+    mapping : Mapping
+    tagger : inference.Tagger
+    rule : str
+    """
+
+    mapping: Mapping
+    tagger: Tagger
+    rule: str
+
+    def __call__(self, scores: pd.Series) -> pd.Series:
+        """Membership of the descriptors that the scores predict, pd.Series [genre -> degree]."""
+        table, known = self.tagger.decide(scores, rule=self.rule), self.mapping.descriptors
+        return self.mapping.membership([tag for tag in table["tag"][table["predicted"]] if tag in known])
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Who speaks: network, data, licence, and the accuracy in cross-validation where it is known."""
+        card = self.mapping.card
+        about = {"network": card.model, "data": card.data, "licence": card.licence}
+        return about | {name: card.provenance[name] for name in ("accuracy", "clips") if name in card.provenance}
 
 
 def degrees(model: keras.Model, X: np.ndarray) -> np.ndarray:

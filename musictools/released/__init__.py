@@ -4,8 +4,9 @@ Nothing is downloaded unless `get` is called. `add` takes a file that is here al
 card to the folder ``models`` in the data folder.
 """
 
+from musictools.released import shares
 from musictools.released.downloads import get
 from musictools.released.installation import add, find, installed, load, remove
 from musictools.released.registry import Release, describe, names
 
-__all__ = ["Release", "add", "describe", "find", "get", "installed", "load", "names", "remove"]
+__all__ = ["Release", "add", "describe", "find", "get", "installed", "load", "names", "remove", "shares"]

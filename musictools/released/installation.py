@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musictools import runs
 from musictools.files import atomic
-from musictools.released import checkpoints, registry, won2020
+from musictools.released import checkpoints, registry, shares, won2020
 
 if TYPE_CHECKING:
     from musictools.inference import Tagger
@@ -144,8 +145,8 @@ def remove(name: str) -> None:
         If the name is unknown or the network is not installed.
     """
     path = find(name)
-    path.unlink()
-    path.with_suffix(".json").unlink()
+    for file in path.parent.glob(f"{glob.escape(name)}.*"):  # also what was made for it: a mapping, a reference
+        file.unlink()
 
 
 def _path(name):
@@ -174,6 +175,7 @@ def tagger_of(release: registry.Release, path: str | Path) -> Tagger:
     from musictools.released import choi2018
 
     about = {"data": release.data, "source": release.source, "licence": release.licence, "citation": release.citation}
+    about["thresholds"] = {"share": shares.thresholds(release.data)}
     origin = {"release": release.name, "url": release.url, "sha256": release.sha256}
     if release.network == "choi2018":
         tagger = choi2018.load(path, tags=release.tags)

@@ -6,6 +6,7 @@ relatively.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -192,6 +193,8 @@ def _numbers(explanation):
         },
         "membership": None if membership is None else membership.to_dict(),
         "badges": explanation.badges,
+        "networks": explanation.networks,
+        "familiarity": explanation.familiarity and dataclasses.asdict(explanation.familiarity),
     }
 
 

@@ -19,15 +19,19 @@ import pandas as pd
 
 from musictools import audio, evaluation
 from musictools.explain.application import evidence as sounds
+from musictools.familiarity import embedding
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from musictools.explain.application.evidence import Evidence
-    from musictools.inference import AudioModel, GenreClassifier, Tagger
+    from musictools.familiarity import Familiarity, Reference
+    from musictools.inference import AudioModel, GenreClassifier, Tagger, TaggerGenres
     from musictools.spectrograms import FrontEnd
 
 __all__ = ["ExplanationSystem", "SongExplanation", "merge"]
+
+_NO_GENRE = "no genre"  # of a section in which none counts
 
 
 @dataclasses.dataclass
@@ -37,7 +41,7 @@ class SongExplanation:
     Attributes
     ----------
     genre : str or None
-        Genre that most sections vote for; None without a genre model.
+        Genre that most sections vote for; None without a genre model, or where no section has a genre.
     votes : pd.DataFrame
         One row for each section of the genre model: start, end (s), genre, score, and one column for each genre.
     descriptors : pd.DataFrame
@@ -66,8 +70,13 @@ class SongExplanation:
     seconds : dict of str to float
         Run time of every stage; badges are made while evidence and loop are.
     badges : dict of str to str
-        One line for each chosen tag that says whether its heatmap can be trusted, see `explain.badge`; empty if badges
-        were not asked for.
+        One line for each chosen tag that says whether its heatmap is faithful to the network, see `explain.badge`;
+        empty if badges were not asked for.
+    networks : dict of str to dict
+        Who speaks: "descriptors", and where there are such networks "genre" and "membership" -> network, data, licence
+        and what else is known, see `inference.AudioModel.about`.
+    familiarity : Familiarity or None
+        Whether the song is like the reference clips of the descriptor model; None: it has none.
     """
 
     genre: str | None
@@ -86,6 +95,8 @@ class SongExplanation:
     heard: float
     seconds: dict[str, float]
     badges: dict[str, str] = dataclasses.field(default_factory=dict)
+    networks: dict[str, dict] = dataclasses.field(default_factory=dict)
+    familiarity: Familiarity | None = None
 
     def plot(self, tag: str, *, ax: Axes | None = None, **options) -> Axes:
         """Draw a chosen tag's heatmap over the song's grey spectrogram (`rotheneder2023` figure 5.4).
@@ -121,12 +132,14 @@ class ExplanationSystem:
 
     Parameters
     ----------
-    genre_model : GenreClassifier or None
+    genre_model : GenreClassifier, TaggerGenres or None
         Model whose decision is to be explained; None: descriptors only.
     descriptor_model : Tagger
-        Model whose descriptors explain it.
+        Model whose descriptors explain it. Those of its tags that are genres explain nothing.
     mapping : callable or None
         Maps the descriptors' scores, pd.Series by tag, to the membership of every genre, pd.Series by genre.
+    reference : familiarity.Reference or None
+        Clips that are like what the descriptor model knows.
 
     See Also
     --------
@@ -153,11 +166,14 @@ class ExplanationSystem:
 
     def __init__(
         self,
-        genre_model: GenreClassifier | None,
+        genre_model: GenreClassifier | TaggerGenres | None,
         descriptor_model: Tagger,
         mapping: Callable[[pd.Series], pd.Series] | None = None,
+        *,
+        reference: Reference | None = None,
     ):
         self.genre_model, self.descriptor_model, self.mapping = genre_model, descriptor_model, mapping
+        self.reference = reference
 
     def explain(
         self,
@@ -212,10 +228,12 @@ class ExplanationSystem:
         clock.lap("genre")
         y, S = song.waveform(model.front_end.sr), song.spectrogram(model.front_end)
         x = model.inputs(y, S=S)
-        scores = pd.DataFrame(evaluation.predict(model.model, x, batch_size=16), columns=model.tags)
+        scores = pd.DataFrame(model.scores(x), columns=model.tags)
         mean = pd.Series(scores.to_numpy().mean(axis=0), model.tags, name="score")
         descriptors = model.decide(mean, rule=rule)
         thresholds = descriptors.set_index("tag")["threshold"]
+        descriptors = descriptors[descriptors["tag"].isin({*model.descriptors, *(tags or ())})].reset_index(drop=True)
+        familiarity = None if self.reference is None else self.reference(embedding(model, x))
         predicted = scores > thresholds[model.tags]
         descriptors["sections"] = predicted.sum()[descriptors["tag"]].to_numpy()
         clock.lap("descriptors")
@@ -248,7 +266,14 @@ class ExplanationSystem:
             heard=min(float(sections["end"].iloc[-1]), len(y) / model.front_end.sr),
             seconds=clock.seconds,
             badges=marks,
+            networks=self._networks(),
+            familiarity=familiarity,
         )
+
+    def _networks(self):
+        """What is known of every network that has a say."""
+        roles = {"descriptors": self.descriptor_model, "genre": self.genre_model, "membership": self.mapping}
+        return {role: dict(network.about) for role, network in roles.items() if hasattr(network, "about")}
 
 
 def merge(heatmaps: np.ndarray, *, starts: Sequence[int], n_frames: int) -> np.ndarray:
@@ -391,22 +416,25 @@ class _SectionMaps:
         return {name: str(one) for name, one in zip(self.tags, marks, strict=True)}
 
 
-def _vote(model: GenreClassifier | None, song):
+def _vote(model: GenreClassifier | TaggerGenres | None, song):
     """Genre that most sections vote for, and the vote of every section."""
     if model is None:
         return None, pd.DataFrame(columns=["start", "end", "genre", "score"])
     x = model.inputs(song.waveform(model.front_end.sr), S=song.spectrogram(model.front_end))
-    scores = evaluation.predict(model.model, x, batch_size=16)
-    _, winners = evaluation.vote(scores, np.zeros(len(scores), dtype=int))
+    scores = model.scores(x)
+    sure = scores.max(axis=1) > 0
     votes = _times(model, len(scores))
-    votes["genre"] = [model.tags[k] for k in scores.argmax(axis=1)]
+    votes["genre"] = [model.tags[k] if some else _NO_GENRE for k, some in zip(scores.argmax(axis=1), sure, strict=True)]
     votes["score"] = scores.max(axis=1)
-    return model.tags[winners[0]], votes.join(pd.DataFrame(scores, columns=model.tags))
+    votes = votes.join(pd.DataFrame(scores, columns=model.tags))
+    if not sure.any():
+        return None, votes
+    _, winners = evaluation.vote(scores[sure], np.zeros(sure.sum(), dtype=int))
+    return model.tags[winners[0]], votes
 
 
 def _mean_scores(model: AudioModel, y):
-    scores = evaluation.predict(model.model, model.inputs(y), batch_size=16)
-    return pd.Series(scores.mean(axis=0), model.tags)
+    return pd.Series(model.scores(model.inputs(y)).mean(axis=0), model.tags)
 
 
 def _times(model: AudioModel, n):

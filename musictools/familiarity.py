@@ -1,0 +1,264 @@
+"""Is this song like what a network knows? Distances in the network's last layer but one.
+
+A reference is a set of clips: those that the network was trained on, or real music of the user's own. Every clip is the
+mean of its segments in the layer before the logits. The distance of a song is Mahalanobis's, from the mean of the
+reference, with a covariance that is shrunk towards its diagonal (Lee et al. 2018 use the same distance to find inputs
+that a network has not learnt from). It is stated as a percentile: the share of the reference's own clips that are
+nearer, when each is left out of the estimate.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from musictools.files import atomic
+
+if TYPE_CHECKING:
+    from musictools.inference import AudioModel
+
+__all__ = ["LIMIT", "Familiarity", "Reference", "embedding", "find"]
+
+LIMIT = 99.0  # percentile from which on a song counts as unlike the reference
+_FOLDS, _SHRINKAGE = 10, 0.1
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """How a song lies to the reference.
+
+    Attributes
+    ----------
+    percentile : float in [0, 100]
+        Share of the reference's clips that are nearer to its mean.
+    reference : str
+        What the reference is, in words.
+    """
+
+    percentile: float
+    reference: str
+
+    @property
+    def unlike(self) -> bool:
+        """Whether the song is unlike the reference."""
+        return self.percentile >= LIMIT
+
+    @property
+    def text(self) -> str:
+        """One sentence or two."""
+        if not self.unlike:
+            return (
+                f"The song is like what the network knows: {100 - self.percentile:.0f} % of the reference clips "
+                f"({self.reference}) lie further from their mean."
+            )
+        return (
+            f"The song is unlike what the network knows: it lies further from the mean of the reference clips "
+            f"({self.reference}) than {self.percentile:.0f} % of them. What is said of it may mean little."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Statistics of a network's last layer but one over reference clips.
+
+    Attributes
+    ----------
+    mean : np.ndarray [shape=(d,)]
+    whitening : np.ndarray [shape=(d, d)]
+        Its product with a deviation has the deviation's Mahalanobis distance as its length.
+    distances : np.ndarray [shape=(n,)]
+        Of the reference clips, ascending; each is measured with statistics of other clips.
+    what : str
+        What the clips are, in words.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> reference = Reference.fit(rng.standard_normal((500, 8)), what="500 clips")
+    >>> reference(np.zeros(8)).unlike, reference(np.full(8, 9.0)).unlike
+    (False, True)
+    """
+
+    mean: np.ndarray
+    whitening: np.ndarray
+    distances: np.ndarray
+    what: str
+
+    @classmethod
+    def fit(cls, embeddings: np.ndarray, *, what: str) -> Reference:
+        """Compute the statistics.
+
+        Parameters
+        ----------
+        embeddings : np.ndarray [shape=(n, d)]
+            One row for each clip, at least 20.
+        what : str
+
+        Returns
+        -------
+        reference : Reference
+
+        Raises
+        ------
+        ValueError
+            If there are fewer clips, or the values are not finite.
+        """
+        embeddings = np.asarray(embeddings, dtype=np.float64)
+        if embeddings.ndim != 2 or len(embeddings) < 2 * _FOLDS or not np.isfinite(embeddings).all():
+            raise ValueError(
+                f"embeddings must be a finite matrix with at least {2 * _FOLDS} clips. Got shape {embeddings.shape}."
+            )
+        fold, distances = np.arange(len(embeddings)) % _FOLDS, np.zeros(len(embeddings))
+        for number in range(_FOLDS):
+            distances[fold == number] = _distance(embeddings[fold == number], *_statistics(embeddings[fold != number]))
+        mean, whitening = _statistics(embeddings)
+        return cls(mean.astype(np.float32), whitening.astype(np.float32), np.sort(distances).astype(np.float32), what)
+
+    def __call__(self, embedding: np.ndarray) -> Familiarity:
+        """Compare a song.
+
+        Parameters
+        ----------
+        embedding : np.ndarray [shape=(d,)]
+
+        Returns
+        -------
+        familiarity : Familiarity
+
+        Raises
+        ------
+        ValueError
+            If the embedding is that of another network.
+        """
+        if np.shape(embedding) != self.mean.shape:
+            raise ValueError(f"embedding must have shape {self.mean.shape}. Got {np.shape(embedding)}.")
+        distance = _distance(np.asarray(embedding, dtype=np.float64)[None], self.mean, self.whitening)[0]
+        return Familiarity(float(100 * np.mean(self.distances < distance)), self.what)
+
+    def to_bytes(self) -> bytes:
+        """Content of an ``.npz`` file."""
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer, mean=self.mean, whitening=self.whitening, distances=self.distances, what=np.array(self.what)
+        )
+        return buffer.getvalue()
+
+    def to_text(self) -> str:
+        """The same as text, for a card's provenance."""
+        return base64.b64encode(self.to_bytes()).decode("ascii")
+
+    def save(self, model: str | Path) -> Path:
+        """Write the statistics beside a model.
+
+        Parameters
+        ----------
+        model : str or Path
+            A ``.keras`` file.
+
+        Returns
+        -------
+        path : Path
+            ``<model>.familiarity.npz``.
+        """
+        path = Path(model).with_suffix(".familiarity.npz")
+        with atomic(path) as temporary:
+            temporary.write_bytes(self.to_bytes())
+        return path
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Reference:
+        """Read what `to_bytes` made.
+
+        Parameters
+        ----------
+        content : bytes
+
+        Returns
+        -------
+        reference : Reference
+
+        Raises
+        ------
+        ValueError
+            If it is damaged.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                return cls(arrays["mean"], arrays["whitening"], arrays["distances"], str(arrays["what"]))
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"No statistics of reference clips ({error}).") from None
+
+
+def find(model: AudioModel, path: str | Path | None = None) -> Reference | None:
+    """Look for a network's reference: beside its file, else in its card.
+
+    Parameters
+    ----------
+    model : AudioModel
+    path : str or Path or None
+        Its ``.keras`` file.
+
+    Returns
+    -------
+    reference : Reference or None
+        None: nothing is known of what is like the network's music.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    file = None if path is None else Path(path).with_suffix(".familiarity.npz")
+    if file is not None and file.is_file():
+        try:
+            return Reference.from_bytes(file.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from None
+    text = model.card.provenance.get("familiarity")
+    return None if text is None else Reference.from_bytes(base64.b64decode(text))
+
+
+def embedding(model: AudioModel, x: np.ndarray) -> np.ndarray:
+    """A clip in the layer before the logits: the mean of its inputs.
+
+    Parameters
+    ----------
+    model : AudioModel
+    x : np.ndarray [shape=(n_inputs, ...)]
+        From `AudioModel.inputs`.
+
+    Returns
+    -------
+    embedding : np.ndarray [shape=(d,)]
+    """
+    network = _below_logits(model.model)
+    parts = [np.asarray(network(x[i : i + 16], training=False)) for i in range(0, len(x), 16)]
+    return np.concatenate(parts).reshape(len(x), -1).mean(axis=0)
+
+
+def _below_logits(model: Any) -> Any:
+    import keras
+
+    head = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)][-1]
+    return keras.Model(model.inputs, head.input)
+
+
+def _statistics(embeddings):
+    """Mean, and the inverse square root of the covariance, which is shrunk towards its diagonal."""
+    mean = embeddings.mean(axis=0)
+    covariance = np.cov(embeddings.T).reshape(len(mean), len(mean))
+    diagonal = np.diag(covariance)
+    covariance = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * np.diag(diagonal)
+    covariance += max(1e-6 * diagonal.mean(), 1e-12) * np.eye(len(mean))  # units that are never active
+    values, vectors = np.linalg.eigh(covariance)
+    return mean, (vectors / np.sqrt(values)).T
+
+
+def _distance(embeddings, mean, whitening):
+    return np.linalg.norm((embeddings - mean) @ whitening.T, axis=1)
