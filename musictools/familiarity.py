@@ -246,7 +246,7 @@ def _below_logits(model: Any) -> Any:
     import keras
 
     head = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)][-1]
-    return keras.Model(model.inputs, head.input)
+    return keras.Model(model.input, head.input)
 
 
 def _statistics(embeddings):
