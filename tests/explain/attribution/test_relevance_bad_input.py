@@ -205,6 +205,7 @@ def test_softmax_neurons_have_no_reference():
 
 @pytest.mark.parametrize("method", ["deep_taylor_bounded", "lrp_composite"])
 def test_bounds_have_a_tolerance_of_rounding(method):
+    keras.utils.set_random_seed(0)
     model = functional(L.Flatten())
     x = -100 + 160 * inputs((6, 4))
     x[0, 0], x[1, 0] = -100, 60
