@@ -33,7 +33,7 @@ def merged(scores: pd.DataFrame) -> pd.DataFrame:
 
     Examples
     --------
-    >>> scores = pd.DataFrame({"vocal": [0.25], "techno": [0.5], "singing": [0.75], "strings": [0.5]})
+    >>> scores = pd.DataFrame({"vocal": [0.25], "techno": [0.5], "voice": [0.75], "strings": [0.5]})
     >>> merged(scores).to_dict("records")
     [{'vocals': 0.75, 'string': 0.5}]
     """
