@@ -1,10 +1,15 @@
-"""Is this song like what a network knows? Distances in the network's last layer but one.
+"""Is this song like what a network knows? Distances in what the network takes as its input.
 
-A reference is a set of clips: those that the network was trained on, or real music of the user's own. Every clip is the
-mean of its segments in the layer before the logits. The distance of a song is Mahalanobis's, from the mean of the
-reference, with a covariance that is shrunk towards its diagonal (Lee et al. 2018 use the same distance to find inputs
-that a network has not learnt from). It is stated as a percentile: the share of the reference's own clips that are
-nearer, when each is left out of the estimate.
+A reference is a set of clips: those that the network was trained on, or real music of the user's own. Every clip is
+described by the mean and the deviation over time of its frequency bands, as the front end scales them for the network.
+The distance of a song is Mahalanobis's, from the mean of the reference, with a covariance that is shrunk towards its
+diagonal. It is stated as a percentile: the share of the reference's own clips that are nearer, when each is left out of
+the estimate.
+
+The description was chosen by measurement (a vgg_cnn of width 0.125, trained on composed clips, limit 99 %). The layer
+before the logits, which Lee et al. (2018) take, finds 7 % of 75 recordings unlike the training clips, earlier layers
+find 6 to 20 %, and the bands nearly all. Networks map unknown sounds to what they know, so their layers are the wrong
+place to ask. What is measured is the sound of a recording, not its composition.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,11 +27,12 @@ from musictools.files import atomic
 
 if TYPE_CHECKING:
     from musictools.inference import AudioModel
+    from musictools.spectrograms import FrontEnd
 
 __all__ = ["LIMIT", "Familiarity", "Reference", "embedding", "find"]
 
 LIMIT = 99.0  # percentile from which on a song counts as unlike the reference
-_FOLDS, _SHRINKAGE = 10, 0.1
+_FOLDS, _SHRINKAGE, _GROUPS = 10, 0.1, 64
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Familiarity:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Statistics of a network's last layer but one over reference clips.
+    """Statistics of reference clips, as a network takes them.
 
     Attributes
     ----------
@@ -134,7 +140,7 @@ class Reference:
         Raises
         ------
         ValueError
-            If the embedding is that of another network.
+            If the embedding is that of another front end.
         """
         if np.shape(embedding) != self.mean.shape:
             raise ValueError(f"embedding must have shape {self.mean.shape}. Got {np.shape(embedding)}.")
@@ -224,29 +230,32 @@ def find(model: AudioModel, path: str | Path | None = None) -> Reference | None:
     return None if text is None else Reference.from_bytes(base64.b64decode(text))
 
 
-def embedding(model: AudioModel, x: np.ndarray) -> np.ndarray:
-    """A clip in the layer before the logits: the mean of its inputs.
+def embedding(S: np.ndarray, front_end: FrontEnd) -> np.ndarray:
+    """Describe a clip: mean and deviation of its bands over time.
 
     Parameters
     ----------
-    model : AudioModel
-    x : np.ndarray [shape=(n_inputs, ...)]
-        From `AudioModel.inputs`.
+    S : np.ndarray [shape=(n_bins, n_frames)]
+        From ``front_end.compute``.
+    front_end : FrontEnd
+        Of the network.
 
     Returns
     -------
-    embedding : np.ndarray [shape=(d,)]
+    embedding : np.ndarray [shape=(2 * n_groups,)]
+        Neighbouring bands are averaged, so that there are at most 64 groups. A waveform has one.
+
+    Examples
+    --------
+    >>> from musictools.spectrograms import FrontEnd
+    >>> embedding(np.zeros((128, 10)), FrontEnd(16000, 512, 256, 128)).shape
+    (128,)
     """
-    network = _below_logits(model.model)
-    parts = [np.asarray(network(x[i : i + 16], training=False)) for i in range(0, len(x), 16)]
-    return np.concatenate(parts).reshape(len(x), -1).mean(axis=0)
-
-
-def _below_logits(model: Any) -> Any:
-    import keras
-
-    head = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)][-1]
-    return keras.Model(model.input, head.input)
+    x = front_end.scale(S)
+    size = -(-len(x) // _GROUPS)
+    starts = np.arange(0, len(x), size)
+    each = np.stack([x.mean(axis=1), x.std(axis=1)])
+    return np.concatenate(np.add.reduceat(each, starts, axis=1) / np.diff([*starts, len(x)]))
 
 
 def _statistics(embeddings):
@@ -255,7 +264,7 @@ def _statistics(embeddings):
     covariance = np.cov(embeddings.T).reshape(len(mean), len(mean))
     diagonal = np.diag(covariance)
     covariance = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * np.diag(diagonal)
-    covariance += max(1e-6 * diagonal.mean(), 1e-12) * np.eye(len(mean))  # units that are never active
+    covariance += max(1e-6 * diagonal.mean(), 1e-12) * np.eye(len(mean))  # bands that are always silent
     values, vectors = np.linalg.eigh(covariance)
     return mean, (vectors / np.sqrt(values)).T
 

@@ -176,7 +176,7 @@ LIBRARY = {  # module or package of the library -> what it may import of the oth
     "training": {"datasets", "files", "models", "spectrograms"},
     "evaluation": {"datasets", "models", "spectrograms"},
     "inference": {"audio", "evaluation", "files", "models", "spectrograms", "tags"},
-    "familiarity": {"files", "inference"},
+    "familiarity": {"files", "inference", "spectrograms"},
     "comparison": {"audio", "files", "html", "inference", "plots"},
     "released": {"files", "inference", "models", "runs", "spectrograms"},
     "mapping": {"evaluation", "files", "inference", "models", "runs", "training"},
@@ -197,6 +197,7 @@ LIBRARY = {  # module or package of the library -> what it may import of the oth
 }
 ABOVE = {
     "experiments": set(LIBRARY),
+    "explorer": set(LIBRARY),
     "doctor": {"runs"},
     "cli": {*LIBRARY, "doctor", "experiments"},
     "__main__": {"cli"},
@@ -264,7 +265,7 @@ def test_nothing_imports_upwards(layer):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebooks_import_library_and_experiments_only(path):
     code = "\n".join("".join(cell["source"]) for cell in code_cells(path))
-    assert set(imported_layers(code)) <= set(LIBRARY) | {"experiments"}
+    assert set(imported_layers(code)) <= set(LIBRARY) | {"experiments", "explorer"}
     assert not list(private_names(code))
 
 

@@ -130,8 +130,9 @@ def _reference(arguments):
     tagger, path = _tagger(arguments.name)
     folder = Path(arguments.folder).expanduser().resolve()
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in audio.SOUNDFILE_SUFFIXES)
-    songs = [audio.load(file, sr=tagger.front_end.sr)[0] for file in files]
-    embeddings = [familiarity.embedding(tagger, tagger.inputs(y)) for y in songs]
+    front_end = tagger.front_end
+    songs = (audio.load(file, sr=front_end.sr)[0] for file in files)
+    embeddings = [familiarity.embedding(front_end.compute(y), front_end) for y in songs]
     what = f"{len(files)} songs of the folder {folder.name}"
     print(familiarity.Reference.fit(embeddings, what=what).save(path))
     return 0

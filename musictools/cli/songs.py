@@ -134,7 +134,11 @@ def _tag(arguments):
         print(f"  {'tag':24} score  threshold")
         for row in table.itertuples():
             print(f"{'*' if row.predicted else ' '} {row.tag:24} {row.score:5.2f}  {row.threshold:9.2f}")
-        known = None if reference is None else reference(familiarity.embedding(tagger, tagger.inputs(y)))
+        known = (
+            None
+            if reference is None
+            else reference(familiarity.embedding(tagger.front_end.compute(y), tagger.front_end))
+        )
         for line in _who_speaks(tagger.about, known):
             print(f"  {line}")
         for path in _write_taggram(taggram, list(table["tag"]), Path(arguments.out).expanduser() / stem, title=stem):

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from musictools import spectrograms, tags
+from musictools import familiarity, spectrograms, tags
 from musictools.experiments.jobs import Job, Result, Task
 from musictools.experiments.protocols import Protocol, protocol
 from musictools.models import describe
@@ -33,6 +34,7 @@ SLIDES = {  # rows of the tables of `tagger_slides` -> networks; its Short-chunk
     "harmonic_cnn": "harmonic_cnn",
     "short_chunk": "short_chunk_res",
 }
+_FEWEST = 100  # clips of a reference
 _SLIDES_SHARES = {"train": 12 / 16, "validation": 1 / 16, "test": 3 / 16}  # of MagnaTagATune's 16 folders
 
 
@@ -291,8 +293,18 @@ def model_card(task: Task, result: Result, data: Any, *, thresholds: dict, score
             "protocol": task.job.protocol,
             "scores": scores,
             "parameters": result.parameters,
+            **_familiar(task, learned),
         },
     )
+
+
+def _familiar(task, clips):
+    """What the network's training clips are like, for its card; nothing if they are too few."""
+    if len(clips) < _FEWEST or task.store.front_end is None:
+        return {}
+    embeddings = [familiarity.embedding(np.asarray(task.store[clip]), task.store.front_end) for clip in clips]
+    reference = familiarity.Reference.fit(embeddings, what=f"the {len(clips)} clips that the network learnt from")
+    return {"familiarity": reference.to_text()}
 
 
 def settings_table(tasks: Sequence[Task]) -> pd.DataFrame:

@@ -233,7 +233,7 @@ class ExplanationSystem:
         descriptors = model.decide(mean, rule=rule)
         thresholds = descriptors.set_index("tag")["threshold"]
         descriptors = descriptors[descriptors["tag"].isin({*model.descriptors, *(tags or ())})].reset_index(drop=True)
-        familiarity = None if self.reference is None else self.reference(embedding(model, x))
+        familiarity = None if self.reference is None else self.reference(embedding(S, model.front_end))
         predicted = scores > thresholds[model.tags]
         descriptors["sections"] = predicted.sum()[descriptors["tag"]].to_numpy()
         clock.lap("descriptors")
