@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-full lint lab plan rebuild gallery bench lock clean help
+.PHONY: demo test test-full lint lab explorer plan rebuild gallery bench lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test-full run every test: full grids, all notebooks, interruptions"
 	@echo "make lint      check style, notebooks, docstrings and their examples"
 	@echo "make lab       open JupyterLab in notebooks/"
+	@echo "make explorer SONG=song.mp3   open the song explorer in the browser (SONG may be left out)"
 	@echo "make plan PROFILE=thesis      say what a profile trains and writes, and how long it takes here"
 	@echo "make rebuild PROFILE=thesis   rebuild another profile (see params/)"
 	@echo "make gallery PROFILE=full     copy a finished run's notebooks into outputs/gallery"
@@ -61,7 +62,10 @@ lint: $(VENV)/.installed
 	$(BIN)/python -m pytest -q tests/test_repository.py tests/test_docstrings.py
 
 lab: $(VENV)/.installed
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --config=musictools/explorer/jupyter/config.json notebooks
+
+explorer: $(VENV)/.installed
+	$(BIN)/python -m musictools.explorer.serving $(if $(SONG),"$(SONG)")
 
 bench: $(VENV)/.installed
 	for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

@@ -1,0 +1,198 @@
+"""What the explorer says, as HTML: sentences, tables and bars. Every text from outside is escaped."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from musictools.explorer.networks import NONE
+
+if TYPE_CHECKING:
+    from musictools.explorer.controller import Explorer
+
+__all__ = ["answer", "effect", "listed", "reasons", "status"]
+
+_TOP = 12  # descriptors that are listed without being asked for
+_FIRST = "Choose a song, or a file of your own (MP3, WAV, FLAC, OGG; at most 50 MB, 15 min)."
+
+
+def listed(explorer: Explorer) -> list[str]:
+    """Choose the descriptors that are listed: those chosen or predicted, and those with the highest scores.
+
+    Parameters
+    ----------
+    explorer : Explorer
+        With an explained song.
+
+    Returns
+    -------
+    tags : list of str
+    """
+    table = explorer.explanation.descriptors
+    wanted = set(table["tag"][:_TOP]) | set(table.loc[table["predicted"], "tag"]) | set(explorer.chosen)
+    return [tag for tag in table["tag"] if tag in wanted]
+
+
+def _bar(share, threshold=None):
+    under = threshold is not None and share <= threshold
+    mark = "" if threshold is None else f'<i style="left:{100 * threshold:.1f}%"></i>'
+    width = 100 * min(max(share, 0), 1)
+    return (
+        f'<span class="mt-track" aria-hidden="true"><b{" class=mt-under" if under else ""} style="width:{width:.1f}%">'
+        f"</b>{mark}</span>"
+    )
+
+
+def _table(head, rows):
+    cells = "".join(f'<th scope="col">{name}</th>' for name in head)
+    return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
+
+
+def status(explorer: Explorer) -> str:
+    """Say what is going on: an error, the progress, or what to do first.
+
+    Parameters
+    ----------
+    explorer : Explorer
+
+    Returns
+    -------
+    html : str
+    """
+    if explorer.error:
+        return f'<p class="mt-error" role="alert">{escape(explorer.error)}</p>'
+    if explorer.busy:
+        progress = explorer.progress
+        return f'<p role="status">{escape(progress.step.capitalize() or "Beginning")} … {progress.share:.0%}</p>'
+    if explorer.song is None and not explorer.advice:
+        return f'<p class="mt-advice">{_FIRST}</p>'
+    return ""
+
+
+def answer(explorer: Explorer) -> str:
+    """Say which genre and descriptors the song has, and whether the networks know such music.
+
+    Parameters
+    ----------
+    explorer : Explorer
+
+    Returns
+    -------
+    html : str
+    """
+    explanation, song = explorer.explanation, explorer.song
+    if explorer.advice:
+        return f'<p class="mt-advice">{escape(explorer.advice)}</p>'
+    if explanation is None:
+        return ""
+    excerpt = len(explanation.y) / explanation.front_end.sr
+    part = f"the first {excerpt:.0f} s of {song.length:.0f} s" if song.length - excerpt > 0.5 else f"{excerpt:.0f} s"
+    lines = [f"<h2>{escape(song.title)}</h2>", f'<p class="mt-note">{part}. {escape(song.note)}</p>']
+    votes = explanation.votes
+    if explanation.genre:
+        count = int((votes["genre"] == explanation.genre).sum())
+        lines.append(f"<p><b>{escape(explanation.genre)}</b>: {count} of {len(votes)} sections say so.</p>")
+    elif explorer.genre != NONE:
+        lines.append("<p>No section has a genre.</p>")
+    if explanation.familiarity is not None:
+        kind = "mt-error" if explanation.familiarity.unlike else "mt-note"
+        lines.append(f'<p class="{kind}">{escape(explanation.familiarity.text)}</p>')
+    speaker = explanation.networks.get("descriptors", {})
+    if speaker.get("data"):
+        network, data = (escape(str(speaker[name])) for name in ("network", "data"))
+        lines.append(f'<p class="mt-note">The descriptors are those of {network}, which learnt from {data}.</p>')
+    scored = explanation.descriptors[explanation.descriptors["tag"].isin(listed(explorer))]
+    rows = [
+        f"<td>{'● ' if row.predicted else ''}{escape(row.tag)}</td><td>{_bar(row.score, row.threshold)}</td>"
+        f'<td class="n">{row.score:.2f}</td><td class="n">{row.threshold:.2f}</td>'
+        f'<td class="n">{row.sections} of {len(explanation.sections)}</td>'
+        for row in scored.itertuples()
+    ]
+    head = ("descriptor (● predicted)", "", "score", "threshold", "sections")
+    lines.append(f'<div class="mt-columns"><div><h3>Descriptors</h3>{_table(head, rows)}</div>')
+    if explanation.membership is not None:
+        degrees = explanation.membership.sort_values(ascending=False)
+        rows = [f'<td>{escape(g)}</td><td>{_bar(d)}</td><td class="n">{d:.2f}</td>' for g, d in degrees.items()]
+        lines.append(
+            f"<div><h3>Genres that these descriptors fit</h3>{_table(('genre', '', 'membership'), rows)}</div>"
+        )
+    return "".join(lines) + "</div>"
+
+
+def reasons(explorer: Explorer) -> str:
+    """Say for every chosen descriptor what its evidence is worth, and whether its heatmap can be trusted.
+
+    Parameters
+    ----------
+    explorer : Explorer
+
+    Returns
+    -------
+    html : str
+    """
+    explanation, lines = explorer.explanation, []
+    for tag in explorer.chosen:
+        name = escape(tag)
+        if tag not in explanation.heatmaps:
+            lines.append(f"<p>{name}: the heatmap is being made.</p>")
+            continue
+        row = explanation.loop.set_index("tag").loc[tag]
+        lines.append(
+            f"<p><b>{name}</b>: score {row['clip']:.2f} of the song, {row['evidence']:.2f} of its evidence alone, "
+            f"{row['rest']:.2f} of the rest; threshold {row['threshold']:.2f}. "
+            f"{_verdict(row, explanation.heatmaps[tag])}</p>"
+        )
+        badge = explanation.badges.get(tag)
+        lines.append(f'<p class="mt-note">{_believe(badge)}</p>' if badge else "<p>The heatmap is being tested.</p>")
+    return "".join(lines)
+
+
+def _verdict(row, heatmap):
+    if not np.any(heatmap):
+        return "No section of the song predicts it, so there is no evidence."
+    if not row["accepted"]:
+        return "It is not predicted for the whole song."
+    kept = "is enough" if row["kept"] else "is not enough"
+    lost = "is lost without it" if row["lost"] else "is still predicted without it"
+    return f"The evidence alone {kept} for the tagger; the descriptor {lost}."
+
+
+def _believe(badge):
+    passes = " passes: " in badge
+    words = "This heatmap depends on what the network learnt" if passes else "Be careful with this heatmap"
+    return f"{words}: {escape(badge)}."
+
+
+def effect(explorer: Explorer) -> str:
+    """Compare the scores before and after evidence was turned down.
+
+    Parameters
+    ----------
+    explorer : Explorer
+
+    Returns
+    -------
+    html : str
+    """
+    if not explorer.gains:
+        return '<p class="mt-note">Turn down the evidence of a descriptor to see what would change.</p>'
+    changed = explorer.changed
+    if changed is None:
+        return "<p>The changed song is being scored.</p>"
+    before, after = (escape(str(name or "none")) for name in changed.genre)
+    decision = (
+        f"The genre stays {before}." if before == after else f"The genre changes from {before} to <b>{after}</b>."
+    )
+    moved = (changed.descriptors["after"] - changed.descriptors["before"]).abs().sort_values(ascending=False).index
+    lines = [f"<p>{decision}</p>" if len(changed.genres) else "", '<div class="mt-columns">']
+    for title, table in (("descriptor", changed.descriptors.loc[moved[: _TOP // 2]]), ("genre", changed.genres)):
+        rows = [
+            f'<td>{escape(name)}</td><td class="n">{row["before"]:.2f}</td><td class="n">{row["after"]:.2f}</td>'
+            f"<td>{_bar(row['after'], row.get('threshold'))}</td>"
+            for name, row in table.iterrows()
+        ]
+        if rows:
+            lines.append(f"<div>{_table((title, 'before', 'after', ''), rows)}</div>")
+    return "".join(lines) + "</div>"

@@ -1,0 +1,222 @@
+"""Songs for the explorer: size and length are checked before anything is decoded; errors are sentences.
+
+Uploads lie in a private temporary folder under generated names, which `Uploads.close` removes. Titles are plain text
+and must be escaped where they are shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import uuid
+import warnings
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from musictools import audio
+
+__all__ = ["MAX_BYTES", "MAX_SECONDS", "SUFFIXES", "Song", "SongError", "Uploads", "read", "song"]
+
+MAX_BYTES = 50 * 2**20
+MAX_SECONDS = 15 * 60
+SUFFIXES = (".mp3", ".wav", ".flac", ".ogg")
+_MAX_SAMPLES = MAX_SECONDS * 48_000 * 2  # of all channels: 15 minutes of stereo at 48 kHz
+_MIN_SECONDS = 0.5
+_SILENCE = 1e-4  # peak below which nothing can be heard
+
+
+class SongError(ValueError):
+    """A song that cannot be used; the message is a sentence for the reader of the page.
+
+    Examples
+    --------
+    >>> read("none.mp3")
+    Traceback (most recent call last):
+        ...
+    musictools.explorer.songs.SongError: none.mp3: no such file.
+    """
+
+
+@dataclass(frozen=True, eq=False)
+class Song:
+    """A decoded song.
+
+    Attributes
+    ----------
+    title : str
+        Plain text.
+    y : np.ndarray [shape=(n,)]
+        The part that is explained.
+    sr : int
+        Hz.
+    length : float
+        Duration of the whole song in s.
+    note : str
+        What is to be known of it, such as that its end is missing; mostly empty.
+    """
+
+    title: str
+    y: np.ndarray
+    sr: int
+    length: float
+    note: str = ""
+
+
+class Uploads:
+    """A private temporary folder for uploaded files.
+
+    Examples
+    --------
+    >>> uploads = Uploads()
+    >>> uploads.keep("../my song.wav", b"RIFF").name.endswith("song.wav")
+    False
+    >>> uploads.close()
+    >>> uploads.folder.exists()
+    False
+    """
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="musictools-explorer-"))  # readable by its owner only
+        self._finalizer = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+    def keep(self, name: str, content: bytes) -> Path:
+        """Write an uploaded file.
+
+        Parameters
+        ----------
+        name : str
+            As the browser gives it; only its ending is used.
+        content : bytes
+
+        Returns
+        -------
+        path : Path
+
+        Raises
+        ------
+        SongError
+            If the file is too large, empty, or its ending is that of no audio file.
+        """
+        suffix = Path(name).suffix.lower()
+        if suffix not in SUFFIXES:
+            raise SongError(f"{name}: the explorer takes {', '.join(SUFFIXES)} files.")
+        _check_size(name, len(content))
+        path = self.folder / f"{uuid.uuid4().hex}{suffix}"
+        path.write_bytes(content)
+        return path
+
+    def close(self) -> None:
+        """Remove the folder and everything in it."""
+        self._finalizer()
+
+
+def read(path: str | Path, *, title: str | None = None, seconds: float = 60.0) -> Song:
+    """Read a song from a file.
+
+    Parameters
+    ----------
+    path : str or Path
+    title : str or None
+        Used in messages; None: the file's name.
+    seconds : float > 0
+        How much of the song is kept, from its start.
+
+    Returns
+    -------
+    song : Song
+
+    Raises
+    ------
+    SongError
+        If the file is missing, too large, too long, damaged, silent or no audio.
+
+    See Also
+    --------
+    song : The same for a decoded waveform.
+    """
+    path = Path(path).expanduser()
+    title = path.name if title is None else title
+    try:
+        if not path.is_file():
+            raise SongError(f"{title}: no such file.")
+        _check_size(title, path.stat().st_size)
+        _check_header(title, path)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            y, sr = audio.load(path)
+    except audio.AudioError as error:
+        raise SongError(str(error).replace(str(path), title)) from None
+    except (OSError, RuntimeError, MemoryError, OverflowError) as error:
+        raise SongError(f"{title}: cannot be read ({error or type(error).__name__}).") from None
+    note = next((str(w.message).replace(str(path), title) for w in caught if "decoded" in str(w.message)), "")
+    return song(y, sr=sr, title=title, seconds=seconds, note=note)
+
+
+def song(y: np.ndarray, *, sr: int, title: str, seconds: float = 60.0, note: str = "") -> Song:
+    """Check a decoded song.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)]
+    sr : int > 0
+        Hz.
+    title : str
+    seconds : float > 0
+        How much of the song is kept, from its start.
+    note : str
+        What is to be known of it.
+
+    Returns
+    -------
+    song : Song
+
+    Raises
+    ------
+    SongError
+        If it is too short, too long or silent.
+
+    Examples
+    --------
+    >>> song(np.sin(np.arange(16000)), sr=8000, title="tone", seconds=1.5).y.shape
+    (12000,)
+    """
+    length = len(y) / sr
+    if length < _MIN_SECONDS:
+        raise SongError(f"{title}: too short. It has {length:.2f} s, at least {_MIN_SECONDS} s are needed.")
+    _check_length(title, length)
+    kept = np.ascontiguousarray(y[: round(seconds * sr)])
+    if float(np.abs(kept).max()) < _SILENCE:
+        raise SongError(f"{title}: silent. There is nothing to hear in the first {len(kept) / sr:.0f} s.")
+    return Song(title, kept, int(sr), length, note)
+
+
+def _check_size(title, size):
+    if size > MAX_BYTES:
+        raise SongError(f"{title}: too large. It has {size / 2**20:.0f} MB, at most {MAX_BYTES // 2**20} MB are taken.")
+    if size == 0:
+        raise SongError(f"{title}: the file is empty.")
+
+
+def _check_length(title, length):
+    if length > MAX_SECONDS:
+        raise SongError(
+            f"{title}: too long. It lasts {length / 60:.1f} min, at most {MAX_SECONDS // 60} min are taken."
+        )
+
+
+def _check_header(title, path):
+    """What the header says, before memory is taken for the samples. Without a header, decoding says what is wrong."""
+    import soundfile
+
+    with contextlib.suppress(soundfile.LibsndfileError):
+        info = soundfile.info(path)
+        _check_length(title, info.duration)
+        if info.frames * info.channels > _MAX_SAMPLES:
+            raise SongError(
+                f"{title}: too much audio. {info.channels} channels of {info.duration:.0f} s at {info.samplerate:,} Hz "
+                f"are more than {MAX_SECONDS // 60} min of stereo at 48,000 Hz. Convert the file first."
+            )
