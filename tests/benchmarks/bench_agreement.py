@@ -1,9 +1,10 @@
 """Do taggers agree with released networks about music that people made?
 
-    python tests/benchmarks/bench_agreement.py MODEL [MODEL ...] [--with NAME ...] [--cache DIR] [--out DIR]
+    python tests/benchmarks/bench_agreement.py [MODEL ...] [--with NAME ...] [--cache DIR] [--out DIR]
         [--repeats 500]
 
-A model is a ``.keras`` file with its card, or the name of an installed released network. Scores 108 pieces of the
+A model is a ``.keras`` file with its card, or the name of an installed released network; without one, the released
+networks are compared with each other only. ``train_augmented.py`` trains models to compare. Scores 108 pieces of the
 shared data: 8 songs, and of GTZAN 10 clips of 30 s and 90 of 15 to 20 s (one of each clip name, so that no piece
 counts twice). The clip of MagnaTagATune among the songs is left out, since the released networks may have learnt from
 it. Of longer pieces the middle 30 s are scored; shorter ones are repeated to 30 s, because the released FCN takes 29 s
@@ -18,7 +19,6 @@ import argparse
 import hashlib
 import itertools
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -82,7 +82,7 @@ def scored(network, pieces, cache):
 def tables(models, references, pieces, *, cache, repeats):
     """Agreement of every pair, its change from the first model to the others, and agreement tag by tag."""
     scores = {name: agreement.merged(scored(name, pieces, cache)) for name in (*models, *references)}
-    own = set.union(*(set(scores[model]) for model in models))
+    own = set.union(*(set(scores[name]) for name in models or references))
     for reference in references:  # so that the ceiling is measured on the same tags
         scores[reference] = scores[reference][[tag for tag in scores[reference] if tag in own]]
     options = {"groups": pd.Series(list(pieces), list(pieces)), "repeats": repeats}
@@ -113,14 +113,18 @@ def show(title, table):
 def main(arguments=None):
     """Score, compare, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("models", nargs="+", metavar="MODEL")
+    parser.add_argument("models", nargs="*", metavar="MODEL")
     parser.add_argument("--with", dest="others", nargs="+", default=["won2020-mtat-fcn", "won2020-mtat-musicnn"])
     parser.add_argument("--cache", default=Path(tempfile.gettempdir()) / "bench_agreement", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--repeats", type=int, default=500)
     options = parser.parse_args(arguments)
     if (shared := runs.shared_data()) is None:
-        sys.exit("No pieces: MUSICTOOLS_SHARED_DATA must name the folder with songs/ and gtzan/.")
+        print("Nothing is measured: MUSICTOOLS_SHARED_DATA must name the folder with songs/ and gtzan/.")
+        return
+    if missing := set(options.others) - set(released.installed()):
+        print(f"Nothing is measured: not installed are {', '.join(sorted(missing))}; see musictools models list.")
+        return
     pieces = real_pieces(shared)
     pairs, changes, by_tag = tables(
         options.models, options.others, pieces, cache=options.cache, repeats=options.repeats

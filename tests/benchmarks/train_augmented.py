@@ -1,6 +1,6 @@
 """Train the demo's tagger without and with deformed copies of its training clips.
 
-    python tests/benchmarks/bench_augmentation.py --out DIR [--copies 1] [--variants plain longer augmented]
+    python tests/benchmarks/train_augmented.py --out DIR [--copies 1] [--variants plain longer augmented]
 
 Uses the composed corpus and the settings of notebook 03 in the profile demo: vgg_cnn at width 0.125, 50 tags, complete
 labels, 9 epochs of one segment from each clip. Variants: ``plain``; ``longer``, as many steps of training as
