@@ -65,6 +65,9 @@ class Player(anywidget.AnyWidget):
     source = traitlets.Unicode("song").tag(sync=True)
     loop = traitlets.List().tag(sync=True)
 
+    def __init__(self):
+        super().__init__()
+
 
 def flac(y: np.ndarray, *, sr: int) -> bytes:
     """Encode a waveform; one that would clip is made quieter.

@@ -121,8 +121,8 @@ def versions() -> dict[str, str | None]:
 
 def device() -> str:
     """Name the GPUs TensorFlow sees, else the CPU. TensorFlow is asked only if it is loaded already."""
-    if "tensorflow" in sys.modules:
-        tensorflow = sys.modules["tensorflow"]
+    tensorflow = sys.modules.get("tensorflow")
+    if hasattr(tensorflow, "config"):  # another thread may still be importing it
         gpus = tensorflow.config.list_physical_devices("GPU")
         names = [tensorflow.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
         if names:
