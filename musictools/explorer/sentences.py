@@ -12,7 +12,7 @@ from musictools.explorer.networks import NONE
 if TYPE_CHECKING:
     from musictools.explorer.controller import Explorer
 
-__all__ = ["answer", "effect", "listed", "reasons", "status"]
+__all__ = ["answer", "effect", "listed", "reasons", "scores", "status"]
 
 _TOP = 12  # descriptors that are listed without being asked for
 _FIRST = "Choose a song, or a file of your own (MP3, WAV, FLAC, OGG; at most 50 MB, 15 min)."
@@ -72,7 +72,7 @@ def status(explorer: Explorer) -> str:
 
 
 def answer(explorer: Explorer) -> str:
-    """Say which genre and descriptors the song has, and whether the networks know such music.
+    """Say which genre the song has, and whether the networks know such music.
 
     Parameters
     ----------
@@ -103,6 +103,22 @@ def answer(explorer: Explorer) -> str:
     if speaker.get("data"):
         network, data = (escape(str(speaker[name])) for name in ("network", "data"))
         lines.append(f'<p class="mt-note">The descriptors are those of {network}, which learnt from {data}.</p>')
+    return "".join(lines)
+
+
+def scores(explorer: Explorer) -> str:
+    """List the descriptors with their scores, and the genres that they fit.
+
+    Parameters
+    ----------
+    explorer : Explorer
+        With an explained song.
+
+    Returns
+    -------
+    html : str
+    """
+    explanation, lines = explorer.explanation, []
     scored = explanation.descriptors[explanation.descriptors["tag"].isin(listed(explorer))]
     rows = [
         f"<td>{'● ' if row.predicted else ''}{escape(row.tag)}</td><td>{_bar(row.score, row.threshold)}</td>"

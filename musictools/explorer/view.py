@@ -60,7 +60,7 @@ class View:
     ----------
     page : ipywidgets.VBox
     answer : ipywidgets.HTML
-        Genre, familiarity, membership.
+        Genre, and whether the networks know such music.
     player : Player
     """
 
@@ -68,10 +68,10 @@ class View:
         self.explorer, self._lock, self._shown = explorer, threading.RLock(), {}
         self._quiet = False  # while values are set here, they are no choices of the user
         self._build_choices()
-        self.status, self.answer, self.reasons, self.effect = (widgets.HTML() for _ in range(4))
+        self.status, self.answer, self.reasons, self.effect, self.scores = (widgets.HTML() for _ in range(5))
         self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "100%"})
         self.chips, self.sliders = widgets.HBox(layout={"flex_flow": "row wrap"}), widgets.VBox()
-        self.more = widgets.Dropdown(layout={"width": "16rem"}, description_allow_html=False)
+        self.more = widgets.Dropdown(options=[("more descriptors …", "")], layout={"width": "12rem"})
         self.player = player.Player()
         self.save = widgets.Button(description="Save as a page", tooltip="An offline page with pictures and sounds")
         self.saved = widgets.HTML()
@@ -79,7 +79,7 @@ class View:
         self.more.observe(lambda change: change["new"] and self._toggle(change["new"]), "value")
         work = widgets.HBox([self.bar, self.cancel], layout={"width": "100%"})
         self.result = widgets.VBox(
-            [self.answer, self.chips, self.player, self.reasons, self.sliders, self.effect]
+            [self.answer, self.chips, self.player, self.reasons, self.sliders, self.effect, self.scores]
             + [widgets.HBox([self.save, self.saved], layout={"flex_flow": "row wrap"})]
         )
         self.page = widgets.VBox([widgets.HTML(_STYLE), self.choices, work, self.status, self.result])
@@ -91,7 +91,7 @@ class View:
     def _build_choices(self):
         explorer, wide = self.explorer, {"width": "20rem", "max_width": "100%"}
         long = {"description_width": "5rem"}
-        clips = [("choose a song …", None), *explorer.clips.items()]
+        clips = [("choose a song …", ""), *explorer.clips.items()]
         self.clip = widgets.Dropdown(options=clips, description="Song", layout={**wide, "width": "30rem"}, style=long)
         self.upload = widgets.FileUpload(accept=".mp3,.wav,.flac,.ogg", description="Your own file")
         self.tagger = widgets.Dropdown(options=explorer.taggers, description="Tagger", layout=wide, style=long)
@@ -114,7 +114,7 @@ class View:
     # --- What the user does -------------------------------------------------------------------------------------------
 
     def _chose_clip(self, change):
-        if change["new"] is not None:
+        if change["new"] != "":
             self.explorer.open_clip(change["new"])
 
     def _uploaded(self, change):
@@ -150,7 +150,7 @@ class View:
             self.bar.value = progress.share
             self.again.disabled = busy or explorer.song is None or explanation is not None
             self.result.layout.display = "" if explanation is not None or explorer.advice else "none"
-            for widget in (self.chips, self.player, self.reasons, self.sliders, self.effect, self.save):
+            for widget in self.result.children[1:]:
                 widget.layout.display = "none" if explanation is None else ""
             self._quiet = True
             try:
@@ -193,11 +193,11 @@ class View:
             shown.spectrogram = player.spectrogram(explanation)
             shown.song = player.flac(explanation.y, sr=front_end.sr)
         tags = list(explanation.descriptors["tag"])
-        self.more.options = [("more descriptors …", None), *((tag, tag) for tag in sorted(tags))]
+        self.more.options = [("more descriptors …", ""), *((tag, tag) for tag in sorted(tags))]
 
     def _descriptors(self):
         explorer, explanation = self.explorer, self.explorer.explanation
-        self.more.value = None
+        self.more.value = ""
         if self._new("chips", explanation.descriptors, explorer.chosen):
             self.chips.children = [
                 widgets.HTML("Show where it is:&nbsp;"),
@@ -211,6 +211,7 @@ class View:
         if self._new("sliders", explanation.S, ready):
             self.sliders.children = [self._slider(tag) for tag in ready]
         self.reasons.value = sentences.reasons(explorer)
+        self.scores.value = sentences.scores(explorer)
         self.effect.value = sentences.effect(explorer)
 
     def _layers(self, ready):
