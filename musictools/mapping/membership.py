@@ -162,7 +162,7 @@ class TaggerMapping:
     def about(self) -> dict[str, Any]:
         """Who speaks: network, data, licence, and the accuracy in cross-validation where it is known."""
         card = self.mapping.card
-        about = {"network": card.model, "data": card.data, "licence": card.licence}
+        about = {"network": card.model} | {n: getattr(card, n) for n in ("data", "licence", "source", "citation")}
         return about | {name: card.provenance[name] for name in ("accuracy", "clips") if name in card.provenance}
 
 

@@ -12,6 +12,7 @@ from support.pages import NASTY, check
 from musictools import audio
 from musictools.explain.application import page
 from musictools.explain.application.evidence import Evidence
+from musictools.familiarity import Familiarity
 from musictools.spectrograms import FrontEnd
 
 
@@ -198,3 +199,23 @@ def test_where_no_page_can_be_written(tmp_path):
     with pytest.raises(ValueError, match="audio_format must be flac, wav, mp3 or ogg. Got 'au'"):
         page.write(tmp_path / "new", explanation(), title="a", audio_format="au")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("known", [Familiarity(99.6, "594 clips"), Familiarity(12.0, "594 clips"), None])
+def test_the_page_says_who_speaks(known, tmp_path):
+    explained = explanation()
+    tagger = {"network": "a-net", "data": "composed", "licence": "MIT", "source": "", "citation": "A. Author (2020)"}
+    mapping = {"network": "mapping", "data": "clips", "licence": "", "source": "", "citation": "", "accuracy": 0.75}
+    explained.networks, explained.familiarity = {"descriptors": tagger, "membership": mapping}, known
+    text = page.write(tmp_path, explained, title="Song", audio_format="wav").read_text(encoding="utf-8")
+    shown = [
+        "descriptors: a-net, which learnt from composed; licence: MIT. A. Author (2020)",
+        "membership: mapping, which learnt from clips; right for 75% of the clips of unknown artists",
+        "The network learnt from music composed by a program.",
+        "Whether the network is right is another matter.",
+        known.text if known else "Nothing is known of whether the song is like what the network knows",
+    ]
+    check(text, shows=shown, scripts=1)
+    assert ('class="unlike"' in text) == (known is not None and known.unlike)
+    assert numbers(tmp_path)["networks"] == explained.networks
+    assert (numbers(tmp_path)["familiarity"] or {}).get("percentile") == (known and known.percentile)
