@@ -332,7 +332,7 @@ function render({ model, el }) {
     legend.replaceChildren();
     for (const vote of new Map(model.get("votes").map((one) => [one.genre, one])).values()) entry(vote.colour, vote.genre);
     for (const layer of shown) {
-      entry(layer.colour, `where ${layer.tag} is`);
+      entry(layer.colour, `where the tagger finds ${layer.tag}`);
       picture(layer.tag, layer.data);
     }
     if (rows().length) make("span", legend, { textContent: "below: scores over time, dark 0 to bright 1; ● predicted" });

@@ -176,9 +176,11 @@ def _verdict(row, heatmap):
 
 
 def _believe(badge):
-    passes = " passes: " in badge
-    words = "This heatmap depends on what the network learnt" if passes else "Be careful with this heatmap"
-    return f"{words}: {escape(badge)}."
+    """The badge in words; it begins with "method passes: passes n of m" or "method fails: passes n of m"."""
+    verdict, _, scores = badge.partition(": ")
+    method, passes = verdict.rsplit(" ", 1)
+    words = "This heatmap depends on what the network learnt" if passes == "passes" else "Be careful with this heatmap"
+    return f"{words}: {escape(method)} {escape(scores)}."
 
 
 def effect(explorer: Explorer) -> str:

@@ -237,8 +237,7 @@ class View:
         chosen = tag in self.explorer.chosen
         chip = widgets.ToggleButton(value=chosen, description=tag, layout={"width": "auto"})
         if chosen:
-            chip.style.text_color = "#000"
-            chip.layout.border = f"3px solid {player.COLOURS[self.explorer.chosen.index(tag)]}"
+            chip.add_class(f"mt-chosen-{self.explorer.chosen.index(tag)}")  # in the colour of its heatmap, see view.css
         chip.observe(lambda _: self._toggle(tag), "value")
         return chip
 

@@ -157,9 +157,9 @@ def test_a_second_descriptor_changes_the_picture(opened):
     pixels = "document.querySelector('.mt-stage canvas').toDataURL()"
     before = page.evaluate(pixels)
     chosen = page.locator(".mt-legend").inner_text()
-    other = HIGH if f"where {LOW}" in chosen else LOW
+    other = HIGH if f"finds {LOW}" in chosen else LOW
     page.click(f'button.widget-toggle-button:has-text("{other}")')
-    page.wait_for_selector(f'.mt-legend >> text="where {other} is"', timeout=SECONDS)
+    page.wait_for_selector(f'.mt-legend >> text="where the tagger finds {other}"', timeout=SECONDS)
     page.wait_for_function(f"{pixels} !== {json.dumps(before)}", timeout=SECONDS)
 
 

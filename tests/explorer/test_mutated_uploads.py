@@ -1,0 +1,71 @@
+"""Hundreds of damaged and odd files: each is a sentence or a song, never a traceback."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+from support import tones
+
+from musictools.explorer import songs
+
+pytestmark = pytest.mark.full
+
+
+def encoded(y, sr, kind, **options):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, y, sr, format=kind, **options)
+    return buffer.getvalue()
+
+
+def mutated(content, rng):
+    """Truncated, flipped, with a block removed, repeated or replaced, or with a huge number in its header."""
+    data, way = bytearray(content), rng.integers(6)
+    a, b = sorted(rng.integers(1, len(data), 2))
+    if way == 0:
+        return bytes(data[:b])
+    if way == 1:
+        for place in rng.integers(0, len(data), 20):
+            data[place] ^= 1 << rng.integers(8)
+    elif way == 2:
+        del data[a:b]
+    elif way == 3:
+        data[a:a] = data[a:b]
+    elif way == 4:
+        data[a:b] = rng.bytes(b - a)
+    else:
+        place = rng.integers(0, 60)
+        data[place : place + 4] = b"\xff\xff\xff\x7f"
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
+@pytest.mark.parametrize("wrong_ending", [False, True])
+def test_mutated_files_are_sentences_or_songs(tmp_path, kind, wrong_ending):
+    rng, original = np.random.default_rng(0), encoded(tones.song(seconds=2.0), tones.SR, kind)
+    suffix = ".mp3" if wrong_ending and kind != "MP3" else ".wav" if wrong_ending else f".{kind.lower()}"
+    for number in range(50):
+        path = tmp_path / f"{number}{suffix}"
+        path.write_bytes(mutated(original, rng))
+        message, one = "song: ", None
+        try:
+            one = songs.read(path, title="song")
+        except songs.SongError as error:
+            message = str(error)
+        assert message.startswith("song: ")
+        assert str(tmp_path) not in message
+        assert one is None or np.isfinite(one.y).all()
+
+
+@pytest.mark.parametrize(
+    ("sr", "channels"),
+    [(384_000, 1), (48_000, 32), (8_000, 2), (1, 1)],
+    ids=["384 kHz", "32 channels", "8 kHz", "1 Hz"],
+)
+def test_odd_rates_and_channels(tmp_path, sr, channels):
+    path = tmp_path / "song.wav"
+    y = 0.5 * np.sin(np.arange(max(sr, 4)))[:, None] * np.ones(channels)
+    soundfile.write(path, y, sr)
+    one = songs.read(path)
+    assert one.sr == sr
+    assert one.y.ndim == 1
