@@ -63,9 +63,10 @@ class Familiarity:
                 f"The song is like what the network knows: {100 - self.percentile:.0f} % of the reference clips "
                 f"({self.reference}) lie further from their mean."
             )
+        them = "all of them" if self.percentile > 99.9 else f"{self.percentile:.0f} % of them"
         return (
             f"The song is unlike what the network knows: it lies further from the mean of the reference clips "
-            f"({self.reference}) than {self.percentile:.0f} % of them. What is said of it may mean little."
+            f"({self.reference}) than {them}. What is said of it may mean little."
         )
 
 

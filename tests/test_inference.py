@@ -279,3 +279,52 @@ def test_what_the_command_cannot_do(tmp_path, songs, capsys, monkeypatch):
         with pytest.raises(SystemExit, match="2"):
             cli.main(["tag", songs[0], "--top", top])
         assert "must be a positive int" in capsys.readouterr().err
+
+
+def tagger_of(tags):
+    """A tagger whose scores are the levels of two bands, by other names."""
+    card = inference.ModelCard(**{**CARD, "outputs": tags, "thresholds": {}})
+    return inference.Tagger(listening(), card)
+
+
+def test_a_tagger_may_know_genres():
+    tagger = tagger_of(["techno", "guitar"])
+    assert tagger.descriptors == ["guitar"]
+    genres = inference.TaggerGenres(tagger)
+    assert (genres.tags, genres.members) == (["electronic"], {"electronic": ["techno"]})
+    x = np.random.default_rng(0).random((3, 32, LENGTH, 1), dtype=np.float32)
+    np.testing.assert_array_equal(genres.scores(x)[:, 0], tagger.scores(x)[:, 0])
+    with pytest.raises(ValueError, match="None of the tagger's tags is a genre: guitar, flute"):
+        inference.TaggerGenres(tagger_of(["guitar", "flute"]))
+
+
+def test_a_genre_has_the_highest_score_of_its_tags_that_count():
+    tagger = tagger_of(["techno", "dance"])
+    x = np.random.default_rng(0).random((50, 32, LENGTH, 1), dtype=np.float32)
+    both = tagger.scores(x)
+    np.testing.assert_array_equal(inference.TaggerGenres(tagger).scores(x)[:, 0], both.max(axis=1))
+    middle = float(np.median(both[:, 0]))
+    counted = inference.TaggerGenres(tagger, least={"techno": middle, "dance": 1.0}).scores(x)[:, 0]
+    np.testing.assert_array_equal(counted, np.where(both[:, 0] > middle, both[:, 0], 0))
+    assert 0 < (counted > 0).sum() < len(x)
+
+
+def test_the_default_is_a_released_network_where_one_is_here(tmp_path, capsys, monkeypatch):
+    """Without one it is the demo's tagger, with a sentence where that learnt from composed music."""
+    song = tmp_path / "song.wav"
+    soundfile.write(song, tone(440, 0, 2, seconds=2.0), SR)
+    monkeypatch.setattr(runs, "root", lambda: tmp_path / "checkout")
+    monkeypatch.setattr(runs, "data_home", lambda: tmp_path / "data")
+    own = tmp_path / "checkout" / "outputs" / "demo"
+    save(own, name="tagger", beside=False, data="composed")
+    assert cli.main(["tag", str(song), "--out", str(tmp_path / "a")]) == 0
+    out = capsys.readouterr().out
+    assert "For songs of people: musictools models get won2020-mtat-fcn" in out
+    for name in ("won2020-msd-fcn", "won2020-mtat-fcn"):
+        about = {"provenance": {"release": name}, "data": "magnatagatune", "licence": "MIT"}
+        save(tmp_path / "data", name=name, thresholds={"share": {"high": 0.9, "low": 0.2}}, **about)
+    assert cli.main(["tag", str(song), "--out", str(tmp_path / "b")]) == 0
+    out = capsys.readouterr().out
+    assert "rule share" in out
+    assert "The tags are those of won2020-mtat-fcn (licence: MIT), which learnt from magnatagatune." in out
+    assert "models get" not in out

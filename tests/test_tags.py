@@ -180,3 +180,30 @@ def test_an_artist_split_of_the_real_tracks_leaks_nobody(real):
     assert shares["train"] == pytest.approx(0.7, abs=0.02)
     assert shares["test"] == pytest.approx(0.2, abs=0.02)
     assert (leakage(split, real.tracks)[["track", "album", "artist"]] == 0).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("tag", "genre"),
+    [
+        ("classical", "classic"),
+        ("heavy metal", "metal"),
+        ("dance", "electronic"),
+        ("genre---newage", "new age"),
+        ("genre---world", "world"),
+        ("Hip-Hop", "hip hop"),
+        ("genre---hiphop", "hip hop"),
+        ("jazz", "jazz"),
+        ("english", None),
+        ("not classical", None),
+        ("instrument---guitar", None),
+        ("ambient", None),
+        ("beat", None),
+    ],
+)
+def test_genres_among_the_tags_of_any_data_set(tag, genre):
+    assert tags.genre_of(tag) == genre
+
+
+def test_no_descriptor_of_the_vocabulary_is_a_genre(shared_data):
+    data = datasets.load("magnatagatune", data_dir=shared_data / "magnatagatune")
+    assert [tag for tag in data.descriptors if tags.genre_of(tag)] == []

@@ -219,3 +219,13 @@ def test_the_page_says_who_speaks(known, tmp_path):
     assert ('class="unlike"' in text) == (known is not None and known.unlike)
     assert numbers(tmp_path)["networks"] == explained.networks
     assert (numbers(tmp_path)["familiarity"] or {}).get("percentile") == (known and known.percentile)
+
+
+def test_a_network_that_also_gives_the_genre_is_named_once(tmp_path):
+    explained = explanation()
+    tagger = {"network": "a-net", "data": "clips", "licence": "MIT", "source": "", "citation": "A. Author (2020)"}
+    explained.networks = {"descriptors": tagger, "genre": dict(tagger)}
+    text = page.write(tmp_path, explained, title="Song", audio_format="wav").read_text(encoding="utf-8")
+    read = check(text, shows=["genre: the genres among the tags of the same network"], scripts=1)
+    assert read.text.count("A. Author (2020)") == 1
+    assert "composed by a program" not in read.text
