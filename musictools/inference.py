@@ -335,11 +335,33 @@ class TaggerGenres:
         self._least = np.array([(least or {}).get(tag, 0.0) for tag in tagger.tags])
 
     def inputs(self, y: np.ndarray, *, S: np.ndarray | None = None) -> np.ndarray:
-        """Cut a waveform into model inputs, see `AudioModel.inputs`."""
+        """Cut a waveform into model inputs.
+
+        Parameters
+        ----------
+        y : np.ndarray [shape=(n,)]
+        S : np.ndarray or None
+            As in `AudioModel.inputs`.
+
+        Returns
+        -------
+        x : np.ndarray [shape=(n_inputs, ...), float32]
+        """
         return self.tagger.inputs(y, S=S)
 
     def scores(self, x: np.ndarray) -> np.ndarray:
-        """Scores of model inputs, np.ndarray [shape=(n_inputs, n_genres)]; 0 where no tag of a genre counts."""
+        """Scores of model inputs.
+
+        Parameters
+        ----------
+        x : np.ndarray [shape=(n_inputs, ...)]
+            From `inputs`.
+
+        Returns
+        -------
+        scores : np.ndarray [shape=(n_inputs, n_genres)]
+            0 where none of a genre's tags counts.
+        """
         scores = self.tagger.scores(x)
         scores = pd.DataFrame(np.where(scores > self._least, scores, 0.0), columns=self.tagger.tags)
         return np.stack([scores[tags].to_numpy().max(axis=1) for tags in self.members.values()], axis=1)

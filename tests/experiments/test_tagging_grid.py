@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from musictools import models
+from musictools import familiarity, models
 from musictools.datasets.base import Dataset
 from musictools.experiments import jobs as training_jobs
 from musictools.experiments import protocols, taggers
 from musictools.experiments import tagger_tables as comparison
-from musictools.spectrograms import ArrayStore
+from musictools.spectrograms import ArrayStore, FrontEnd
 
 
 def test_every_model_meets_every_tag_set_and_one_all_labels_and_answers_to_imbalance():
@@ -91,6 +91,22 @@ def test_the_card_of_a_tagger_names_its_clips_and_the_step_of_whole_clips():
     assert (card.training_clips, card.held_out_clips) == ((0, 1, 2), (4,))
     assert (card.model, card.outputs, card.length, card.step, card.seed) == ("se_cnn", ("a", "b"), 628, 314, 4)
     assert card.provenance["protocol"] == "rotheneder2023"
+
+
+def test_a_card_carries_what_the_training_clips_are_like():
+    front_end = FrontEnd(16000, 512, 256, 32)
+    S = np.random.default_rng(0).uniform(-60, 0, (130, 32, 700)).astype(np.float32)
+    store = type("Store", (dict,), {"front_end": front_end})(enumerate(S))
+    labels = pd.DataFrame({"a": True, "b": False}, index=range(130))
+    split = pd.Series(["train"] * 110 + ["validation"] * 10 + ["test"] * 10, index=range(130))
+    [task] = taggers.tasks(taggers.grid(models=["se_cnn"], n_tags=[2]), {"se_cnn": store}, {"annotated": labels}, split)
+    result = training_jobs.Result(job=task.job, classes=("a", "b"), history=pd.DataFrame(), scores={}, clip={})
+    data = SimpleNamespace(name="fake", tables_checksum="0")
+    card = taggers.model_card(task, result, data, thresholds={}, scores={})
+    reference = familiarity.find(SimpleNamespace(card=card))
+    assert reference.what == "the 120 clips that the network learnt from"
+    assert not reference(familiarity.embedding(S[125], front_end)).unlike
+    assert reference(familiarity.embedding(S[125] - 20, front_end)).unlike
 
 
 def slides_data(*, official):
