@@ -310,6 +310,11 @@ class AugmentedStore:
         """
         return self.store.scale(raw)
 
+    def __getitem__(self, clip_id):
+        """Spectrogram of a clip or copy in dB, np.ndarray [shape=(n_bins, n_frames), float32]."""
+        low, high = self.front_end.floor, self.front_end.ceiling
+        return low + (high - low) * self.scale(self.raw(clip_id))
+
     def __len__(self):
         return len(self.ids)
 

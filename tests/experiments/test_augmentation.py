@@ -116,6 +116,8 @@ def test_the_store_holds_clips_as_they_are_and_deformed_copies(songs, store, tmp
     expected = FRONT_END.scale(FRONT_END.compute(y))
     assert both.n_frames("8+2") == expected.shape[1]
     np.testing.assert_allclose(both.scale(both.raw("8+2")), expected, atol=0.5 / 255 + 1e-6)
+    np.testing.assert_array_equal(both[5], store[5])
+    np.testing.assert_allclose(both["8+2"], np.clip(FRONT_END.compute(y), -80, 40), atol=0.24)
     assert both.n_frames(3) == store.n_frames(3)
     segments = Segments(both, ["8+2", 5], length=20, step=20)
     np.testing.assert_allclose(segments[0:1][0, ..., 0], expected[:, :20], atol=0.5 / 255 + 1e-6)
