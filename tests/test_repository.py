@@ -126,7 +126,8 @@ def tracked():
 
 
 def test_no_big_files_are_tracked():
-    big = [p.name for p in tracked() if p.is_file() and p.stat().st_size > 2**20]
+    gallery = ROOT / "outputs" / "gallery"  # has a limit of its own
+    big = [p.name for p in tracked() if p.parent != gallery and p.is_file() and p.stat().st_size > 2**20]
     assert big == []
 
 

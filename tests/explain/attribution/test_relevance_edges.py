@@ -103,7 +103,9 @@ def by_all_channels(self, x):
     return covered / ops.max(covered)
 
 
-@pytest.mark.parametrize("mistake", [signed_weights, by_all_channels, lambda self, x: 1.0], ids=str)
+@pytest.mark.parametrize(
+    "mistake", [signed_weights, by_all_channels, lambda self, x: 1.0], ids=["signed", "all_channels", "one"]
+)
 def test_a_mistake_is_seen(mistake, monkeypatch):
     monkeypatch.setattr(Linear, "_inside", mistake)
     with pytest.raises(AssertionError, match="off by"):
