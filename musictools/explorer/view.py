@@ -164,9 +164,11 @@ class View:
             self.saved.value = f"<p>Written to {escape(str(explorer.saved))}</p>" if explorer.saved else ""
 
     def _new(self, name, *parts):
-        """Whether parts have changed since they were shown; they are compared by identity or value."""
+        """Whether parts have changed since they were shown: tuples and text by value, arrays and tables by identity."""
         before, self._shown[name] = self._shown.get(name), parts
-        return before is None or any(a is not b and a != b for a, b in zip(before, parts, strict=True))
+        return before is None or any(
+            a is not b and not (isinstance(a, tuple | str) and a == b) for a, b in zip(before, parts, strict=True)
+        )
 
     def _networks(self):
         explorer = self.explorer

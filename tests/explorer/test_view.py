@@ -137,6 +137,17 @@ def test_nothing_is_sent_again_when_nothing_changed(shown, explorer):
     assert sent == []
 
 
+def test_a_second_song_takes_the_place_of_the_first(shown, explorer):
+    explorer.explanation = explanations.explanation(("piano", "high", "never"))
+    explorer.explanation.sections["unasked"] = 0.2
+    explorer.chosen = ("piano",)
+    shown.update()
+    assert [layer["tag"] for layer in shown.player.layers] == ["piano"]
+    chips = [chip.description for chip in shown.chips.children if isinstance(chip, ipywidgets.ToggleButton)]
+    assert chips[0] == "piano"
+    assert ODD not in chips
+
+
 def test_the_effect_of_turning_down(shown, explorer):
     assert "Turn down the evidence" in shown.effect.value
     explorer.gains = {ODD: -6.0}
