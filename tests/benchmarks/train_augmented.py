@@ -3,8 +3,9 @@
     python tests/benchmarks/train_augmented.py --out DIR [--copies 1] [--variants plain longer augmented] [--seeds 0]
 
 Uses the composed corpus and the settings of notebook 03 in the profile demo: vgg_cnn at width 0.125, 50 tags, complete
-labels, 9 epochs of one segment from each clip. Variants: ``plain``; ``longer``, as many steps of training as
-``augmented``, without copies; ``augmented``, each training clip once as it is and `--copies` times deformed. Deformed
+labels, 9 epochs of one segment from each clip. Variants: ``plain``; ``augmented``, each training clip once as it is and
+`--copies` times deformed; ``longer``, without copies, planned for as many steps as ``augmented``. Any of them may stop
+early, as in the notebook, and ends with the weights of its best epoch on the validation clips. Deformed
 copies and finished trainings are kept, so that an interrupted run resumes. Writes
 ``DIR/models/tagger_<variant>_<seed>.keras`` with cards, and ``DIR/held_out.csv``: ROC-AUC of all models in that folder
 on the held-out clips, as they are and deformed, and the change from the first of them, with 95 % intervals over
