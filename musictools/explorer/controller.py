@@ -7,9 +7,10 @@ Work is done in one background thread (`work.Worker`). Every change is announced
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,12 +94,14 @@ class Explorer:
         load: Callable[..., ExplanationSystem] = networks.system,
     ):
         self.folder, self.data, self.seconds, self.method = Path(folder), data, seconds, method
-        self.files, self._load = networks.find(folder) if files is None else files, load
+        self.files = networks.find(folder) if files is None else files
+        self._load = functools.lru_cache(1)(load)
+        self._turn = threading.Lock()  # of explorers that work beside each other
         self.listeners: list[Callable[[], None]] = []
         self.song: Song | None = None
         self._uploads, self._lock = Uploads(), threading.RLock()
         self._worker = Worker(changed=self._announce, failed=self._fail)
-        self._system, self._loaded = None, None
+        self._system = None
         self.error, self.saved = "", None
         self._forget()
         taggers = list(self.files["taggers"])
@@ -152,9 +155,9 @@ class Explorer:
         return self._worker.busy
 
     @property
-    def model(self):
-        """The tagger that the explanation is of."""
-        return self._system.descriptor_model
+    def system(self) -> ExplanationSystem | None:
+        """The networks that the explanation is of; None: they are not loaded."""
+        return self._system
 
     # --- Actions ------------------------------------------------------------------------------------------------------
 
@@ -235,7 +238,7 @@ class Explorer:
         if self.song is None or self.tagger is None or self.explanation is not None:
             self._announce()
             return
-        self._worker.add(("explain", id(self.song), *self._networks), self._explain)
+        self.work(("explain", id(self.song), *self._networks), self._explain)
         self._announce()
 
     def choose(self, tags: Sequence[str]) -> None:
@@ -254,9 +257,7 @@ class Explorer:
             self.error = ""
             for tag in self.chosen:
                 if tag not in self.explanation.heatmaps or tag not in self.explanation.badges:
-                    self._worker.add(
-                        ("descriptor", id(self.song), *self._networks, tag), lambda tag=tag: self._map(tag)
-                    )
+                    self.work(("descriptor", id(self.song), *self._networks, tag), lambda tag=tag: self._map(tag))
             gains = {tag: gain for tag, gain in self.gains.items() if tag in self.chosen}
         self.turn_down(gains)
 
@@ -279,7 +280,7 @@ class Explorer:
                     self.changed = None
                 else:
                     key = ("changed", id(self.song), *self._networks, tuple(sorted(gains.items())))
-                    self._worker.add(key, lambda: self._change(gains))
+                    self.work(key, lambda: self._change(gains))
         self._announce()
 
     def save(self, folder: str | Path | None = None) -> None:
@@ -293,7 +294,31 @@ class Explorer:
         if self.explanation is not None:
             name = html.anchors([self.song.title])[self.song.title][:60]
             place = networks.from_root(self.folder) / "explorer" / name if folder is None else Path(folder)
-            self._worker.add(("save", str(place), tuple(self.explanation.heatmaps)), lambda: self._save(place))
+            self.work(("save", str(place), tuple(self.explanation.heatmaps)), lambda: self._save(place))
+
+    def work(self, key: Hashable, job: Callable[[], Iterator[Progress]]) -> None:
+        """Do work after what waits already.
+
+        Parameters
+        ----------
+        key : hashable
+            Equal for jobs with the same result, which do not run twice at a time.
+        job : callable
+            Returns a generator that yields its `Progress` before each step. Its ValueErrors are shown as sentences.
+        """
+        self._worker.add(key, lambda: _in_turn(job(), self._turn))
+
+    def beside(self) -> Explorer:
+        """Make an explorer of another song with the same networks; of the two, one works at a time.
+
+        Returns
+        -------
+        explorer : Explorer
+        """
+        choice = {"tagger": self.tagger, "genre": self.genre, "method": self.method, "seconds": self.seconds}
+        other = Explorer(self.folder, data=self.data, files=self.files, load=self._load, **choice)
+        other._turn = self._turn
+        return other
 
     def cancel(self) -> None:
         """Stop the work before its next step."""
@@ -341,7 +366,7 @@ class Explorer:
             if self.tagger:
                 yield from self._explain()
 
-        self._worker.add(key, job)
+        self.work(key, job)
         self._announce()
 
     def _decode(self, clip_id, title):
@@ -441,12 +466,9 @@ class Explorer:
         self.saved = page.write(folder, self.explanation, title=self.song.title, more=more)
 
     def _loaded_system(self):
-        wanted = self.tagger, self.genre
-        if self._loaded != wanted:
-            genre = self.files["genres"].get(self.genre, self.genre)
-            mapping = next(iter(self.files["mappings"].values()), None)
-            self._system = self._load(self.files["taggers"][self.tagger], genre, mapping)
-            self._loaded = wanted
+        genre = self.files["genres"].get(self.genre, self.genre)
+        mapping = next(iter(self.files["mappings"].values()), None)
+        self._system = self._load(self.files["taggers"][self.tagger], genre, mapping)
         return self._system
 
     def _forget(self):
@@ -471,3 +493,13 @@ class Explorer:
     def _announce(self):
         for listener in list(self.listeners):
             listener()
+
+
+def _in_turn(steps, turn):
+    """A job whose steps wait for those of other explorers."""
+    while True:
+        with turn:
+            progress = next(steps, None)
+        if progress is None:
+            return
+        yield progress
