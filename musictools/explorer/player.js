@@ -2,7 +2,7 @@
 // Nothing is loaded from anywhere: pictures and sounds come with the widget's state.
 
 const MAGMA = [[0, 0, 4], [59, 15, 112], [140, 41, 129], [222, 73, 104], [254, 159, 109], [252, 253, 191]];
-const ROW = 18, PICTURE = 240, AXIS = 22, GAP = 6;
+const ROW = 18, AXIS = 22, GAP = 6;
 
 function magma(share) {
   const place = Math.max(0, Math.min(share, 1)) * (MAGMA.length - 1), k = Math.min(Math.floor(place), MAGMA.length - 2);
@@ -40,6 +40,8 @@ function render({ model, el }) {
   let current = "song", view = [0, 1], loop = [], drag = null, frame = 0, sent = 0, alive = true;
 
   const duration = () => Math.max(model.get("duration"), 0.01);
+  const whole = () => Math.max(duration(), model.get("span")); // seconds of the time axis when it is not zoomed
+  const height = () => model.get("height");
   const audio = () => sounds.get(current);
   const now = () => (audio() ? audio().currentTime : 0);
   const left = () => (stage.clientWidth < 600 ? 84 : 130);
@@ -49,7 +51,7 @@ function render({ model, el }) {
   const rows = () => model.get("taggram").tags || [];
   const tops = () => {
     const votes = model.get("votes").length ? ROW + GAP : 0;
-    return { votes: 0, picture: votes, axis: votes + PICTURE, taggram: votes + PICTURE + AXIS, end: votes + PICTURE + AXIS + ROW * rows().length + 4 };
+    return { votes: 0, picture: votes, axis: votes + height(), taggram: votes + height() + AXIS, end: votes + height() + AXIS + ROW * rows().length + 4 };
   };
 
   // --- Drawing ----------------------------------------------------------------------------------------------------
@@ -87,6 +89,15 @@ function render({ model, el }) {
     context.fillText(shown, left() - 6, y);
   }
 
+  function heading(context, text, y) {
+    context.save();
+    context.fillStyle = "#222";
+    context.font = "bold 12px system-ui, sans-serif";
+    context.textAlign = "left";
+    context.fillText(text, 0, y);
+    context.restore();
+  }
+
   function draw() {
     if (!stage.clientWidth) return;
     const place = tops(), context = fit(base, place.end);
@@ -100,24 +111,25 @@ function render({ model, el }) {
         }
       });
     }
-    context.fillStyle = "#000";
-    context.fillRect(left(), place.picture, width(), PICTURE);
-    clipped(context, place.picture, PICTURE, () => {
+    clipped(context, place.picture, height(), () => {
+      context.fillStyle = "#000";
+      context.fillRect(toX(0), place.picture, toX(duration()) - toX(0), height());
       context.imageSmoothingEnabled = false;
       for (const picture of [pictures.get("spectrogram"), ...model.get("layers").map((layer) => pictures.get(layer.tag))]) {
-        if (picture) context.drawImage(picture, toX(0), place.picture, toX(duration()) - toX(0), PICTURE);
+        if (picture) context.drawImage(picture, toX(0), place.picture, toX(duration()) - toX(0), height());
       }
     });
-    for (const [share, text] of model.get("ticks")) label(context, text, place.picture + PICTURE * (1 - share));
+    for (const [share, text] of model.get("ticks")) label(context, text, place.picture + height() * (1 - share));
     axis(context, place.axis);
     const { tags = [], edges = [], scores = [], predicted = [] } = model.get("taggram");
     tags.forEach((tag, row) => {
-      const top = place.taggram + row * ROW;
+      const top = place.taggram + row * ROW, own = Array.isArray(edges[row]) ? edges[row] : edges;
+      if (!scores[row].length) return heading(context, tag, top + ROW / 2);
       label(context, (predicted[row] ? "● " : "") + tag, top + ROW / 2);
       clipped(context, top, ROW, () => {
         scores[row].forEach((score, k) => {
-          context.fillStyle = magma(score);
-          context.fillRect(toX(edges[k]), top + 1, toX(edges[k + 1]) - toX(edges[k]) + 0.5, ROW - 2);
+          context.fillStyle = score === null ? "#ddd" : magma(score); // null: the network does not know the tag
+          context.fillRect(toX(own[k]), top + 1, toX(own[k + 1]) - toX(own[k]) + 0.5, ROW - 2);
         });
       });
     });
@@ -144,7 +156,7 @@ function render({ model, el }) {
         context.fillStyle = "rgba(255,255,255,.25)";
         context.fillRect(toX(part[0]), 0, toX(part[1]) - toX(part[0]), place.end);
         context.fillStyle = "#fff";
-        for (const t of part) context.fillRect(toX(t) - 1, place.picture, 2, PICTURE);
+        for (const t of part) context.fillRect(toX(t) - 1, place.picture, 2, height());
       }
       context.fillStyle = "#000";
       context.fillRect(x - 2, 0, 4, place.end);
@@ -189,10 +201,17 @@ function render({ model, el }) {
   function toggle() {
     const sound = audio();
     if (!sound) return;
-    if (sound.paused) sound.play().then(follow, () => follow());
-    else sound.pause();
+    if (sound.paused) {
+      window.dispatchEvent(new CustomEvent("musictools-play", { detail: root }));
+      sound.play().then(follow, () => follow());
+    } else sound.pause();
     follow();
   }
+
+  function silence(event) { // another player of the page begins to play
+    if (event.detail !== root && audio()) audio().pause();
+  }
+  window.addEventListener("musictools-play", silence);
 
   function listen(key) {
     if (!sounds.has(key) || key === current) return buttons();
@@ -228,7 +247,7 @@ function render({ model, el }) {
     for (const key of [...sounds.keys()]) drop(key);
     current = "song";
     loop = [];
-    view = [0, duration()];
+    view = [0, whole()];
     if (model.get("song").byteLength) load("song", model.get("song"));
     newSounds();
   }
@@ -262,17 +281,17 @@ function render({ model, el }) {
   // --- Zoom -------------------------------------------------------------------------------------------------------
 
   function show(centre, span) {
-    span = Math.max(0.5, Math.min(span, duration()));
-    const start = Math.max(0, Math.min(centre - span / 2, duration() - span));
+    span = Math.max(0.5, Math.min(span, whole()));
+    const start = Math.max(0, Math.min(centre - span / 2, whole() - span));
     view = [start, start + span];
-    scroll.max = duration() - span;
+    scroll.max = whole() - span;
     scroll.value = start;
-    scroll.style.visibility = span < duration() - 0.01 ? "visible" : "hidden";
+    scroll.style.visibility = span < whole() - 0.01 ? "visible" : "hidden";
     draw();
   }
 
   const zoom = (factor) => show(now(), (view[1] - view[0]) * factor);
-  for (const [text, name, act] of [["−", "Zoom out", () => zoom(2)], ["+", "Zoom in", () => zoom(0.5)], ["whole song", "Show the whole song", () => show(0, duration())]])
+  for (const [text, name, act] of [["−", "Zoom out", () => zoom(2)], ["+", "Zoom in", () => zoom(0.5)], ["whole song", "Show the whole song", () => show(0, whole())]])
     make("button", zooms, { textContent: text, onclick: act }, { "aria-label": name });
   scroll.oninput = () => show(+scroll.value + (view[1] - view[0]) / 2, view[1] - view[0]);
 
@@ -354,19 +373,22 @@ function render({ model, el }) {
     "change:votes": layers,
     "change:taggram": layers,
     "change:alt": layers,
-    "change:duration": () => show(0, duration()),
+    "change:duration": () => show(0, whole()),
+    "change:span": () => show(0, whole()),
+    "change:height": draw,
   };
   for (const [name, listener] of Object.entries(listeners)) model.on(name, listener);
   const resized = new ResizeObserver(draw);
   resized.observe(stage);
   newSong();
   layers();
-  show(0, duration());
+  show(0, whole());
   picture("spectrogram", model.get("spectrogram"));
   return () => {
     alive = false;
     cancelAnimationFrame(frame);
     resized.disconnect();
+    window.removeEventListener("musictools-play", silence);
     for (const [name, listener] of Object.entries(listeners)) model.off(name, listener);
     for (const key of [...sounds.keys()]) drop(key);
   };

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from musictools.explain.application.system import SongExplanation
     from musictools.spectrograms import FrontEnd
 
-__all__ = ["COLOURS", "Player", "flac", "layer", "shown_front_end", "spectrogram", "ticks"]
+__all__ = ["COLOURS", "Player", "flac", "layer", "levels", "shown_front_end", "spectrogram", "strongest", "ticks"]
 
 COLOURS = ("#de8f05", "#56b4e9")  # of heatmaps, from `plots.PALETTE`: bright enough on a grey spectrogram
 _COLUMNS = 6000  # of a picture at most
@@ -42,7 +42,12 @@ class Player(anywidget.AnyWidget):
     votes : list of dict
         start, end, genre, colour.
     taggram : dict
-        tags, edges (s), scores by tag, predicted.
+        tags, edges (s; the same for all rows or a list for each), scores by tag, predicted. A row without scores is a
+        heading; None is a score that the network does not give.
+    span : float
+        In s: the time axis is at least as long, so that several songs have one scale.
+    height : int
+        Of the spectrogram in pixels.
     alt : str
         What is seen, in words.
     position, playing, source, loop
@@ -59,6 +64,8 @@ class Player(anywidget.AnyWidget):
     ticks = traitlets.List().tag(sync=True)
     votes = traitlets.List().tag(sync=True)
     taggram = traitlets.Dict().tag(sync=True)
+    span = traitlets.Float(0.0).tag(sync=True)
+    height = traitlets.Int(240).tag(sync=True)
     alt = traitlets.Unicode("Position in the song").tag(sync=True)
     position = traitlets.Float(0.0).tag(sync=True)
     playing = traitlets.Bool(False).tag(sync=True)
@@ -94,24 +101,63 @@ def flac(y: np.ndarray, *, sr: int) -> bytes:
     return buffer.getvalue()
 
 
-def spectrogram(explanation: SongExplanation) -> bytes:
+def levels(*explanations: SongExplanation) -> tuple[float, float]:
+    """Ends of the grey scale that spectrograms have in common.
+
+    Parameters
+    ----------
+    *explanations : SongExplanation
+
+    Returns
+    -------
+    low, high : float
+        In dB.
+    """
+    low, high = np.percentile(np.concatenate([_levels(one).ravel() for one in explanations]), (1, 99.9))
+    return float(low), float(high)
+
+
+def spectrogram(explanation: SongExplanation, *, ends: tuple[float, float] | None = None) -> bytes:
     """Draw a song's spectrogram in grey, without axes.
 
     Parameters
     ----------
     explanation : SongExplanation
+    ends : (float, float) or None
+        Of the grey scale; None: `levels` of this song.
 
     Returns
     -------
     png : bytes
     """
-    S = _narrow(shown_front_end(explanation.front_end).compute(explanation.y))
-    low, high = np.percentile(S, (1, 99.9))
+    S = _levels(explanation)
+    low, high = np.percentile(S, (1, 99.9)) if ends is None else ends
     grey = 255 * _BRIGHTEST * np.clip((S - low) / max(high - low, 1e-9), 0, 1)
     return _png(grey[::-1].astype(np.uint8))
 
 
-def layer(relevance: np.ndarray, *, colour: str) -> bytes:
+def strongest(*heatmaps: np.ndarray) -> float:
+    """Relevance at which the colour of several heatmaps of one scale is opaque.
+
+    Parameters
+    ----------
+    *heatmaps : np.ndarray [shape=(n_bins, n_frames)]
+        Those that are nowhere positive do not count.
+
+    Returns
+    -------
+    top : float
+        The highest of their own, as in `layer`; 0 if none is positive.
+
+    Examples
+    --------
+    >>> strongest(np.array([[0.0, 1.0]]), np.array([[0.0, 4.0]]))
+    3.98
+    """
+    return max((_top(_positive(one)) for one in heatmaps if (one > 0).any()), default=0.0)
+
+
+def layer(relevance: np.ndarray, *, colour: str, top: float | None = None) -> bytes:
     """Draw a heatmap in one colour, the more opaque the higher the relevance; negative relevance is not drawn.
 
     Parameters
@@ -120,14 +166,15 @@ def layer(relevance: np.ndarray, *, colour: str) -> bytes:
         For a waveform of shape (1, n) the picture is one row of columns.
     colour : str
         Such as "#de8f05".
+    top : float or None
+        Relevance at which the colour is opaque; None: `strongest` of this heatmap.
 
     Returns
     -------
     png : bytes
     """
-    positive = np.maximum(relevance, 0)
-    positive = _narrow(positive, join=np.sum if len(positive) == 1 else np.max)
-    top = float(np.percentile(positive, _PERCENTILE)) or float(positive.max()) or 1.0
+    positive = _positive(relevance)
+    top = top or _top(positive)
     picture = np.empty((*positive.shape, 4), np.uint8)
     picture[..., :3] = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
     picture[..., 3] = 255 * np.clip(1.5 * positive[::-1] / top, 0, 1)
@@ -172,6 +219,18 @@ def ticks(front_end: FrontEnd) -> list[tuple[float, str]]:
     wanted = [f for f in (500, 1000, 2000, 4000, 8000) if frequencies[0] <= f <= frequencies[-1]]
     places = (np.interp(wanted, frequencies, np.arange(len(frequencies))) + 0.5) / len(frequencies)
     return [(float(place), f"{f:,} Hz") for place, f in zip(places, wanted, strict=True)]
+
+
+def _levels(explanation):
+    return _narrow(shown_front_end(explanation.front_end).compute(explanation.y))
+
+
+def _positive(relevance):
+    return _narrow(np.maximum(relevance, 0), join=np.sum if len(relevance) == 1 else np.max)
+
+
+def _top(positive):
+    return float(np.percentile(positive, _PERCENTILE)) or float(positive.max()) or 1.0
 
 
 def _narrow(values, *, join=np.max):
