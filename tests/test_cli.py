@@ -78,6 +78,9 @@ def test_rebuild_passes_everything_on(monkeypatch):
 
 def test_rebuild_refuses_what_cannot_end(monkeypatch, capsys, tmp_path):
     called = []
+    data = tmp_path / "data"  # in which no corpus lies: what is stored needs no disk
+    data.mkdir()
+    monkeypatch.setenv("MUSICTOOLS_DATA", str(data))
     monkeypatch.setattr(runs, "rebuild", lambda profile, **options: called.append(profile) or 0)
     monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=10**6))
     arguments = ["rebuild", "--profile", "smoke", "--only", "01", "--output-root", str(tmp_path)]

@@ -76,6 +76,7 @@ NEVER = {
     "01 if: data.spectrograms is not None",
     "01 if: store.front_end is None",
     "01 else: genre_tags",
+    "01 else: len(used)",
     # in all profiles, later notebooks read the data set that the models learnt from
     "05 else: genre.card.data_checksum == data.tables_checksum",
     "06 else: card.data_checksum == data.tables_checksum",

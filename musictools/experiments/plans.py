@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from musictools import datasets, models, runs
@@ -26,6 +26,7 @@ __all__ = ["NotebookPlan", "make", "obstacles", "report"]
 
 COMPOSED_BYTES = 180_000  # of a clip of the composed corpus, as mp3
 PROCESS_BYTES = 8 * 10**8  # of a process that has loaded TensorFlow
+WIDE = 0.5  # networks below this width are not built to learn whether their trainings fit into the memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,15 +126,28 @@ class NotebookPlan:
         -------
         n_bytes : int
         """
-        kept = runs.memory_budget()
-        if rates is None or not self.trainings:
-            return kept + PROCESS_BYTES
+        return runs.memory_budget() + PROCESS_BYTES + (self.training_bytes(rates) if rates else 0)
+
+    def training_bytes(self, rates: Rates) -> int:
+        """Bytes of memory of the largest trainings that run at once, without the rows that they read.
+
+        Parameters
+        ----------
+        rates : Rates
+            Of times, only sizes of networks are needed.
+
+        Returns
+        -------
+        n_bytes : int
+        """
+        if not self.trainings:
+            return 0
         largest = max(
             16 * timing.parameters + 8 * training.network.batch_size * timing.activations
             for training in self.trainings
             for timing in [rates.networks[training.network]]
         )
-        return kept + PROCESS_BYTES + self.at_once * (PROCESS_BYTES + largest)
+        return self.at_once * (PROCESS_BYTES + largest)
 
 
 _NEEDS_SOUND = (
@@ -289,14 +303,16 @@ def obstacles(
     plans : list of NotebookPlan
     rates : Rates or None
         With rates, the weights of networks count as well. Feature maps always count; without rates, networks are
-        built to learn the sizes of their maps where the limit of the maps exceeds the free space.
+        built to learn the sizes of their maps where the limit of the maps exceeds the free space. So are the networks
+        of wide trainings, to learn how much memory they need, except with a GPU, whose memory is not asked for.
     output_root : str, Path or None
         Where results go. None: ``outputs`` of the checkout.
 
     Returns
     -------
     reasons : list of str
-        Data that are missing, and the disk if it has too little space; empty if there is no obstacle.
+        Data that are missing, the disk if it has too little space, and the memory if simultaneous trainings need more
+        than there is; empty if there is no obstacle.
     """
     pending = [plan for plan in plans if not plan.finished]
     reasons = list(dict.fromkeys(reason for plan in pending for reason in plan.missing))
@@ -310,7 +326,26 @@ def obstacles(
         needed += sum(round(plan.map_work(sizes)[0]) for plan in with_maps)
     if needed > free:
         reasons.append(f"about {needed / 1e9:.0f} GB of disk are needed, {free / 1e9:.0f} GB are free")
-    return reasons
+    return reasons + _too_large(pending, rates)
+
+
+def _too_large(pending, rates):
+    """Trainings of one notebook that need more memory at once than the machine has; the first is enough."""
+    if parallel.has_gpu():
+        return []
+    memory = runs.machine_memory()
+    for plan in pending:
+        wide = [training for training in plan.trainings if training.network.width >= WIDE]
+        if not wide or plan.missing:
+            continue
+        wide_plan = replace(plan, trainings=tuple(wide))
+        needed = wide_plan.training_bytes(rates or calibration.sizes([training.network for training in wide]))
+        if needed > memory:
+            return [
+                f"{plan.notebook}: {plan.at_once} trainings at once need about {needed / 2**30:.0f} GiB of memory, this "
+                f"machine has {memory / 2**30:.0f} GiB; one at a time needs {needed / plan.at_once / 2**30:.0f} GiB"
+            ]
+    return []
 
 
 def _existing(place):

@@ -11,7 +11,7 @@ from musictools.runs.notebook_index import index
 
 from .caching import cached
 from .manifests import package_digest
-from .memory import memory_budget
+from .memory import machine_memory, memory_budget
 from .parallel import map, progress
 from .paths import data_folders, data_home, root, shared_data
 from .settings import parameters, resolve
@@ -23,6 +23,7 @@ __all__ = [
     "data_folders",
     "data_home",
     "index",
+    "machine_memory",
     "map",
     "memory_budget",
     "package_digest",

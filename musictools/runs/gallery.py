@@ -21,6 +21,7 @@ from musictools.files import atomic
 
 from . import manifests
 from .paths import data_home, root, shared_data
+from .settings import parameters
 
 __all__ = ["LIMIT", "WIDTHS", "code_cells", "gallery"]
 
@@ -73,7 +74,7 @@ def gallery(
         path, record = run / "notebooks" / original.name, records.get(original.stem, {})
         if not (path.is_file() and record.get("finished")):
             raise ValueError(f"{original.name} has not been executed in {run.name}. Run: musictools rebuild first.")
-        if code_cells(path) != code_cells(original):
+        if code_cells(path) != code_cells(original) or list(parameters(path)) != list(parameters(original)):
             raise ValueError(f"{original.name} has been changed since it was executed. Run: musictools rebuild first.")
         executed[original.name] = json.loads(path.read_text(encoding="utf-8")), record
         rows.append(_row(original, record))
@@ -99,7 +100,7 @@ def gallery(
 
 
 def code_cells(path: str | Path) -> list[str]:
-    """Read the code of a notebook, without the parameters that papermill injected.
+    """Read the code of a notebook, without parameters: neither the notebook's own nor those that papermill injected.
 
     Parameters
     ----------
@@ -114,7 +115,8 @@ def code_cells(path: str | Path) -> list[str]:
     return [
         "".join(cell["source"])
         for cell in cells
-        if cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", [])
+        if cell["cell_type"] == "code"
+        and not {"parameters", "injected-parameters"} & set(cell["metadata"].get("tags", []))
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["memory_budget"]
+__all__ = ["machine_memory", "memory_budget"]
 
 VARIABLE = "MUSICTOOLS_MEMORY"
 
@@ -43,7 +43,7 @@ def memory_budget(*, sharers: int = 1) -> int:
     """
     text = os.environ.get(VARIABLE, "").strip()
     if not text:
-        return _machine_memory() // 2 // sharers
+        return machine_memory() // 2 // sharers
     try:
         gib = float(text)
     except ValueError:
@@ -58,7 +58,19 @@ def give(n_bytes: int) -> None:
     os.environ[VARIABLE] = f"{n_bytes / 2**30:.6f}"
 
 
-def _machine_memory():
+def machine_memory() -> int:
+    """Bytes of memory that this machine, or the container that the process runs in, has.
+
+    Returns
+    -------
+    n_bytes : int
+        8 GiB where the system does not say.
+
+    Examples
+    --------
+    >>> machine_memory() > 2**30
+    True
+    """
     try:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # the system does not say

@@ -208,6 +208,32 @@ def test_feature_maps_count_before_a_rebuild(monkeypatch, tmp_path):
         assert set(networks) == (made[0].networks if built else set())
 
 
+def test_trainings_that_do_not_fit_into_the_memory_are_an_obstacle(monkeypatch):
+    monkeypatch.setattr("musictools.runs.parallel.has_gpu", lambda: False)
+    network = calibration.Network("ckn19", 1.0, 64, 128, 1)
+    training = workloads.Training(network=network, outputs=8, count=8, epochs=1, segments=64, scored=0)
+    plan = plans.NotebookPlan(notebook="02", trainings=(training,), at_once=4)
+    timing = RATES.networks[network]
+    each = plans.PROCESS_BYTES + 16 * timing.parameters + 8 * 64 * timing.activations
+    assert plan.training_bytes(RATES) == 4 * each
+    monkeypatch.setattr("musictools.runs.machine_memory", lambda: 4 * each)
+    assert plans.obstacles([plan], rates=RATES) == []
+    monkeypatch.setattr("musictools.runs.machine_memory", lambda: 4 * each - 1)
+    (reason,) = plans.obstacles([plan], rates=RATES)
+    assert reason.startswith("02: 4 trainings at once need about")
+    assert "one at a time needs" in reason
+    asked = []
+    monkeypatch.setattr(calibration, "sizes", lambda given: asked.extend(given) or RATES)
+    assert len(plans.obstacles([plan])) == 1
+    assert asked == [network]
+    narrow = dataclasses.replace(training, network=dataclasses.replace(network, width=0.25))
+    assert plans.obstacles([dataclasses.replace(plan, trainings=(narrow,))]) == []
+    assert plans.obstacles([dataclasses.replace(plan, missing=("audio",))], rates=RATES) == ["audio"]
+    assert plans.obstacles([dataclasses.replace(plan, finished=True)], rates=RATES) == []
+    monkeypatch.setattr("musictools.runs.parallel.has_gpu", lambda: True)
+    assert plans.obstacles([plan], rates=RATES) == []
+
+
 @pytest.mark.full
 def test_sizes_of_networks_are_those_of_timed_ones():
     network = calibration.Network("ckn19", 0.05, 4, 64, 1)

@@ -1,5 +1,6 @@
 """The gallery: its code is that of notebooks/, its pictures are small, and no path of a machine is in it."""
 
+import ast
 import base64
 import io
 import json
@@ -20,12 +21,31 @@ committed = pytest.mark.skipif(
 )
 
 
+def executed_parameters(path):
+    """Parameters that an executed notebook ran with: its defaults, and over them what papermill injected."""
+    values = {}
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    for tag in ("parameters", "injected-parameters"):
+        for cell in cells:
+            if tag in cell["metadata"].get("tags", ()):
+                for statement in ast.parse("".join(cell["source"])).body:
+                    values[statement.targets[0].id] = ast.literal_eval(statement.value)
+    return values
+
+
+def current_parameters(original):
+    """Parameters that the profile `full` gives a notebook today."""
+    files = [runs.root() / "params" / "full" / name for name in ("common.yaml", f"{original.stem}.yaml")]
+    return runs.resolve(original, *files)
+
+
 @committed
 def test_the_committed_gallery_is_that_of_the_notebooks():
     originals = [p for p in sorted((runs.root() / "notebooks").glob("*.ipynb")) if p.stem not in LATER]
     assert [path.name for path in COMMITTED] == [path.name for path in originals]
     for path, original in zip(COMMITTED, originals, strict=True):
         assert gallery.code_cells(path) == gallery.code_cells(original), path.name
+        assert executed_parameters(path) == current_parameters(original), path.name
 
 
 @committed
@@ -55,7 +75,8 @@ def checkout(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "root", lambda: tmp_path)
     title = nbformat.v4.new_markdown_cell("# 01 · What is in the data?\n\nText.")
     code = nbformat.v4.new_code_cell("n = 1  # clips", metadata={"tags": ["parameters"]})
-    original = nbformat.v4.new_notebook(cells=[title, code])
+    last = nbformat.v4.new_code_cell("print(n)")
+    original = nbformat.v4.new_notebook(cells=[title, code, last])
     injected = nbformat.v4.new_code_cell("n = 2", metadata={"tags": ["injected-parameters"]})
     ran = code.copy()
     html = f'<img src="data:image/png;base64,{png(30, 20)}"><audio controls src="data:audio/wav;base64,AAAA"></audio>'
@@ -67,7 +88,7 @@ def checkout(tmp_path, monkeypatch):
         display(text_html=html),
     ]
     papermill = {"papermill": {"end_time": "2026-11-26T17:16:33+00:00", "input_path": str(tmp_path)}}
-    executed = nbformat.v4.new_notebook(cells=[title, injected, ran], metadata=papermill)
+    executed = nbformat.v4.new_notebook(cells=[title, injected, ran, last], metadata=papermill)
     for folder, notebook in (("notebooks", original), ("outputs/full/notebooks", executed)):
         (tmp_path / folder).mkdir(parents=True)
         nbformat.write(notebook, tmp_path / folder / NAME)
@@ -100,12 +121,13 @@ def test_a_run_becomes_a_gallery(checkout):
         "at most 1000 pixels wide",
     ):
         assert said in origin
-    assert gallery.code_cells(folder / NAME) == gallery.code_cells(checkout / "notebooks" / NAME) == ["n = 1  # clips"]
+    assert gallery.code_cells(folder / NAME) == gallery.code_cells(checkout / "notebooks" / NAME) == ["print(n)"]
+    assert executed_parameters(folder / NAME) == {"n": 2}
     assert notebook.cells[2].source == "n = 2"
     text = (folder / NAME).read_text()
     for private in (str(checkout), "/home/me", "audio/wav", "<audio", "a warning", "papermill"):
         assert private not in text
-    printed, figure, sound, page = notebook.cells[-1].outputs
+    printed, figure, sound, page = notebook.cells[-2].outputs
     assert printed.text == "outputs/full/a.csv … 3/4\n"
     assert Image.open(io.BytesIO(base64.b64decode(figure.data["image/png"]))).size == (1000, 250)
     assert sound.data["text/markdown"].startswith("*Sounds are left out")
@@ -129,7 +151,9 @@ def test_what_makes_no_gallery(checkout):
         with pytest.raises(ValueError, match=message):
             gallery.gallery(**{"run": "outputs/full", **options})
     original = checkout / "notebooks" / NAME
-    original.write_text(original.read_text().replace("# clips", "# songs"))
-    with pytest.raises(ValueError, match="01_preprocess.ipynb has been changed since it was executed"):
-        gallery.gallery("outputs/full")
+    text = original.read_text()
+    for old, new in (("print(n)", "print(2 * n)"), ("n = 1  # clips", "m = 1  # clips")):
+        original.write_text(text.replace(old, new))
+        with pytest.raises(ValueError, match="01_preprocess.ipynb has been changed since it was executed"):
+            gallery.gallery("outputs/full")
     assert not (checkout / "outputs" / "gallery").exists()
