@@ -148,7 +148,7 @@ def test_the_command_writes_the_page(tmp_path, capsys, monkeypatch):
     assert "drums" in read.text
 
     assert cli.main(["compare", str(song), "--models", "unheard-of", "--out", str(out)]) == 2
-    assert "unheard-of: no such model. Installed networks: none" in capsys.readouterr().err
+    assert "unheard-of.keras: no such model. Make one with: musictools rebuild" in capsys.readouterr().err
     twin = tmp_path / "twin"
     twin.mkdir()
     files[1] = saved(twin, "a", tagger(["flute"], [1]))

@@ -1,14 +1,15 @@
-"""What the commands share: types of arguments."""
+"""What the commands share: types of arguments, and where a model that is named lies."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from musictools import runs
 
-__all__ = ["named_values", "positive"]
+__all__ = ["model_file", "named_values", "positive"]
 
 
 def positive(text: str) -> int:
@@ -35,6 +36,46 @@ def positive(text: str) -> int:
     if not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"must be a positive int. Got {text!r}.")
     return int(text)
+
+
+def model_file(name: str, *, notebook: str = "03") -> Path:
+    """Find the file of a model.
+
+    Parameters
+    ----------
+    name : str
+        A path, the name of a released network, or that of a model of the profile demo.
+    notebook : str
+        Number of the notebook that makes such models, for the message.
+
+    Returns
+    -------
+    path : Path
+
+    Raises
+    ------
+    ValueError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> model_file("unheard-of.keras", notebook="02")
+    Traceback (most recent call last):
+        ...
+    ValueError: unheard-of.keras: no such model. Make one with: musictools rebuild --profile demo --only 02
+    """
+    from musictools import released
+
+    if name in released.names():
+        return released.find(name)
+    path = Path(name).expanduser()
+    if path.suffix != ".keras" and path.name == name:
+        path = runs.root() / "outputs" / "demo" / "models" / f"{name}.keras"
+    if not path.is_file():
+        others = "; released networks: musictools models list" if notebook == "03" else ""
+        make = f"musictools rebuild --profile demo --only {notebook}"
+        raise ValueError(f"{path}: no such model. Make one with: {make}{others}")
+    return path
 
 
 def named_values(texts: Iterable[str]) -> dict[str, Any]:

@@ -6,8 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from musictools import runs
-from musictools.cli.arguments import positive
+from musictools.cli.arguments import model_file, positive
 
 __all__ = ["add"]
 
@@ -48,11 +47,11 @@ def add(commands: argparse._SubParsersAction, shared: argparse.ArgumentParser) -
 
 def _compare(arguments):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when it is imported
-    from musictools import audio, comparison
+    from musictools import audio, comparison, released
 
     y, sr = audio.load(arguments.song)
     y = y[: arguments.seconds * sr]
-    taggers = {_label(name): _tagger(name) for name in dict.fromkeys(arguments.models)}
+    taggers = {_label(name): released.load(model_file(name)) for name in dict.fromkeys(arguments.models)}
     if len(taggers) < len(set(arguments.models)):
         raise ValueError(f"Several models are called alike: {', '.join(map(_label, arguments.models))}.")
     compared = comparison.compare(taggers, y, sr=sr)
@@ -67,22 +66,3 @@ def _compare(arguments):
 
 def _label(name):
     return Path(name).stem if name.endswith(".keras") else name
-
-
-def _tagger(name):
-    """An installed network, a file, or a model of the profile demo."""
-    from musictools import released
-    from musictools.inference import Tagger
-
-    if name in released.names():
-        return released.load(name)
-    path = Path(name).expanduser()
-    if path.suffix != ".keras" and path.name == name:
-        path = runs.root() / "outputs" / "demo" / "models" / f"{name}.keras"
-    if not path.is_file():
-        known = ", ".join(released.installed()) or "none"
-        raise ValueError(
-            f"{name}: no such model. Installed networks: {known}; install one with musictools models get NAME. "
-            "Models of the profile demo are made by: musictools rebuild --profile demo --only 03"
-        )
-    return Tagger.load(path)

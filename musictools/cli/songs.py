@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from musictools import runs
-from musictools.cli.arguments import positive
+from musictools.cli.arguments import model_file, positive
 
 __all__ = ["add"]
 
@@ -194,7 +194,7 @@ def _files(arguments):
     if genre is None:
         genre = "none" if any(map(vocabularies.genre_of, card.outputs)) else "genre_model"
         arguments.genre = genre if genre != "none" else "own"
-    files = {"tagger": tagger, "genre": None if genre == "none" else _model_file(genre, notebook="02")}
+    files = {"tagger": tagger, "genre": None if genre == "none" else model_file(genre, notebook="02")}
     if mapping is None and card.provenance.get("release") in released.names():
         made = tagger.with_suffix(".mapping.keras")
         return files | {"mapping": made if made.is_file() else None}
@@ -252,21 +252,7 @@ def _tagger_file(name):
     if name is None:
         here = released.installed()
         name = here[0] if here else _OWN
-    return _model_file(name)
-
-
-def _model_file(name, *, notebook="03"):
-    """Return the file for a path, for the name of a released network, or for that of a model of the profile demo."""
-    from musictools import released
-
-    if name in released.names():
-        return released.find(name)
-    path = Path(name).expanduser()
-    if path.suffix != ".keras" and path.name == name:
-        path = runs.root() / "outputs" / "demo" / "models" / f"{name}.keras"
-    if not path.is_file():
-        raise ValueError(f"{path}: no such model. Make one with: musictools rebuild --profile demo --only {notebook}")
-    return path
+    return model_file(name)
 
 
 def _mapping_file(name):
@@ -274,7 +260,7 @@ def _mapping_file(name):
     if name is None:
         made = runs.root() / "outputs" / "demo" / "models" / "mapping.keras"
         return made if made.is_file() else None
-    return None if name == "none" else _model_file(name, notebook="04")
+    return None if name == "none" else model_file(name, notebook="04")
 
 
 def _write_taggram(taggram, tags, place, *, title):
