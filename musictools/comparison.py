@@ -68,6 +68,48 @@ class Comparison:
         alone = self.table[name].drop(self.shared).dropna()
         return list(alone.sort_values(ascending=False, kind="stable").index)
 
+    def first(self, tags: list[str], names: list[str], top: int) -> list[str]:
+        """The first of some tags, and those that one of some taggers predicts.
+
+        Parameters
+        ----------
+        tags : list of str
+            Such as `shared`.
+        names : list of str
+            Of taggers.
+        top : int >= 0
+            How many are there in any case.
+
+        Returns
+        -------
+        tags : list of str
+            In the same order.
+        """
+        predicted = {tag for name in names for tag in self.decisions[name].query("predicted").index}
+        return [tag for k, tag in enumerate(tags) if k < top or tag in predicted]
+
+    def scores(self, name: str, tags: list[str]) -> np.ndarray:
+        """Scores of one tagger over time.
+
+        Parameters
+        ----------
+        name : str
+            Name of the tagger.
+        tags : list of str
+            By their common names.
+
+        Returns
+        -------
+        scores : np.ndarray [shape=(n_inputs, n_tags)]
+            NaN for tags that the tagger does not know.
+        """
+        taggram, decided = self.taggrams[name], self.decisions[name]
+        scores = np.full((len(taggram.scores), len(tags)), np.nan)
+        for k, tag in enumerate(tags):
+            if tag in decided.index:
+                scores[:, k] = taggram.scores[:, taggram.tags.index(decided.at[tag, "tag"])]
+        return scores
+
     def agreement(self) -> pd.DataFrame:
         """Rank correlation of the taggers' scores over the tags that two of them share.
 
@@ -79,7 +121,14 @@ class Comparison:
         return self.table.corr(method="spearman", min_periods=3)
 
 
-def compare(taggers: dict[str, Tagger], y: np.ndarray, *, sr: int, rule: str | None = None) -> Comparison:
+def compare(
+    taggers: dict[str, Tagger],
+    y: np.ndarray,
+    *,
+    sr: int,
+    rule: str | None = None,
+    taggrams: dict[str, Taggram] | None = None,
+) -> Comparison:
     """Apply several taggers to one song.
 
     Parameters
@@ -92,6 +141,8 @@ def compare(taggers: dict[str, Tagger], y: np.ndarray, *, sr: int, rule: str | N
         Sampling rate in Hz.
     rule : str or None
         How the thresholds were chosen. None: the `default_rule` of each tagger.
+    taggrams : dict of str to Taggram or None
+        Those of this song that are known already, by name of the tagger.
 
     Returns
     -------
@@ -124,18 +175,18 @@ def compare(taggers: dict[str, Tagger], y: np.ndarray, *, sr: int, rule: str | N
     """
     if not taggers:
         raise ValueError("taggers must hold at least one tagger. Got none.")
-    names, taggrams, decisions = _names(taggers), {}, {}
+    names, known, taggrams, decisions = _names(taggers), taggrams or {}, {}, {}
     for name, tagger in taggers.items():
-        taggrams[name] = tagger.taggram(y, sr=sr)
+        taggrams[name] = known[name] if name in known else tagger.taggram(y, sr=sr)
         decided = tagger.decide(taggrams[name].joined(), rule=rule or default_rule(tagger))
         decided.index = [names[_key(tag)] for tag in decided["tag"]]
         decisions[name] = decided[~decided.index.duplicated()]  # of several spellings, the predicted or higher one
     table = pd.DataFrame({name: decided["score"] for name, decided in decisions.items()})
-    known = table.notna().sum(axis=1) > 1
-    order = pd.DataFrame({"alone": ~known, "score": -table.mean(axis=1)}).sort_values(["alone", "score"]).index
+    shared = table.notna().sum(axis=1) > 1
+    order = pd.DataFrame({"alone": ~shared, "score": -table.mean(axis=1)}).sort_values(["alone", "score"]).index
     data = {name: tagger.card.data or "" for name, tagger in taggers.items()}
     table = table.loc[order].rename_axis("tag")
-    return Comparison(taggrams, decisions, table, [tag for tag in order if known[tag]], data)
+    return Comparison(taggrams, decisions, table, [tag for tag in order if shared[tag]], data)
 
 
 def default_rule(tagger: Tagger) -> str:
@@ -187,11 +238,11 @@ def write(folder: str | Path, comparison: Comparison, y: np.ndarray, *, sr: int,
     audio.write(folder / "song.flac", np.clip(y / max(1.0, float(np.abs(y).max())), -1, 1), sr=sr)
     with atomic(folder / "comparison.csv") as temporary:
         comparison.table.to_csv(temporary)
-    shared = _first(comparison, comparison.shared, list(comparison.taggrams), top)
+    shared = comparison.first(comparison.shared, list(comparison.taggrams), top)
     models = []
     for name, anchor in html.anchors(comparison.taggrams).items():
         own, decided = comparison.own(name), comparison.decisions[name]
-        pictures = {"shared": shared, "own": _first(comparison, own, [name], top)}
+        pictures = {"shared": shared, "own": comparison.first(own, [name], top)}
         files = {kind: f"taggram-{kind}-{anchor}.png" for kind, tags in pictures.items() if tags}
         for kind, file in files.items():
             _picture(folder / file, comparison, name, pictures[kind])
@@ -235,12 +286,6 @@ def _names(taggers):
     return {key: count.most_common(1)[0][0] for key, count in spellings.items()}
 
 
-def _first(comparison, tags, names, top):
-    """The first tags, and those that one of the taggers predicts."""
-    predicted = {tag for name in names for tag in comparison.decisions[name].query("predicted").index}
-    return [tag for k, tag in enumerate(tags) if k < top or tag in predicted]
-
-
 def _cell(comparison, tag, name):
     """Score, threshold and decision of one tagger about one tag; None where it does not know it."""
     decided = comparison.decisions[name]
@@ -259,12 +304,7 @@ def _picture(path, comparison, name, tags):
 
     from musictools import plots
 
-    taggram, decided = comparison.taggrams[name], comparison.decisions[name]
-    columns = {tag: taggram.tags.index(decided.at[tag, "tag"]) for tag in tags if tag in decided.index}
-    scores = np.full((len(taggram.scores), len(tags)), np.nan)
-    for k, tag in enumerate(tags):
-        if tag in columns:
-            scores[:, k] = taggram.scores[:, columns[tag]]
+    taggram, scores = comparison.taggrams[name], comparison.scores(name, tags)
     figure = Figure(figsize=(_WIDTH, _HEAD + _ROW * len(tags)), layout="constrained")
     FigureCanvasAgg(figure)
     ax = figure.add_subplot()

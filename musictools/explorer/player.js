@@ -283,10 +283,18 @@ function render({ model, el }) {
   function show(centre, span) {
     span = Math.max(0.5, Math.min(span, whole()));
     const start = Math.max(0, Math.min(centre - span / 2, whole() - span));
-    view = [start, start + span];
-    scroll.max = whole() - span;
-    scroll.value = start;
-    scroll.style.visibility = span < whole() - 0.01 ? "visible" : "hidden";
+    setView([start, start + span]);
+    if (String(view) !== String(model.get("window"))) {
+      model.set("window", view); // players that are linked show the same part
+      model.save_changes();
+    }
+  }
+
+  function setView(part) {
+    view = part;
+    scroll.max = whole() - (view[1] - view[0]);
+    scroll.value = view[0];
+    scroll.style.visibility = view[1] - view[0] < whole() - 0.01 ? "visible" : "hidden";
     draw();
   }
 
@@ -376,6 +384,7 @@ function render({ model, el }) {
     "change:duration": () => show(0, whole()),
     "change:span": () => show(0, whole()),
     "change:height": draw,
+    "change:window": () => model.get("window").length === 2 && setView([...model.get("window")]),
   };
   for (const [name, listener] of Object.entries(listeners)) model.on(name, listener);
   const resized = new ResizeObserver(draw);

@@ -48,6 +48,8 @@ class Player(anywidget.AnyWidget):
         In s: the time axis is at least as long, so that several songs have one scale.
     height : int
         Of the spectrogram in pixels.
+    window : list of float
+        Start and end in s of the part that is shown. Players whose windows are linked zoom together.
     alt : str
         What is seen, in words.
     position, playing, source, loop
@@ -66,6 +68,7 @@ class Player(anywidget.AnyWidget):
     taggram = traitlets.Dict().tag(sync=True)
     span = traitlets.Float(0.0).tag(sync=True)
     height = traitlets.Int(240).tag(sync=True)
+    window = traitlets.List().tag(sync=True)
     alt = traitlets.Unicode("Position in the song").tag(sync=True)
     position = traitlets.Float(0.0).tag(sync=True)
     playing = traitlets.Bool(False).tag(sync=True)
@@ -222,7 +225,8 @@ def ticks(front_end: FrontEnd) -> list[tuple[float, str]]:
 
 
 def _levels(explanation):
-    return _narrow(shown_front_end(explanation.front_end).compute(explanation.y))
+    front_end = shown_front_end(explanation.front_end)
+    return _narrow(explanation.S if front_end == explanation.front_end else front_end.compute(explanation.y))
 
 
 def _positive(relevance):

@@ -76,6 +76,7 @@ def heatmap(
     title: str = "",
     colorbar: bool = True,
     label: str = "relevance",
+    end: float | None = None,
 ) -> Axes:
     """Relevance over a grey spectrogram (`rotheneder2023` figure 5.3c).
 
@@ -97,6 +98,8 @@ def heatmap(
     colorbar : bool
     label : str
         At the colour bar.
+    end : float > 0 or None
+        Magnitude at which the colours end, so that several heatmaps have one scale; None: as said above.
 
     Returns
     -------
@@ -129,7 +132,7 @@ def heatmap(
     shown = _sums(relevance) if wave else relevance
     magnitude = np.abs(shown)
     signed = bool(shown.min() < -1e-3 * magnitude.max())  # not by rounding alone
-    end = float(np.percentile(magnitude, _SCALE)) or float(magnitude.max())
+    end = end or float(np.percentile(magnitude, _SCALE)) or float(magnitude.max())
     image = _image(
         ax,
         shown,
@@ -145,7 +148,7 @@ def heatmap(
     elif S is not None:
         low, high = np.percentile(S, (1, 99.9))
         _image(ax, S, front_end, cmap="gray", vmin=low, vmax=low + max(high - low, 1e-9) / _GREY)
-    ax.set_title(title if end else f"{title} (zero everywhere)".strip())
+    ax.set_title(title if magnitude.any() else f"{title} (zero everywhere)".strip())
     if colorbar:
         bar = ax.figure.colorbar(
             image,

@@ -1,0 +1,200 @@
+"""The page's views as pictures, for a notebook that nobody operates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from musictools import plots
+from musictools.explorer import results, sentences, showing
+from musictools.plots.probing import mosaic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from musictools.comparison import Comparison
+    from musictools.explain.application.system import SongExplanation
+    from musictools.explorer.controller import Explorer
+    from musictools.explorer.feature_maps import Thumbnail
+    from musictools.explorer.pair import Pair
+
+__all__ = ["by_tag", "feature_maps", "pair", "song", "taggers"]
+
+_ROW = 0.24  # inches of a tag
+
+
+def song(explorer: Explorer) -> Figure:
+    """Draw the first view: votes, spectrogram with a heatmap for every chosen descriptor, taggram.
+
+    Parameters
+    ----------
+    explorer : Explorer
+        With an explained song.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If no song is explained.
+    """
+    explanation = explorer.explanation
+    if explanation is None:
+        raise ValueError("Explain a song first: explorer.open_clip or explorer.open_file, then explorer.wait.")
+    tags, chosen = sentences.listed(explorer), [tag for tag in explorer.chosen if tag in explanation.heatmaps]
+    heights = [0.6] * bool(len(explanation.votes)) + [2.4] * max(len(chosen), 1) + [1.2 + _ROW * len(tags)]
+    fig, axes = plots.figure(height=sum(heights), rows=len(heights), height_ratios=heights)
+    end = len(explanation.y) / explanation.front_end.sr
+    if len(explanation.votes):
+        _votes(explanation, showing.genre_colours(explanation), ax=axes[0], end=end)
+    for tag, ax in zip(chosen, axes[-1 - max(len(chosen), 1) :], strict=False):
+        explanation.plot(tag, ax=ax)
+    if not chosen:
+        plots.spectrogram(explanation.S, front_end=explanation.front_end, ax=axes[-2])
+    sections = explanation.sections
+    seconds = float(sections["end"].iloc[0] - sections["start"].iloc[0])
+    plots.taggram(sections[tags].to_numpy(), start=sections["start"], seconds=seconds, tags=tags, ax=axes[-1])
+    fig.suptitle(_title(explorer), fontsize=12)
+    return fig
+
+
+def taggers(comparison: Comparison, *, title: str, top: int = 8) -> Figure:
+    """Draw a taggram for each tagger on a common time axis, with the shared tags in the same order.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    title : str
+        Of the song.
+    top : int > 0
+        Tags that are there in any case; those predicted always are.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    """
+    names = list(comparison.taggrams)
+    shared = comparison.first(comparison.shared, names, top)
+    tags = {name: shared or comparison.first(comparison.own(name), [name], top) for name in names}
+    heights = [1.1 + _ROW * len(own) for own in tags.values()]
+    fig, axes = plots.figure(rows=len(names), height=sum(heights), height_ratios=heights, squeeze=False, sharex=True)
+    for ax, (name, own) in zip(axes[:, 0], tags.items(), strict=True):
+        taggram = comparison.taggrams[name]
+        ax.set_facecolor("#cccccc")  # tags that the tagger does not know
+        scores = comparison.scores(name, own)
+        plots.taggram(scores, start=taggram.start, seconds=taggram.seconds, tags=own, ax=ax, title=name)
+    fig.suptitle(_plain(title), fontsize=12)
+    return fig
+
+
+def by_tag(folder: str | Path, *, category: str = "") -> Figure | None:
+    """Draw how well a profile's taggers predict every tag of its data set (the figure of notebook 03).
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of the profile.
+    category : str
+        Only tags of this category; empty: all.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure or None
+        None: notebook 03 has not written its table, or no tag is of this category.
+    """
+    from musictools.explorer import tables
+
+    if "tags" not in results.available(folder):
+        return None
+    values = tables.arranged(results.read(folder, "tags"), category=category).values
+    if not len(values):
+        return None
+    fig, ax = plots.figure(height=1.6 + _ROW * len(values))
+    plots.table_heatmap(values, ax=ax, label="ROC-AUC", vmin=0.5, vmax=1.0)
+    ax.set(xlabel="", ylabel="", title="How well each tag is predicted on the held-out clips")
+    return fig
+
+
+def pair(songs: Pair) -> Figure:
+    """Draw the same descriptor of two songs with one scale of colours and of time.
+
+    Parameters
+    ----------
+    songs : Pair
+        Both explained.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If no descriptor has a heatmap for both songs.
+    """
+    if not songs.tags:
+        raise ValueError("Choose a descriptor of both songs first: explorer.choose, pair.follow, then wait for both.")
+    tag, both = songs.tags[-1], (songs.first, songs.second)
+    colours = showing.genre_colours(*(one.explanation for one in both))
+    heights = [0.5, 2.4] * 2
+    fig, axes = plots.figure(height=sum(heights) + 0.6, rows=4, height_ratios=heights)
+    top = songs.strongest(tag)
+    for k, explorer in enumerate(both):
+        explanation = explorer.explanation
+        _votes(explanation, colours, ax=axes[2 * k], end=songs.span)
+        ax = explanation.plot(tag, ax=axes[2 * k + 1], title=f"{_title(explorer)}: {tag}", end=top or None)
+        ax.set_xlim(0, songs.span)
+    return fig
+
+
+def feature_maps(thumbnails: list[Thumbnail], *, title: str) -> Figure | None:
+    """Draw feature maps that carry a descriptor.
+
+    Parameters
+    ----------
+    thumbnails : list of Thumbnail
+    title : str
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure or None
+        None: there are none.
+    """
+    if not thumbnails:
+        return None
+    columns = min(len(thumbnails), 4)
+    rows = -(-len(thumbnails) // columns)
+    fig, axes = plots.figure(columns=columns, rows=rows, height=2.4 * rows + 0.6, squeeze=False)
+    for ax in axes.ravel()[len(thumbnails) :]:
+        ax.set_axis_off()
+    for ax, one in zip(axes.ravel(), thumbnails, strict=False):
+        mosaic(one.values[None], ax=ax)
+        ax.set_title(f"{one.name}\n{one.measures}", fontsize=plots.SMALL)
+    fig.suptitle(_plain(title), fontsize=12)
+    return fig
+
+
+def _votes(explanation: SongExplanation, colours: dict[str, str], *, ax: Axes, end: float) -> None:
+    """The sections' genres as a strip, each genre once in the legend."""
+    from matplotlib.patches import Patch
+
+    votes = showing.votes(explanation, colours)
+    for vote in votes:
+        ax.axvspan(vote["start"], vote["end"], color=vote["colour"], linewidth=0)
+    ax.set(xlim=(0, end), yticks=[], xticks=[], ylabel="genre")
+    names = dict.fromkeys(vote["genre"] for vote in votes)
+    handles = [Patch(color=colours[name], label=_plain(name)) for name in names]
+    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=plots.SMALL)
+
+
+def _title(explorer):
+    genre = explorer.explanation.genre
+    return _plain(f"{genre} · {explorer.song.title}" if genre else explorer.song.title)
+
+
+def _plain(text):
+    """Text without Matplotlib's formulas."""
+    return text.replace("$", r"\$")

@@ -1,0 +1,130 @@
+"""The page's third view: two songs side by side, with one scale of colours and of time."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import ipywidgets as widgets
+
+from musictools.explorer import pair, player, sentences, showing
+from musictools.explorer.upload import Upload
+
+if TYPE_CHECKING:
+    from musictools.explorer.controller import Explorer
+
+__all__ = ["PairView"]
+
+_PICTURE = 200  # height of the spectrograms in pixels
+
+
+class PairView:
+    """Widgets that show a second song beside the explorer's.
+
+    Parameters
+    ----------
+    explorer : Explorer
+        Of the first song.
+
+    Attributes
+    ----------
+    page : ipywidgets.VBox
+    pair : Pair
+    players : tuple of Player
+        Of the two songs.
+    """
+
+    def __init__(self, explorer: Explorer):
+        self.pair, self._shown = pair.Pair(explorer), None
+        second = self.pair.second
+        wide = {"width": "30rem", "max_width": "100%"}
+        clips = [("choose a second song …", ""), *second.clips.items()]
+        self.clip = widgets.Dropdown(
+            options=clips, description="Second song", layout=wide, style={"description_width": "6rem"}
+        )
+        self.clip.observe(lambda change: change["new"] != "" and second.open_clip(change["new"]), "value")
+        self.upload = Upload(received=second.open_upload, failed=second.refuse)
+        self.cancel = widgets.Button(description="Cancel", tooltip="Stop before the next step")
+        self.cancel.on_click(lambda _: second.cancel())
+        self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "100%"})
+        self.work = widgets.HBox([self.bar, self.cancel], layout={"width": "100%"})
+        self.status, self.words = widgets.HTML(), widgets.HTML()
+        self.titles, self.players = (widgets.HTML(), widgets.HTML()), (player.Player(), player.Player())
+        for one in self.players:
+            one.height = _PICTURE
+        self.link = widgets.jslink(*((one, "window") for one in self.players))  # they zoom together
+        songs = [widgets.VBox(part) for part in zip(self.titles, self.players, strict=True)]
+        for song in songs:
+            song.add_class("mt-half")
+        self.songs = widgets.HBox(songs, layout={"flex_flow": "row wrap"})
+        row = {"flex_flow": "row wrap", "align_items": "center"}
+        first = widgets.HBox([self.clip] * bool(second.clips) + [self.upload], layout=row)
+        self.choices = first
+        self.page = widgets.VBox([first, self.work, self.status, self.words, self.songs])
+
+    def update(self) -> None:
+        """Let the second song follow the first one, and show both."""
+        first, second = self.pair.first, self.pair.second
+        self.choices.layout.display = "" if first.tagger else "none"
+        self.pair.follow()
+        self.work.layout.display, self.bar.value = "" if second.busy else "none", second.progress.share
+        self.status.value = self._status()
+        self.words.value = pair.sentence(self.pair)
+        explained = [one.explanation for one in (first, second)]
+        self.songs.layout.display = "" if None not in explained else "none"
+        if None not in explained:
+            self._show(explained)
+
+    def _status(self):
+        first, second = self.pair.first, self.pair.second
+        if not first.tagger:
+            return f'<p class="mt-advice">{escape(first.advice)}</p>'
+        if second.error or second.busy:
+            return sentences.status(second)
+        if first.song is None:
+            return '<p class="mt-advice">Choose the first song above.</p>'
+        if second.song is None:
+            return '<p class="mt-advice">Choose a second song to see both on the same scales.</p>'
+        return "" if first.chosen else "<p>Choose a descriptor in the first view.</p>"
+
+    def _show(self, explained):
+        songs, tags = [one.S for one in explained], self.pair.tags
+        before, self._shown = self._shown, (*songs, tags)
+        other_songs = before is None or any(a is not b for a, b in zip(before, songs, strict=False))
+        pairs = list(zip(self.players, (self.pair.first, self.pair.second), explained, strict=True))
+        if other_songs:
+            ends, colours = player.levels(*explained), showing.genre_colours(*explained)
+            for title, which, one in zip(self.titles, ("First", "Second"), pairs, strict=True):
+                self._song(*one, ends, colours)
+                title.value = _title(which, *one[1:])
+        if other_songs or before[-1] != tags:
+            tops = [self.pair.strongest(tag) for tag in tags]
+            for one in pairs:
+                self._layers(*one, tags, tops)
+
+    def _song(self, shown, explorer, explanation, ends, colours):
+        sr = explanation.front_end.sr
+        with shown.hold_sync():
+            shown.duration, shown.span = len(explanation.y) / sr, self.pair.span
+            shown.votes = showing.votes(explanation, colours)
+            shown.ticks, shown.layers = player.ticks(explanation.front_end), []
+            shown.spectrogram = player.spectrogram(explanation, ends=ends)
+            shown.song = player.flac(explanation.y, sr=sr)
+
+    def _layers(self, shown, explorer, explanation, tags, tops):
+        layers = []
+        for tag, top in zip(tags, tops, strict=True):
+            colour = player.COLOURS[self.pair.first.chosen.index(tag)]
+            data = player.layer(explanation.heatmaps[tag], colour=colour, top=top or None)
+            layers.append({"tag": tag, "colour": colour, "data": data})
+        with shown.hold_sync():
+            shown.layers, shown.taggram = layers, showing.taggram(explanation, tags)
+            where = " and ".join(tags)
+            shown.alt = (
+                f"Position in {explorer.song.title}, over its spectrogram{where and f' with the relevance of {where}'}"
+            )
+
+
+def _title(which, explorer, explanation):
+    genre = f" · {escape(explanation.genre)}" if explanation.genre else ""
+    return f"<h3>{which} song: {escape(explorer.song.title)}{genre}</h3>"
