@@ -45,8 +45,8 @@ def load(name: str, *, data_dir: str | Path = "", **options: Any) -> Dataset:
         Its folder; empty: ``<name>`` in `musictools.runs.data_home()` or in `musictools.runs.shared_data()`.
         For `composed`: where it is built.
     **options
-        `composed` takes ``n_clips``, ``seed`` and ``workers``; `mtg_jamendo` ``subset`` and ``split_number``;
-        `million_song` ``top``, ``min_weight`` and ``path_template``.
+        `composed` takes ``n_clips``, ``seed`` and ``workers``; `fma` ``subset``; `mtg_jamendo` ``subset`` and
+        ``split_number``; `million_song` ``top``, ``min_weight`` and ``path_template``.
 
     Returns
     -------
