@@ -32,7 +32,7 @@ def top_10(model):
 @pytest.mark.parametrize("name", published.names())
 def test_every_table_is_readable_and_named_by_its_source(name):
     table = published.table(name)
-    number = r"(table_(\d+_\d+|\d+_[ab]|a_\d+|\d+)|section_\d+_\d+|figure_generalisation)"
+    number = r"(table_(\d+_\d+|\d+_[abc]|a_\d+|\d+)|section_\d+_\d+|figure_\d+_\d+|figure_generalisation)"
     assert re.match(rf"([a-z]+\d{{4}}|tagger_slides)_{number}_[a-z0-9_]+$", name)
     assert len(table) > 0
     assert not table.columns.str.startswith("Unnamed").any()
@@ -108,11 +108,14 @@ PAPERS = {
     "tagger_slides": "tagger_evaluation_slides",
 }
 WORDS = {
+    0.0001: ("10^{-4}",),
+    2: ("two",),
     3: ("three", "Three", "3-"),
     8: ("eight",),
     9: ("nine",),
     10: ("ten",),
     11: ("Eleven",),
+    4: ("four",),
     5: ("five",),
     0.25: ("75/25",),
 }
@@ -388,3 +391,35 @@ def test_table_7_a_doubles_from_layer_to_layer():
     assert list(frames.round()) == [3, 6, 12, 24, 48]
     bins = table["height_hz"] / (11025 / 512) - 1
     assert list(bins.round()) == [3, 6, 12, 24, 58]  # the last one is a misprint or another rule: 48 would follow
+
+
+def test_table_3_a_follows_from_its_error_rates_but_for_one_misprint():
+    table = published.table("choi2018_table_3_a_noise").set_index("tag")
+    wrong, missed = table["positive_error"], table["negative_error"]
+    assert (table["precision"] - (1 - wrong)).abs().max() < 1e-9
+    assert (table["recall"] - (1 - wrong) / (1 - wrong + missed)).abs().max() < 0.0006  # of 50 and 50 labels
+    total = published.number("choi2018", "tagged_clips")
+    estimate = table["labels"] * (1 - wrong) + (total - table["labels"]) * missed  # Eq. 3.2
+    assert (table["estimate"] - estimate).abs().max() < 1
+    off = (table["subset400_share"] - table["subset400"] / 400).abs() > 0.0006
+    assert list(table.index[off]) == ["male vocalists"]
+    for column in ("positive_error", "negative_error", "precision", "recall"):
+        assert table[column].mean() == pytest.approx(published.number("choi2018", f"mean_{column}"), abs=0.0006)
+
+
+def test_widths_of_table_4_a_grow_with_the_number_of_parameters():
+    table = published.table("choi2018_table_4_a_layer_widths")
+    assert table.groupby("structure").size().to_dict() == {"crnn": 6, "k1c2": 6, "k2c1": 7, "k2c2": 5}
+    assert (table.filter(like="width").diff(axis=1).iloc[:, 1:] > 0).all(axis=None)
+
+
+def test_table_7_c_has_eleven_common_pairs_and_those_that_the_text_names():
+    table = published.table("choi2018_table_7_c_similar_pairs")
+    labels, vectors = (
+        [frozenset(pair.split(", ")) for pair in table[f"by_{kind}"]] for kind in ("labels", "label_vectors")
+    )
+    assert len(set(labels)) == len(set(vectors)) == 20
+    assert len(set(labels) & set(vectors)) == published.number("choi2018", "label_vector_common_pairs")
+    assert [
+        vectors.index(frozenset(pair)) for pair in (("sad", "beautiful"), ("happy", "catchy"), ("rnb", "sexy"))
+    ] == [5, 8, 11]

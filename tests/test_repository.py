@@ -169,6 +169,7 @@ LIBRARY = {  # module or package of the library -> what it may import of the oth
     "plots": {"spectrograms"},
     "html": {"files"},
     "tags": {"published"},
+    "annotation": {"files"},
     "audio": {"files"},
     "runs": {"files", "html", "published"},
     "spectrograms": {"audio", "files", "runs"},
@@ -195,6 +196,7 @@ LIBRARY = {  # module or package of the library -> what it may import of the oth
     },
     "concepts": {"audio", "datasets", "evaluation", "explain", "files", "models", "runs", "spectrograms"},
     "probing": {"datasets", "evaluation", "explain", "files", "inference", "models", "runs", "spectrograms"},
+    "transfer": {"evaluation", "probing", "runs"},
     "auralisation": {"audio", "evaluation", "explain", "files", "html", "models", "runs", "spectrograms"},
 }
 ABOVE = {

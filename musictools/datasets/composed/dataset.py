@@ -121,12 +121,17 @@ class Composed(MagnaTagATune):
         return annotating.tag_stems(self._plan(clip_id), tag)
 
     @cached_property
-    def complete_descriptors(self) -> pd.DataFrame:
-        """True descriptors of every clip, written by annotators or not; the rows and columns of `descriptors`."""
+    def complete_tags(self) -> pd.DataFrame:
+        """True tags of every clip in all spellings, written by annotators or not; the rows and columns of `tags`."""
         true = pd.DataFrame(False, index=self.tags.index, columns=self.tags.columns)
         for clip_id in true.index:
             true.loc[clip_id, sorted(self.truth(clip_id)["tags"] & set(true.columns))] = True
-        return tags.vocabulary().descriptor_table(true)[self.descriptors.columns]
+        return true
+
+    @cached_property
+    def complete_descriptors(self) -> pd.DataFrame:
+        """True descriptors of every clip, written by annotators or not; the rows and columns of `descriptors`."""
+        return tags.vocabulary().descriptor_table(self.complete_tags)[self.descriptors.columns]
 
     def _plan(self, clip_id):
         if clip_id not in self._plans:
