@@ -213,7 +213,7 @@ class AudioModel:
         if sr != self.front_end.sr:
             y = audio.resample(y, orig_sr=sr, sr=self.front_end.sr)
         scores = self.scores(self.inputs(y))
-        hop = self.front_end.hop_length / self.front_end.sr
+        hop = self.front_end.frame_seconds
         return Taggram(scores, np.arange(len(scores)) * self.step * hop, self.length * hop, self.tags)
 
 

@@ -128,8 +128,8 @@ def _row(name, kernel, jump, field, shape, front_end, at):
 
 
 def _milliseconds(frames, front_end):
-    if front_end.kind == "waveform":
-        return 1000 * frames / front_end.sr
+    if front_end.kind in ("waveform", "image"):
+        return 1000 * frames * front_end.frame_seconds
     return 1000 * ((frames - 1) * front_end.hop_length + front_end.n_fft) / front_end.sr
 
 

@@ -1,9 +1,9 @@
 """Keras models by name; no data and no training here.
 
 Every model has a `Description`: its builder, its front end and segments, how its source trains it. Taggers stand in
-`taggers`, one family per file, genre classifiers in `genre`. Every builder takes ``width``, a multiplier for the number
-of filters and units, so that a small machine can train a narrow copy of the same network; ``width=1.0`` is the source's
-own network, parameter by parameter.
+`taggers`, one family per file, genre classifiers in `genre` and `resnet`. Every builder takes ``width``, a multiplier
+for the number of filters and units, so that a small machine can train a narrow copy of the same network; ``width=1.0``
+is the source's own network, parameter by parameter.
 """
 
 from __future__ import annotations
@@ -33,9 +33,13 @@ __all__ = ["build", "describe", "layer_table", "load", "names"]
 @functools.cache
 def _descriptions():
     """Descriptions of all models by name, in the order in which they are listed."""
-    from musictools.models import genre, taggers
+    from musictools.models import genre, resnet, taggers
 
-    modules = [genre, *(import_module(f"{taggers.__name__}.{m.name}") for m in pkgutil.iter_modules(taggers.__path__))]
+    modules = [
+        genre,
+        resnet,
+        *(import_module(f"{taggers.__name__}.{m.name}") for m in pkgutil.iter_modules(taggers.__path__)),
+    ]
     known = {name: description for module in modules for name, description in module.MODELS.items()}
     return dict(sorted(known.items(), key=lambda pair: pair[1].place))
 
@@ -60,7 +64,7 @@ def names(kind: str | None = None) -> tuple[str, ...]:
     Examples
     --------
     >>> names("genre")
-    ('ckn19', 'pg20', 'choi_stft')
+    ('ckn19', 'pg20', 'choi_stft', 'resnet34')
     """
     if kind not in (None, "genre", "tagger"):
         raise ValueError(f"kind must be None, 'genre' or 'tagger'. Got {kind!r}.")
@@ -157,10 +161,10 @@ def build(
     if not 0 <= norm_momentum < 1:
         raise ValueError(f"norm_momentum must lie in [0, 1). Got {norm_momentum!r}.")
     shape, smallest = tuple(input_shape or description.input.shape), description.smallest
-    if len(shape) != len(smallest) or any(np.less(shape, smallest)) or shape[-1] != 1:
+    channels = "one channel" if description.channels == (1,) else "one or three channels"
+    if len(shape) != len(smallest) or any(np.less(shape, smallest)) or shape[-1] not in description.channels:
         raise ValueError(
-            f"input_shape of {name} must have {len(smallest)} sides of at least {smallest} and one "
-            f"channel. Got {shape}."
+            f"input_shape of {name} must have {len(smallest)} sides of at least {smallest} and {channels}. Got {shape}."
         )
     seeds = Seeds(seed)
     inputs = keras.layers.Input(shape, name="waveform" if len(shape) == 2 else "spectrogram")

@@ -34,6 +34,8 @@ class Description:
         Likewise.
     stages : int > 0
         How many times the source trains the network, each time from the weights of the last.
+    channels : tuple of int
+        Numbers of channels that the input may have.
     place : int
         Models are listed in this order: those of `rotheneder2023` as there, then those of other sources.
 
@@ -56,6 +58,7 @@ class Description:
     learning_rate: float = 1e-4
     batch_size: int = 16
     stages: int = 1
+    channels: tuple[int, ...] = (1,)
     place: int = 100
 
     @property

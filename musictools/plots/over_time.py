@@ -230,7 +230,7 @@ def _image(ax, values, front_end, *, n_frames=None, **options):
     """Draw a matrix of `n_frames` frames over seconds and Hz; without a front end over frames and bands."""
     wave = front_end is not None and front_end.kind == "waveform"
     end = n_frames or values.shape[1]
-    end = end if front_end is None else end * front_end.hop_length / front_end.sr
+    end = end if front_end is None else end * front_end.frame_seconds
     image = ax.imshow(
         values,
         origin="lower",

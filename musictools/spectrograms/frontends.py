@@ -9,7 +9,8 @@ bands are Slaney's with area normalisation: all as librosa 0.11 does by default.
 precision, as librosa's does, everything after it in single: a single precision transform is 1.5 times faster but
 misses librosa by up to 2e-3 dB in bands 90 dB below their frame's maximum. Models see ``FrontEnd.scale(S)``,
 which maps [floor, ceiling] linearly to [0, 1]. A model that takes the waveform itself has a front end of kind
-``"waveform"``: `S` is then the waveform, shape (1, n), and is not scaled.
+``"waveform"``: `S` is then the waveform, shape (1, n), and is not scaled. A front end of kind ``"image"`` resizes the
+mel spectrogram of the first seconds of a clip to an image of fixed size, as networks for photographs take it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from musictools.spectrograms.images import resize, resizing_weights
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -45,8 +48,9 @@ class FrontEnd:
         Samples from one frame to the next.
     n_mels : int > 0
         Mel bands; bins of the CQT (12 an octave from C1). Ignored by the STFT, which has n_fft // 2 + 1 bins.
-    kind : {"mel", "stft", "cqt", "waveform"}
-        "waveform" leaves the samples alone: n_fft, hop_length and n_mels are then 2, 1 and 1.
+    kind : {"mel", "stft", "cqt", "waveform", "image"}
+        "waveform" leaves the samples alone: n_fft, hop_length and n_mels are then 2, 1 and 1. "image" resizes a mel
+        spectrogram of `seconds` to `image`.
     ref : float > 0 or "max"
         Power of 0 dB; "max" takes the clip's own maximum, so that loudness is lost.
     floor, ceiling : float
@@ -55,6 +59,11 @@ class FrontEnd:
         Slaney's bands all have the same area, those of HTK all have the height 1.
     padding : {"zero", "reflect"}
         What precedes and follows the waveform in the windows at its ends (not used by the CQT).
+    image : tuple of int or None
+        Rows and columns of the image, for the kind "image" only.
+    seconds : float > 0 or None
+        Part of a clip that the image shows, from its start; shorter clips are followed by silence. For the kind
+        "image" only.
 
     Raises
     ------
@@ -84,6 +93,8 @@ class FrontEnd:
     ceiling: float = 40.0
     mel_scale: str = "slaney"
     padding: str = "zero"
+    image: tuple[int, int] | None = None
+    seconds: float | None = None
 
     def __post_init__(self):
         for name in ("sr", "n_fft", "hop_length", "n_mels"):
@@ -93,8 +104,8 @@ class FrontEnd:
             object.__setattr__(self, name, int(value))
         if self.n_fft % 2:
             raise ValueError(f"n_fft must be even. Got {self.n_fft}.")
-        if self.kind not in ("mel", "stft", "cqt", "waveform"):
-            raise ValueError(f"kind must be 'mel', 'stft', 'cqt' or 'waveform'. Got {self.kind!r}.")
+        if self.kind not in ("mel", "stft", "cqt", "waveform", "image"):
+            raise ValueError(f"kind must be 'mel', 'stft', 'cqt', 'waveform' or 'image'. Got {self.kind!r}.")
         if self.mel_scale not in _MEL_SCALES:
             raise ValueError(f"mel_scale must be 'slaney' or 'htk'. Got {self.mel_scale!r}.")
         if self.padding not in _PADDINGS:
@@ -104,6 +115,7 @@ class FrontEnd:
                 "A waveform has n_fft=2, hop_length=1 and n_mels=1. "
                 f"Got {self.n_fft}, {self.hop_length} and {self.n_mels}."
             )
+        self._check_image()
         if self.ref != "max" and not (_is_finite(self.ref) and self.ref > 0):
             raise ValueError(f"ref must be a positive number or 'max'. Got {self.ref!r}.")
         if not (_is_finite(self.floor) and _is_finite(self.ceiling) and self.floor < self.ceiling):
@@ -116,10 +128,30 @@ class FrontEnd:
                 f"sr={self.sr}. Take fewer."
             )
 
+    def _check_image(self):
+        if self.kind != "image":
+            if self.image is not None or self.seconds is not None:
+                raise ValueError(f"Only the kind 'image' has image and seconds. Got {self.kind!r}.")
+            return
+        size = tuple(self.image) if isinstance(self.image, tuple | list) else ()
+        if len(size) != 2 or not all(isinstance(n, int | np.integer) and n > 0 for n in size):
+            raise ValueError(f"image must be two positive int, rows and columns. Got {self.image!r}.")
+        if not (_is_finite(self.seconds) and self.seconds * self.sr >= 1):
+            raise ValueError(f"seconds must be positive. Got {self.seconds!r}.")
+        object.__setattr__(self, "image", (int(size[0]), int(size[1])))
+        object.__setattr__(self, "seconds", float(self.seconds))
+
     @property
     def n_bins(self) -> int:
         """Rows of a spectrogram."""
+        if self.kind == "image":
+            return self.image[0]
         return self.n_fft // 2 + 1 if self.kind == "stft" else self.n_mels
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds from one column of a spectrogram to the next."""
+        return self.seconds / self.image[1] if self.kind == "image" else self.hop_length / self.sr
 
     @property
     def key(self) -> str:
@@ -132,10 +164,10 @@ class FrontEnd:
         Returns
         -------
         text : str
-            `from_json` reads it back. Without `mel_scale` and `padding` where they have their defaults, so that the
-            keys of front ends do not change.
+            `from_json` reads it back. Without `mel_scale`, `padding`, `image` and `seconds` where they have their
+            defaults, so that the keys of front ends do not change.
         """
-        left_out = {"mel_scale": "slaney", "padding": "zero"}
+        left_out = {"mel_scale": "slaney", "padding": "zero", "image": None, "seconds": None}
         values = dataclasses.asdict(self)
         return json.dumps({k: v for k, v in values.items() if v != left_out.get(k)}, sort_keys=True)
 
@@ -165,6 +197,8 @@ class FrontEnd:
         -------
         n_frames : int
         """
+        if self.kind == "image":
+            return self.image[1]
         return n_samples if self.kind == "waveform" else 1 + n_samples // self.hop_length
 
     def frequencies(self) -> np.ndarray:
@@ -173,15 +207,16 @@ class FrontEnd:
         Returns
         -------
         frequencies : np.ndarray [shape=(n_bins,)]
-            In Hz.
+            In Hz; of an image, the mean of the mel bands that a row shows.
 
         Raises
         ------
         ValueError
             If the front end is of kind "waveform".
         """
-        if self.kind == "mel":
-            return _MEL_SCALES[self.mel_scale](self.sr, self.n_mels)[1:-1]
+        if self.kind in ("mel", "image"):
+            centres = _MEL_SCALES[self.mel_scale](self.sr, self.n_mels)[1:-1]
+            return centres if self.kind == "mel" else resizing_weights(self.n_mels, self.n_bins) @ centres
         if self.kind == "waveform":
             raise ValueError("The bins of a waveform have no frequency.")
         import librosa
@@ -217,7 +252,7 @@ class FrontEnd:
         Returns
         -------
         S : np.ndarray [shape=(n_bins, 1 + n // hop_length), float32]
-            dB of power, at least `floor`. Silence gives `floor` everywhere.
+            dB of power, at least `floor`. Silence gives `floor` everywhere. An image has the shape `image`.
 
         Raises
         ------
@@ -231,6 +266,10 @@ class FrontEnd:
             raise ValueError("y holds NaN or Inf.")
         if self.kind == "waveform":
             return y[None]
+        if self.kind == "image":
+            n = round(self.seconds * self.sr)
+            S = self._decibel(self._power(np.pad(y[:n], (0, max(0, n - y.size)))))
+            return np.maximum(resize(S, self.image), np.float32(self.floor))  # less by rounding only
         return self._decibel(self._cqt_power(y) if self.kind == "cqt" else self._power(y))
 
     def scale(self, S: np.ndarray) -> np.ndarray:
@@ -256,8 +295,8 @@ class FrontEnd:
         padded = np.pad(y, self.n_fft // 2, mode=_PADDINGS[self.padding])
         windows = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)[:: self.hop_length]
         window = _window(self.n_fft)
-        mel = self.mel_weights() if self.kind == "mel" else None
-        power = np.empty((self.n_bins, len(windows)), dtype=np.float32)
+        mel = None if self.kind == "stft" else _mel_bands(self.sr, self.n_fft, self.n_mels, self.mel_scale)
+        power = np.empty((self.n_bins if mel is None else self.n_mels, len(windows)), dtype=np.float32)
         for start in range(0, len(windows), _BLOCK):
             spectrum = rfft(windows[start : start + _BLOCK] * window, axis=1, overwrite_x=True)
             block = np.ascontiguousarray((spectrum.real**2 + spectrum.imag**2).T, dtype=np.float32)
@@ -371,7 +410,8 @@ class ModelInput:
         return max(0, (n_frames - self.length) // self.step + 1)
 
 
-SHARMA2022 = FrontEnd(44100, 1024, 512, 128)  # of a source whose networks are not in `musictools.models`
+# The mel spectrogram of `sharma2022`. Its network takes an image of it, see `musictools.models.describe("resnet34")`.
+SHARMA2022 = FrontEnd(44100, 1024, 512, 128)
 
 
 def segments(S: np.ndarray, *, length: int, step: int, pad_to: int | None = None) -> np.ndarray:

@@ -111,7 +111,7 @@ def write(
         song=song,
         place=_AXES,
         spectrogram=_SPECTROGRAM,
-        end=explanation.S.shape[1] * explanation.front_end.hop_length / explanation.front_end.sr,
+        end=explanation.S.shape[1] * explanation.front_end.frame_seconds,
         explanation=explanation,
         seconds=len(explanation.y) / explanation.front_end.sr,
         length=more.get("length"),

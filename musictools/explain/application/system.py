@@ -270,6 +270,31 @@ class ExplanationSystem:
             familiarity=familiarity,
         )
 
+    def heatmaps(self, explanation: SongExplanation, tags: Sequence[str], **options) -> dict[str, np.ndarray]:
+        """Explain further tags of a song that is explained already; its scores are used again.
+
+        Parameters
+        ----------
+        explanation : SongExplanation
+            Made by this system.
+        tags : sequence of str
+            Of its descriptors.
+        **options
+            Options of `explain.relevance`.
+
+        Returns
+        -------
+        heatmaps : dict of str to np.ndarray [shape=(n_bins, n_frames)]
+            As `explain` would have made them, with the explanation's method.
+        """
+        model, tags = self.descriptor_model, list(tags)
+        x = model.inputs(explanation.y, S=explanation.S)
+        thresholds = explanation.descriptors.set_index("tag").loc[tags, "threshold"]
+        maps = _SectionMaps(
+            model, x, explanation.sections[tags], thresholds, tested=False, method=explanation.method, **options
+        )
+        return maps.merged(n_frames=explanation.S.shape[1])
+
     def _networks(self):
         """What is known of every network that has a say."""
         roles = {"descriptors": self.descriptor_model, "genre": self.genre_model, "membership": self.mapping}
@@ -439,7 +464,7 @@ def _mean_scores(model: AudioModel, y):
 
 def _times(model: AudioModel, n):
     """Start and end of `n` sections in s."""
-    hop = model.front_end.hop_length / model.front_end.sr
+    hop = model.front_end.frame_seconds
     start = np.arange(n) * model.step * hop
     return pd.DataFrame({"start": start, "end": start + model.length * hop})
 

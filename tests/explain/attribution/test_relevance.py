@@ -22,6 +22,7 @@ SMALL = {  # input shapes
     "ckn19": (64, 64, 1),
     "pg20": (64, 64, 1),
     "choi_stft": (64, 64, 1),
+    "resnet34": (64, 64, 1),
     "self_attention": (128, 64, 1),
     "crnn": (96, 320, 1),
     "harmonic_cnn": (80000, 1),
