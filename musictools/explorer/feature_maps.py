@@ -68,7 +68,8 @@ class Thumbnail:
     @property
     def name(self) -> str:
         """Network, layer and index in words."""
-        return f"{self.network}, {self.layer}, map {self.index}"
+        single = " (a single value)" if self.values.size == 1 else ""
+        return f"{self.network}, {self.layer}, map {self.index}{single}"
 
     @property
     def alt(self) -> str:
@@ -154,7 +155,8 @@ class CarryingMaps:
         probed = table[table["tag"] == tag]
         who = " and ".join(_WORDS[name] for name in networks)
         if not len(probed):
-            return f"Notebook 06 has not probed the {who} for {tag}."
+            tags = ", ".join(sorted(table["tag"].unique()))
+            return f"Notebook 06 has not probed the {who} for {tag}. It has for {tags}."
         if made is None:
             waits = explorer.busy or tag not in self._asked
             return f"{tag}: the feature maps {'are being' if waits else 'have not been'} computed."
@@ -162,7 +164,8 @@ class CarryingMaps:
             return f"No feature map of the {who} predicts {tag} better than a constant yes."
         return (
             f"Feature maps that carry {tag}, the best of each block, where the song has the highest score for it. "
-            "The F1 says how well a probe predicts the descriptor from this map alone."
+            "The F1 says how well a probe predicts the descriptor from this map alone. If random weights do as well, "
+            "it shows the sound rather than what the network has learnt."
         )
 
     def _key(self):
@@ -290,6 +293,8 @@ def place(values: np.ndarray) -> str:
     >>> place(np.ones((4, 4)))
     'the same everywhere'
     """
+    if values.size == 1:
+        return "a single value"
     if np.ptp(values) == 0:
         return "the same everywhere"
     row, column = np.unravel_index(np.argmax(values), values.shape)

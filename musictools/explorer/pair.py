@@ -88,10 +88,10 @@ def sentence(pair: Pair) -> str:
     lines = []
     genres = [escape(str(one.genre)) for one in (first, second) if one.genre]
     if len(genres) == 2:
-        same = genres[0] == genres[1]
-        lines.append(
-            f"Both songs are <b>{genres[0]}</b>." if same else f"<b>{genres[0]}</b> beside <b>{genres[1]}</b>."
-        )
+        if genres[0] == genres[1]:
+            lines.append(f"Both songs are <b>{genres[0]}</b>.")
+        else:
+            lines.append(f"The first song is <b>{genres[0]}</b>, the second one <b>{genres[1]}</b>.")
     for tag in pair.first.chosen:
         scores = [one.descriptors.set_index("tag")["score"].get(tag) for one in (first, second)]
         if None not in scores:

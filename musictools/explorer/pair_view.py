@@ -96,7 +96,7 @@ class PairView:
             ends, colours = player.levels(*explained), showing.genre_colours(*explained)
             for title, which, one in zip(self.titles, ("First", "Second"), pairs, strict=True):
                 self._song(*one, ends, colours)
-                title.value = _title(which, *one[1:])
+                title.value = f"<h3>{which} song: {escape(one[1].song.title)}</h3>"
         if other_songs or before[-1] != tags:
             tops = [self.pair.strongest(tag) for tag in tags]
             for one in pairs:
@@ -123,8 +123,3 @@ class PairView:
             shown.alt = (
                 f"Position in {explorer.song.title}, over its spectrogram{where and f' with the relevance of {where}'}"
             )
-
-
-def _title(which, explorer, explanation):
-    genre = f" · {escape(explanation.genre)}" if explanation.genre else ""
-    return f"<h3>{which} song: {escape(explorer.song.title)}{genre}</h3>"

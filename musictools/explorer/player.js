@@ -94,7 +94,7 @@ function render({ model, el }) {
     context.fillStyle = "#222";
     context.font = "bold 12px system-ui, sans-serif";
     context.textAlign = "left";
-    context.fillText(text, 0, y);
+    context.fillText(text, left() + 5, y);
     context.restore();
   }
 

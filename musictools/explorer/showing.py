@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from musictools import plots
+from musictools.explorer.player import COLOURS
 from musictools.explorer.taggers import edges
 
 if TYPE_CHECKING:
@@ -24,13 +25,14 @@ def genre_colours(*explanations: SongExplanation) -> dict[str, str]:
     Returns
     -------
     colours : dict of str to str
-        The songs' own genres first, then the most frequent ones of each song.
+        The songs' own genres first, then the most frequent ones of each song. No colour is that of a heatmap.
     """
+    palette = [colour for colour in plots.PALETTE if colour not in COLOURS]
     names = [one.genre for one in explanations if one.genre]
     for one in explanations:
         if len(one.votes):
             names += list(one.votes["genre"].value_counts().index)
-    return {name: plots.PALETTE[min(k, len(plots.PALETTE) - 1)] for k, name in enumerate(dict.fromkeys(names))}
+    return {name: palette[min(k, len(palette) - 1)] for k, name in enumerate(dict.fromkeys(names))}
 
 
 def votes(explanation: SongExplanation, colours: dict[str, str]) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ class SortedTable(widgets.VBox):
             _offer(
                 self.by,
                 [
-                    ("as it is", ""),
+                    ("order of the table", ""),
                     (f"name of the {table.rows}", table.rows),
                     *zip(table.values, table.values, strict=True),
                 ],

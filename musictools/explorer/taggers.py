@@ -21,7 +21,7 @@ __all__ = ["MOST_TAGGERS", "Taggers", "edges", "rows", "score_table"]
 
 MOST_TAGGERS = 4  # side by side
 _TOP = 8  # tags of the taggrams that are there in any case
-_OWN = 3  # of those that only one tagger knows
+_OWN = 4  # at most, of those that only one tagger knows and predicts
 
 
 class Taggers:
@@ -160,7 +160,8 @@ def rows(comparison: Comparison) -> dict[str, Any]:
     for name in names:
         taggram, decided = comparison.taggrams[name], comparison.decisions[name]
         data = comparison.data[name]
-        tags = shared + comparison.first(comparison.own(name), [name], _OWN if shared else _TOP)
+        own = comparison.own(name)
+        tags = shared + comparison.first(own, [name], 0)[:_OWN] if shared else own[:_TOP]
         where = edges(taggram.start, taggram.start + taggram.seconds).tolist()
         _add(made, f"{name}{data and f', which learnt from {data}'}", [], [], False)
         for tag, scores in zip(tags, comparison.scores(name, tags).T, strict=True):

@@ -156,7 +156,10 @@ def test_each_thumbnail_has_a_text_and_names_are_escaped(made, explorer):
 
 
 def test_what_is_said_where_there_are_no_maps(made, explorer):
-    assert "has not probed the genre model and tagger for unprobed" in made.sentence("unprobed")
+    assert (
+        "has not probed the genre model and tagger for unprobed. It has for calm, drums, flute <b>."
+        in made.sentence("unprobed")
+    )
     assert made.sentence("calm") == "calm: the feature maps are being computed."
     explorer.tagger, explorer.genre = "tagger_other", "no genre"
     assert "none of the two is chosen" in made.sentence("drums")
@@ -180,6 +183,12 @@ def test_the_work_is_named(explorer):
     steps = list(maps._compute("drums", maps._table()))
     assert [step.step for step in steps] == ["computing feature maps of drums"] * 3
     assert all(isinstance(step, Progress) for step in steps)
+
+
+def test_a_map_of_one_value_is_called_so():
+    one = feature_maps.Thumbnail("tagger", "pool4", 7, np.ones((1, 1)), 1.0, 2.0, 0.5, 0.5, np.nan)
+    assert one.name == "tagger, pool4, map 7 (a single value)"
+    assert one.alt.endswith("1.0 to 2.0 s of the song, a single value")
 
 
 def test_pictures_are_upright_and_constant_maps_dark():
