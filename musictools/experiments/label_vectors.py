@@ -17,8 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from musictools import datasets, evaluation, released, runs, tags
-from musictools.released import installation
+from musictools import evaluation
 
 if TYPE_CHECKING:
     import keras
@@ -31,11 +30,8 @@ __all__ = [
     "either_way",
     "figure_tags",
     "label_vectors",
-    "labels_of",
     "overlooked_pairs",
     "pairs",
-    "released_table",
-    "released_vectors",
     "same_meaning",
     "similarity",
     "table_7_c",
@@ -47,11 +43,6 @@ FIGURE_TAGS = (  # of figures 3.1, 7.10 and 7.11
     "electronica", "female vocalist", "female vocalists", "sad", "beautiful", "Mellow", "sexy", "rnb", "soul", "pop",
     "catchy", "happy", "oldies", "60s",
 )  # fmt: skip
-_COLUMNS = [  # of `released_table`
-    "network", "data", "clips", "tags", "features", "correlation", "low", "high", "p", "cosine_correlation", "negative",
-    "common",
-]  # fmt: skip
-_SHARED = {"million_song": "msd"}  # folders of the shared data that are not called like their data set
 
 
 def label_vectors(model: keras.Model, names: Sequence[str]) -> pd.DataFrame:
@@ -155,7 +146,8 @@ def correlations(
     -------
     table : pd.DataFrame
         name, tags, pairs, correlation (Pearson's of the ranks), low and high (95 %, over resampled tags), p (one-sided,
-        tags permuted), and with a baseline gain, gain_low and gain_high.
+        tags permuted). With a baseline also gain (correlation minus that of the baseline) and partial (rank correlation
+        of what the baseline does not explain), with the ends of their intervals ``…_low`` and ``…_high``.
 
     Raises
     ------
@@ -173,28 +165,40 @@ def correlations(
     shared = [tag for tag in reference.index if all(tag in matrix.index for matrix in matrices.values())]
     if len(shared) < 3:
         raise ValueError(f"The matrices must share at least three tags. Got {len(shared)}.")
-    right = reference.loc[shared, shared].to_numpy()
     values = {name: matrix.loc[shared, shared].to_numpy() for name, matrix in matrices.items()}
-    upper = np.triu_indices(len(shared), 1)
+    right, upper = reference.loc[shared, shared].to_numpy(), np.triu_indices(len(shared), 1)
+    base = None if baseline is None else values[baseline]
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, len(shared), (repeats, len(shared)))
+    drawn = [_distinct(some, upper) for some in rng.integers(0, len(shared), (repeats, len(shared)))]
     orders = [rng.permutation(len(shared)) for _ in range(repeats)]
-    spread = {
-        name: np.array([_rank_correlation(matrix, right, *_distinct(chosen, upper)) for chosen in drawn])
-        for name, matrix in values.items()
-    }
     rows = []
     for name, matrix in values.items():
-        own = _rank_correlation(matrix, right, *upper)
+        own, *spread = (_measures(matrix, right, base, *ends) for ends in (upper, *drawn))
         chance = [_rank_correlation(matrix[np.ix_(order, order)], right, *upper) for order in orders]
-        low, high = np.nanquantile(spread[name], (0.025, 0.975))
-        row = {"name": name, "tags": len(shared), "pairs": len(upper[0]), "correlation": own, "low": low, "high": high}
-        row["p"] = (1 + np.sum(np.array(chance) >= own)) / (1 + repeats)
-        if baseline is not None:
-            row["gain"] = own - _rank_correlation(values[baseline], right, *upper)
-            row["gain_low"], row["gain_high"] = np.nanquantile(spread[name] - spread[baseline], (0.025, 0.975))
+        row = {"name": name, "tags": len(shared), "pairs": len(upper[0]), "correlation": own["correlation"]}
+        row["low"], row["high"] = _interval(spread, "correlation")
+        row["p"] = (1 + np.sum(np.array(chance) >= own["correlation"])) / (1 + repeats)
+        for measure in ("gain", "partial")[: 0 if base is None else 2]:
+            row[measure] = own[measure]
+            row[f"{measure}_low"], row[f"{measure}_high"] = _interval(spread, measure)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _measures(matrix, right, base, first, second):
+    """Correlation with the reference, and beyond that of a baseline."""
+    own = {"correlation": _rank_correlation(matrix, right, first, second)}
+    if base is None:
+        return own
+    rival, shared = _rank_correlation(base, right, first, second), _rank_correlation(matrix, base, first, second)
+    left = (1 - rival**2) * (1 - shared**2)
+    partial = (own["correlation"] - rival * shared) / np.sqrt(left) if left > 1e-12 else np.nan
+    return own | {"gain": own["correlation"] - rival, "partial": partial}
+
+
+def _interval(spread, measure):
+    values = np.array([one[measure] for one in spread])
+    return np.nanquantile(values, (0.025, 0.975)) if np.isfinite(values).any() else (np.nan, np.nan)
 
 
 def _distinct(drawn, upper):
@@ -231,6 +235,7 @@ def pairs(S: pd.DataFrame, C: pd.DataFrame) -> pd.DataFrame:
 
     Examples
     --------
+    >>> from musictools import tags
     >>> S = similarity(pd.DataFrame({"rock": [2.0, 0.0], "metal": [1.0, 1.0]}))
     >>> C = tags.co_occurrence(pd.DataFrame({"rock": [True, True], "metal": [True, False]}))
     >>> pairs(S, C)[["first", "second", "similarity", "co_occurrence"]].values.tolist()
@@ -314,6 +319,7 @@ def same_meaning(
 
     Examples
     --------
+    >>> from musictools import tags
     >>> truth = pd.DataFrame({"drum": [True, False], "drums": [True, False], "slow": [False, True]})
     >>> same_meaning({"true tags": either_way(tags.co_occurrence(truth))}, truth, repeats=20)["roc_auc"].tolist()
     [1.0]
@@ -354,125 +360,6 @@ def figure_tags(names: Sequence[str], *, n: int = 23) -> list[str]:
         `FIGURE_TAGS` if all of them are there, otherwise the first `n`.
     """
     return list(FIGURE_TAGS) if set(FIGURE_TAGS) <= set(names) else list(names[:n])
-
-
-def released_vectors(name: str) -> pd.DataFrame | None:
-    """Label vectors of a released network.
-
-    Parameters
-    ----------
-    name : str
-        One of `released.names()`.
-
-    Returns
-    -------
-    W : pd.DataFrame [features x tags] or None
-        None if the network is neither installed nor in the folder of shared data.
-    """
-    if name in released.installed():
-        tagger = released.load(name)
-    elif path := _authors_file(name):
-        tagger = installation.tagger_of(released.describe(name), path)
-    else:
-        return None
-    return label_vectors(tagger.model, tagger.tags)
-
-
-def _authors_file(name):
-    folder = runs.shared_data()
-    if folder is None:
-        return None
-    won2020, *short = name.split("-")
-    path = folder / won2020 / (f"{'_'.join(short)}.pth" if short else "keras2_model/model_best.hdf5")
-    return path if path.is_file() else None
-
-
-def labels_of(data: str, names: Sequence[str]) -> pd.DataFrame | None:
-    """Tags that people gave to the songs of a data set that a released network was trained on.
-
-    Parameters
-    ----------
-    data : str
-        One of `released.shares.DATA`.
-    names : sequence of str
-        Tags.
-
-    Returns
-    -------
-    labels : pd.DataFrame [clips x tags, bool] or None
-        Clips with at least one of the tags; None if the data set is not here or lacks one of the tags. Of MTG-Jamendo,
-        a table ``tracks.parquet`` of all tracks is preferred.
-    """
-    shared = runs.shared_data()
-    parquet = shared / "mtg_jamendo" / "tracks.parquet" if shared else None
-    if data == "mtg_jamendo" and parquet and parquet.is_file():
-        table = _jamendo(parquet, names)
-    else:
-        folder = shared / _SHARED[data] if shared and data in _SHARED and (shared / _SHARED[data]).is_dir() else ""
-        try:
-            table = datasets.load(data, data_dir=folder).tags
-        except ValueError:
-            return None
-    if not set(names) <= set(table):
-        return None
-    table = table[list(names)]
-    return table[table.any(axis=1)]
-
-
-def _jamendo(path, names):
-    columns = {"genre": "genre", "instrument": "instrument", "mood/theme": "mood_theme"}
-    tracks = pd.read_parquet(path, columns=list(columns.values()))
-    table = {}
-    for name in names:
-        category, tag = name.split("---")
-        table[name] = [tag in set(own) for own in tracks[columns[category]]]
-    return pd.DataFrame(table, index=tracks.index)
-
-
-def released_table(
-    names: Sequence[str], *, n: int = 20, repeats: int = 500, seed: int = 0
-) -> tuple[pd.DataFrame, dict]:
-    """Label vectors of released networks against the co-occurrence of their tags in real annotations.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Networks; those that are not here, or whose data set is not here, are left out.
-    n : int > 0
-        Number of most similar pairs that are compared.
-    repeats : int > 0
-        Number of resamples.
-    seed : int >= 0
-
-    Returns
-    -------
-    table : pd.DataFrame
-        network, data, clips, tags, features, correlation (of Eq. 7.1) with low, high and p as in `correlations`,
-        cosine_correlation, negative (pairs of negative similarity), common (of the `n` highest pairs).
-    found : dict of str to (S, C)
-        Similarity (Eq. 7.1) and co-occurrence, by network.
-    """
-    rows, found, labels = [], {}, {}
-    for name in names:
-        about = released.describe(name)
-        if about.data not in labels:
-            labels[about.data] = labels_of(about.data, about.tags)
-        W = released_vectors(name) if labels[about.data] is not None else None
-        if W is None:
-            continue
-        own = labels[about.data]
-        S, C = similarity(W), tags.co_occurrence(own)
-        found[name] = S, C
-        kinds = {"dot": S, "cosine": similarity(W, cosine=True)}
-        dot, cosine = correlations(kinds, either_way(C), repeats=repeats, seed=seed).to_dict("records")
-        table = pairs(S, C)
-        rows.append({
-            "network": name, "data": about.data, "clips": len(own), "tags": dot["tags"], "features": len(W),
-            **{key: dot[key] for key in ("correlation", "low", "high", "p")},
-            "cosine_correlation": cosine["correlation"], "negative": int((table["similarity"] < 0).sum()),
-            "common": table_7_c(table, n=n)[1],
-        })  # fmt: skip
-    return pd.DataFrame(rows, columns=_COLUMNS), found
 
 
 def tagger_roc_auc(result: Result, labels: pd.DataFrame) -> float:

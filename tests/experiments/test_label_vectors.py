@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from musictools import models, published, released, runs, tags
-from musictools.experiments import label_vectors
+from musictools.experiments import label_vectors, label_vectors_released
 from musictools.experiments.jobs import Job, Result
 
 NAMES = list("abcdefgh")
@@ -81,6 +81,16 @@ def test_p_is_small_for_a_relation_and_not_for_none():
     assert table.at["none", "gain_high"] == 0
     assert table.at["same", "gain"] == pytest.approx(1 - table.at["none", "correlation"])
     assert table.at["same", "gain_low"] > 0
+
+
+def test_partial_correlation_is_that_of_residuals():
+    a, b, reference = square(0), square(1), square(0) + square(1) + square(2)
+    table = label_vectors.correlations({"a": a, "b": b}, reference, baseline="b", repeats=20).set_index("name")
+    upper = np.triu_indices(8, 1)
+    x, y, base = (stats.rankdata(m.to_numpy()[upper]) for m in (a, reference, b))
+    x, y = (values - np.polyval(np.polyfit(base, values, 1), base) for values in (x, y))
+    assert table.at["a", "partial"] == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert np.isnan(table.at["b", "partial"]), "a matrix explains all of itself"
 
 
 def test_a_resampled_tag_is_no_pair_with_itself():
@@ -167,11 +177,11 @@ def test_mean_roc_auc_of_test_clips():
 
 def test_without_files_there_is_no_network_and_no_label(monkeypatch, tmp_path):
     monkeypatch.setenv("MUSICTOOLS_SHARED_DATA", str(tmp_path))
-    assert label_vectors.released_vectors("choi2018") is None
-    assert label_vectors.labels_of("mtg_jamendo", ["genre---rock"]) is None
-    table, found = label_vectors.released_table(["choi2018"])
+    assert label_vectors_released.released_vectors("choi2018") is None
+    assert label_vectors_released.labels_of("mtg_jamendo", ["genre---rock"]) is None
+    table, found = label_vectors_released.released_table(["choi2018"])
     assert len(table) == len(found) == 0
-    assert "cosine_correlation" in table
+    assert "cosine" in table
 
 
 def test_jamendo_tags_from_its_table_of_tracks(monkeypatch, tmp_path):
@@ -179,7 +189,7 @@ def test_jamendo_tags_from_its_table_of_tracks(monkeypatch, tmp_path):
     tracks = {"genre": [["rock"], [], []], "instrument": [[], ["bass"], []], "mood_theme": [["happy"], [], []]}
     pd.DataFrame(tracks).to_parquet(tmp_path / "mtg_jamendo" / "tracks.parquet")
     monkeypatch.setenv("MUSICTOOLS_SHARED_DATA", str(tmp_path))
-    table = label_vectors.labels_of("mtg_jamendo", ["genre---rock", "mood/theme---happy", "instrument---bass"])
+    table = label_vectors_released.labels_of("mtg_jamendo", ["genre---rock", "mood/theme---happy", "instrument---bass"])
     assert table.to_numpy().tolist() == [[True, True, False], [False, False, True]]
 
 
@@ -191,7 +201,7 @@ def songs(shared_data):
 
 
 def test_co_occurrence_of_real_songs_equals_a_direct_count(songs):
-    own = label_vectors.labels_of("million_song", list(songs))
+    own = label_vectors_released.labels_of("million_song", list(songs))
     assert len(own) == songs.any(axis=1).sum()
     C = tags.co_occurrence(own)
     direct = sum(songs["alternative rock"] & songs["rock"]) / sum(songs["alternative rock"])
@@ -204,11 +214,11 @@ def test_co_occurrence_of_real_songs_equals_a_direct_count(songs):
 
 def test_original_network(songs):
     """The published network's weights, against the co-occurrence of songs that it was not trained on."""
-    table, found = label_vectors.released_table(["choi2018"], repeats=100)
+    table, found = label_vectors_released.released_table(["choi2018"], repeats=100)
     row = table.iloc[0]
     assert (row["features"], row["tags"], row["clips"]) == (32, 50, songs.any(axis=1).sum())
     assert row["correlation"] == pytest.approx(0.483, abs=0.001)
-    assert row["cosine_correlation"] == pytest.approx(0.517, abs=0.001)
+    assert row["cosine"] == pytest.approx(0.517, abs=0.001)
     assert row["low"] < row["correlation"] < row["high"]
     assert row["p"] < 0.02
     S, C = found["choi2018"]
@@ -217,7 +227,7 @@ def test_original_network(songs):
 
 @pytest.mark.full
 def test_every_released_network_agrees_with_its_labels(shared_data):
-    table, _ = label_vectors.released_table(released.names(), repeats=100)
+    table, _ = label_vectors_released.released_table(released.names(), repeats=100)
     assert set(table["network"]) == set(released.names())
     assert (table["p"] < 0.02).all()
     assert table["correlation"].between(0.1, 0.8).all()
@@ -225,7 +235,7 @@ def test_every_released_network_agrees_with_its_labels(shared_data):
 
 def test_weights_of_an_installed_network_are_those_of_the_authors_file(shared_data, monkeypatch, tmp_path):
     monkeypatch.setenv("MUSICTOOLS_DATA", str(tmp_path))
-    read = label_vectors.released_vectors("won2020-mtat-fcn")
+    read = label_vectors_released.released_vectors("won2020-mtat-fcn")
     released.add("won2020-mtat-fcn", shared_data / "won2020" / "mtat_fcn.pth")
-    pd.testing.assert_frame_equal(label_vectors.released_vectors("won2020-mtat-fcn"), read)
+    pd.testing.assert_frame_equal(label_vectors_released.released_vectors("won2020-mtat-fcn"), read)
     assert runs.shared_data() == shared_data
