@@ -1,7 +1,8 @@
 """Rebuilding a profile: unchanged notebooks are skipped, failed and killed ones are run again.
 
 A notebook runs after those whose results it reads (``run.upstream("...")`` in its cells); independent ones run at the
-same time. ``01_*`` comes before all others with a higher number: it checks the data and prepares what they share.
+same time, and those that no other waits for give way to the rest. ``01_*`` comes before all others with a higher
+number: it checks the data and prepares what they share.
 A notebook belongs to a profile when ``params/<profile>/<notebook>.yaml`` exists. It is skipped when all of these are
 as they were when it last finished: its parameters, its cells, the package's sources, the versions of the packages that
 matter, the data folders it used, the results of the notebooks it read, its own outputs.
@@ -221,9 +222,10 @@ def order(jobs: list[_Job]) -> dict[str, set[str]]:
 def _attend_all(jobs, *, force, at_once):
     """Skip or run every notebook, at most `at_once` at the same time; return what happened, in the order of `jobs`."""
     named = {job.name: (number, job) for number, job in enumerate(jobs, start=1)}
-    sorter = graphlib.TopologicalSorter(order(jobs))
+    before = order(jobs)
+    sorter = graphlib.TopologicalSorter(before)
     sorter.prepare()
-    outcome, waiting, running, kernels = {}, [], {}, _Kernels()
+    outcome, waiting, running, kernels = {}, [], {}, _Kernels(awaited=set().union(*before.values()))
 
     def say(name, text):
         _say(f"[{named[name][0]}/{len(jobs)}] {name} {text}")
@@ -326,15 +328,20 @@ def _execute(job, kernels):
 
 
 class _Kernels:
-    """The processes that run notebooks, each with a kernel; after `interrupt` none begins."""
+    """The processes that run notebooks, each with a kernel; after `interrupt` none begins.
 
-    def __init__(self):
+    The processor goes first to notebooks that others wait for, `awaited`.
+    """
+
+    def __init__(self, *, awaited):
         self._lock, self._processes, self._interrupted = threading.Lock(), set(), False
+        self._awaited = awaited
 
     def run(self, job):
         """Run a notebook to its end; return what went wrong, empty when nothing."""
         request = {"source": str(job.source), "executed": str(job.executed), "parameters": job.parameters}
-        request |= {"cwd": str(root()), "parent": os.getpid()}
+        gives_way = bool(self._awaited) and job.name not in self._awaited
+        request |= {"cwd": str(root()), "parent": os.getpid(), "nice": 10 if gives_way else 0}
         with open(job.folder / ".jupyter" / "kernel.log", "a", encoding="utf-8") as log:
             with self._lock:
                 if self._interrupted:

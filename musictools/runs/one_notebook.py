@@ -16,6 +16,8 @@ from musictools.runs.parallel import end_with
 
 __all__ = ["execute"]
 
+STARTS = 3  # kernels that start at the same moment may draw the same port, and one of them dies: it starts again
+_NO_ANSWER = "RuntimeError: Kernel died before replying"
 _NOT_COUNTED = {"injected-parameters", "papermill-error-cell-tag"}
 
 
@@ -40,6 +42,14 @@ def execute(source: str | Path, executed: str | Path, *, parameters: dict[str, A
     --------
     musictools.runs.rebuild : All notebooks of a profile.
     """
+    for _ in range(STARTS):
+        failure = _execute(source, executed, parameters=parameters, cwd=cwd)
+        if not failure.startswith(_NO_ANSWER):
+            break
+    return failure
+
+
+def _execute(source, executed, *, parameters, cwd):
     import papermill
     from nbclient.exceptions import DeadKernelError
 
@@ -70,6 +80,7 @@ def main() -> int:
     try:
         request = json.load(sys.stdin)
         end_with(request.pop("parent"))
+        os.nice(request.pop("nice"))
         print(json.dumps({"failure": execute(**request)}))
     except KeyboardInterrupt:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # nobody awaits the interrupted cell any more

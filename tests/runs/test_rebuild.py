@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from musictools import runs
-from musictools.runs import execution, manifests
+from musictools.runs import execution, manifests, one_notebook
 
 START = "from musictools import runs\nrun = runs.start(output_dir, notebook={name!r})"
 PUBLISHED = "rotheneder2023_table_3_4_genre_performance"
@@ -39,13 +39,14 @@ SECOND = [
 # Each waits for the other one to begin, a minute at most, and writes when it began and ended.
 TIMED = [
     "partner = ''\noutput_dir = 'outputs/demo'",
-    "import time\nbegan = time.time()",
+    "import os, time\nbegan = time.time()",
     "from musictools import runs\nrun = runs.start(output_dir, notebook={name!r})",
     "run.output_dir.joinpath({name!r} + '.began').touch()\n"
     "while partner and not run.output_dir.joinpath(partner + '.began').exists() and time.time() < began + 60:\n"
     "    time.sleep(0.05)",
     "# run.upstream('{upstream}')",
-    "run.path('tables', {name!r}).write_text(f'began,ended\\n{{began}},{{time.time()}}\\n')\nrun.finish()",
+    "run.path('tables', {name!r}).write_text(\n"
+    "    f'began,ended,nice\\n{{began}},{{time.time()}},{{os.nice(0)}}\\n')\nrun.finish()",
 ]
 PLAIN = "m = 1\noutput_dir = 'outputs/demo'"
 THIRD = [PLAIN, "doubled = runs = None\nassert m == 1"]
@@ -266,6 +267,8 @@ def test_independent_notebooks_overlap_and_dependent_ones_do_not(tmp_path, capsy
     assert at["02_left"]["began"] < at["03_right"]["ended"]
     assert at["03_right"]["began"] < at["02_left"]["ended"]
     assert at["04_reader"]["began"] > at["03_right"]["ended"]
+    own = os.nice(0)
+    assert [row["nice"] - own for row in at.values()] == [10, 0, 10], "the reader waits for 03 only"
     progress, summary = capsys.readouterr().out.split("\n\n")
     assert progress.splitlines()[:2] == ["[1/3] 02_left …", "[2/3] 03_right …"]
     assert [line.split()[:2] for line in summary.splitlines()[:3]] == [[name, "done"] for name in upstream]
@@ -397,3 +400,21 @@ def test_a_notebook_belongs_to_a_profile_by_its_file(tmp_path):
     for path in (made.folder / "params" / "demo").iterdir():
         path.unlink()
     refused(made, "holds no <notebook>.yaml")
+
+
+@pytest.mark.parametrize("deaths", [1, 3])
+def test_a_kernel_that_does_not_start_is_started_again(monkeypatch, tmp_path, deaths):
+    import papermill
+
+    calls = []
+
+    def dies(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) <= deaths:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+
+    monkeypatch.setattr(papermill, "execute_notebook", dies)
+    failure = one_notebook.execute("a.ipynb", "b.ipynb", parameters={}, cwd=tmp_path)
+    assert len(calls) == min(deaths + 1, one_notebook.STARTS)
+    expected = "RuntimeError: Kernel died before replying to kernel_info" if deaths > 1 else ""
+    assert failure == expected
