@@ -1,5 +1,6 @@
 """The command line: quick, one-line complaints, exit statuses."""
 
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -189,3 +190,11 @@ def test_doctor_sees_a_package_that_does_not_load(monkeypatch):
     check = doctor._tensorflow()
     assert not check.good
     assert "libcuda is missing" in check.result
+
+
+def test_a_command_prints_nothing_while_tensorflow_loads():
+    """A process of its own: in this one TensorFlow is loaded already."""
+    code = "from musictools.cli.keras_import import import_keras; import_keras(); import os; os.write(2, b'after')"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert (done.stdout, done.stderr) == ("", "after")

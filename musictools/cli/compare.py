@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from musictools.cli.arguments import model_file, positive
+from musictools.cli.keras_import import import_keras
 
 __all__ = ["add"]
 
@@ -46,7 +46,7 @@ def add(commands: argparse._SubParsersAction, shared: argparse.ArgumentParser) -
 
 
 def _compare(arguments):
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when it is imported
+    import_keras()
     from musictools import audio, comparison, released
 
     y, sr = audio.load(arguments.song)

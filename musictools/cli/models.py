@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
+
+from musictools.cli.keras_import import import_keras
 
 __all__ = ["add"]
 
@@ -59,9 +60,10 @@ def _add_own_data(actions, shared):
 
 
 def _list(arguments):
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from musictools import models, released
 
+    if arguments.parameters:
+        import_keras()
     counted = f" {'parameters':>11}" if arguments.parameters else ""
     print(f"{'name':16} {'kind':6} {'source':14}{counted} front end")
     for name in models.names():
@@ -89,18 +91,18 @@ def _shown(known):
 
 
 def _get(arguments):
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from musictools import released
 
     if arguments.name not in released.installed():
         known = released.describe(arguments.name)
         print(f"{known.name}: from {known.source}, licence: {known.licence}. Please cite: {known.citation}")
+    import_keras()
     print(released.get(arguments.name, url=arguments.url))
     return 0
 
 
 def _add(arguments):
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import_keras()
     from musictools import released
 
     print(released.add(arguments.name, arguments.path))
@@ -117,7 +119,7 @@ def _remove(arguments):
 
 def _tagger(name):
     """A tagger and its file."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import_keras()
     from musictools import released
 
     path = released.find(name) if name in released.names() else Path(name).expanduser()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import time
 from pathlib import Path
 
 from musictools import runs
 from musictools.cli.arguments import model_file, positive
+from musictools.cli.keras_import import import_keras
 
 __all__ = ["add"]
 
@@ -102,25 +101,13 @@ def _add_rule(command):
     )
 
 
-def _import_keras():
-    """Import Keras without what it imports for its wrappers and galleries, which takes a fifth of the time."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reads it when it is imported
-    unused = {name for name in ("matplotlib.pyplot", "sklearn") if name not in sys.modules}
-    sys.modules |= dict.fromkeys(unused)  # importing a module that is None here fails, which Keras allows for
-    try:
-        import keras  # noqa: F401
-    finally:
-        for name in unused:
-            del sys.modules[name]
-
-
 def _tag(arguments):
     stems = [Path(song).stem for song in arguments.songs]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
         raise ValueError(f"Several songs are called {twice[0]!r}, their taggrams would get one name. Tag them apart.")
     file = _tagger_file(arguments.model)
-    _import_keras()
+    import_keras()
     from musictools import audio, familiarity, released
 
     tagger = released.load(file)
@@ -154,7 +141,7 @@ def _explain(arguments):
 
     y, sr = audio.load(arguments.song)
     whole, y = len(y) / sr, y[: arguments.seconds * sr]
-    _import_keras()
+    import_keras()
     from musictools.explain.application import page
 
     system = _system(files, arguments)
