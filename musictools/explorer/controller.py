@@ -6,22 +6,19 @@ Work is done in one background thread (`work.Worker`). Every change is announced
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import logging
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from musictools import html
-from musictools.explorer import networks, songs
+from musictools.explorer import answers, networks, songs
 from musictools.explorer.changes import LOWEST, compared, turned_down
-from musictools.explorer.songs import Song, SongError, Uploads
-from musictools.explorer.work import Progress, Worker
+from musictools.explorer.songs import Song, SongError
+from musictools.explorer.work import ExplorerError, Progress, Worker, in_turn, logged, said, sentence
 
 if TYPE_CHECKING:
     from musictools.datasets import Dataset
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["MOST", "Explorer"]
 
 MOST = 2  # descriptors that are shown at once
-_LOG = logging.getLogger(__name__)
 
 
 class Explorer:
@@ -49,6 +45,8 @@ class Explorer:
         One of `musictools.explain.METHODS`.
     seconds : float > 0
         How much of a song is explained, from its start.
+    ahead : int >= 0
+        How many descriptors get their heatmap while nothing else is to be done, those with the highest scores first.
     files : dict or None
         Networks, as `networks.find` returns them; None: those of `folder`.
     load : callable
@@ -74,8 +72,8 @@ class Explorer:
     Examples
     --------
     >>> explorer = Explorer(files={"taggers": {}, "genres": {}, "mappings": {}})
-    >>> print(explorer.advice)
-    No network is here yet: run `make demo`, or `musictools models get won2020-mtat-fcn`, and open this page again.
+    >>> explorer.advice
+    'No network is here yet, so no song can be explained. Run `make demo`, ...
     >>> explorer.open_file("none.mp3")
     >>> explorer.error
     'none.mp3: no such file.'
@@ -90,23 +88,24 @@ class Explorer:
         genre: str | None = None,
         method: str = "lrp_composite",
         seconds: float = 60.0,
+        ahead: int = 0,
         files: dict[str, dict[str, Path]] | None = None,
         load: Callable[..., ExplanationSystem] = networks.system,
     ):
-        self.folder, self.data, self.seconds, self.method = Path(folder), data, seconds, method
+        self.folder, self.data, self.seconds, self.method, self.ahead = Path(folder), data, seconds, method, ahead
         self.files = networks.find(folder) if files is None else files
         self._load = functools.lru_cache(1)(load)
         self._turn = threading.Lock()  # of explorers that work beside each other
         self.listeners: list[Callable[[], None]] = []
         self.song: Song | None = None
-        self._uploads, self._lock = Uploads(), threading.RLock()
+        self._lock = threading.RLock()
         self._worker = Worker(changed=self._announce, failed=self._fail)
         self._system = None
         self.error, self.saved = "", None
         self._forget()
         taggers = list(self.files["taggers"])
-        self.tagger = self._known(tagger, taggers, "tagger") if taggers else None
-        self.genre = self._known(genre, self.genres, "genre model") if taggers else None
+        self.tagger = networks.known(tagger, taggers, "tagger") if taggers else None
+        self.genre = networks.known(genre, self.genres, "genre model") if taggers else None
 
     # --- What can be chosen -------------------------------------------------------------------------------------------
 
@@ -123,26 +122,12 @@ class Explorer:
     @property
     def clips(self) -> dict[str, Any]:
         """Songs of the data set: title -> clip id."""
-        if self.data is None:
-            return {}
-        tracks, genres = self.data.tracks, self.data.genres
-        titles = {}
-        for clip_id, row in tracks.iterrows():
-            names = (
-                ", ".join(genres.columns[genres.loc[clip_id].to_numpy(dtype=bool)]) if clip_id in genres.index else ""
-            )
-            titles[f"{clip_id} · {row['title'] or row['path']} ({row['artist']}){names and f' · {names}'}"] = clip_id
-        return titles
+        return {} if self.data is None else songs.titles(self.data)
 
     @property
     def advice(self) -> str:
         """What to do where there is no network; empty where there is one."""
-        if self.tagger:
-            return ""
-        return (
-            "No network is here yet: run `make demo`, or `musictools models get won2020-mtat-fcn`, and open this page "
-            "again."
-        )
+        return "" if self.tagger else networks.ADVICE
 
     @property
     def progress(self) -> Progress:
@@ -169,7 +154,7 @@ class Explorer:
         clip_id : int or str
         """
         title = next((title for title, own in self.clips.items() if own == clip_id), str(clip_id))
-        self._open(("clip", clip_id), lambda: self._decode(clip_id, title))
+        self._open(("clip", clip_id), lambda: songs.clip(self.data, clip_id, title=title, seconds=self.seconds))
 
     def open_file(self, path: str | Path, *, title: str | None = None) -> None:
         """Open a file of this machine; a missing or too large one is refused at once.
@@ -197,18 +182,50 @@ class Explorer:
         content : bytes
         """
         try:
-            path = self._uploads.keep(name, bytes(content))
+            songs.check(name, len(content))
         except SongError as error:
             self._fail(error)
+        else:
+            self._open(("upload", id(content)), lambda: songs.read_upload(name, content, seconds=self.seconds))
+
+    def refuse(self, text: str) -> None:
+        """Say why a file was not taken.
+
+        Parameters
+        ----------
+        text : str
+            A sentence.
+        """
+        self._fail(SongError(text))
+
+    def open_stored(self, folder: str | Path = "outputs/gallery/song") -> None:
+        """Open an explanation that was made before, which needs no networks; without one nothing happens.
+
+        Parameters
+        ----------
+        folder : str or Path
+            As `stored.write` made it.
+        """
+        from musictools.explorer import stored
+
+        place = networks.from_root(folder)
+        if not (place / stored.NAME).is_file():
             return
+        try:
+            song, explanation = stored.read(place)
+        except ExplorerError as error:
+            self._fail(error)
+            return
+        with self._lock:
+            self._forget()
+            self.error, self.song, self.explanation = "", song, explanation
+            self.chosen = tuple(explanation.heatmaps)[:1]
+        self._announce()
 
-        def decode():
-            try:
-                return songs.read(path, title=Path(name).name, seconds=self.seconds)
-            finally:
-                path.unlink(missing_ok=True)
-
-        self._open(("upload", path.name), decode)
+    def warm_up(self) -> None:
+        """Load the networks while nothing else is to be done, so that the first song is explained sooner."""
+        if self.tagger:
+            self._when_idle(("load", self.tagger, self.genre), self._loaded_system)
 
     def choose_networks(
         self, *, tagger: str | None = None, genre: str | None = None, method: str | None = None
@@ -223,9 +240,9 @@ class Explorer:
         with self._lock:
             before = self.tagger, self.genre, self.method
             if tagger is not None:
-                self.tagger = self._known(tagger, self.taggers, "tagger")
+                self.tagger = networks.known(tagger, self.taggers, "tagger")
                 genre = genre or (self.genre if self.genre in self.genres else self.genres[0])
-            self.genre = self.genre if genre is None else self._known(genre, self.genres, "genre model")
+            self.genre = self.genre if genre is None else networks.known(genre, self.genres, "genre model")
             self.method = method or self.method
             if before == (self.tagger, self.genre, self.method):
                 return
@@ -254,8 +271,10 @@ class Explorer:
                 return
             known = set(self.explanation.descriptors["tag"])
             self.chosen = tuple(tag for tag in dict.fromkeys(tags) if tag in known)[-MOST:]
-            self.error = ""
-            for tag in self.chosen:
+            self.error = "" if self.tagger else answers.missing(self.explanation, self.chosen)
+            if self.error:
+                self.chosen = tuple(tag for tag in self.chosen if tag in self.explanation.heatmaps)
+            for tag in self.chosen if self.tagger else ():
                 if tag not in self.explanation.heatmaps or tag not in self.explanation.badges:
                     self.work(("descriptor", id(self.song), *self._networks, tag), lambda tag=tag: self._map(tag))
             gains = {tag: gain for tag, gain in self.gains.items() if tag in self.chosen}
@@ -272,13 +291,11 @@ class Explorer:
         with self._lock:
             if self.explanation is None:
                 return
-            known = self.explanation.heatmaps
+            known = self.explanation.evidence if self.tagger else {}
             gains = {tag: float(np.clip(gain, LOWEST, 0)) for tag, gain in gains.items() if tag in known and gain < 0}
             if gains != self.gains:
-                self.gains = gains
-                if not gains:
-                    self.changed = None
-                else:
+                self.gains, self.changed = gains, self.changed if gains else None
+                if gains:
                     key = ("changed", id(self.song), *self._networks, tuple(sorted(gains.items())))
                     self.work(key, lambda: self._change(gains))
         self._announce()
@@ -296,7 +313,7 @@ class Explorer:
             place = networks.from_root(self.folder) / "explorer" / name if folder is None else Path(folder)
             self.work(("save", str(place), tuple(self.explanation.heatmaps)), lambda: self._save(place))
 
-    def work(self, key: Hashable, job: Callable[[], Iterator[Progress]]) -> None:
+    def work(self, key: Hashable, job: Callable[[], Iterator[Progress]], *, idle: bool = False) -> None:
         """Do work after what waits already.
 
         Parameters
@@ -304,9 +321,11 @@ class Explorer:
         key : hashable
             Equal for jobs with the same result, which do not run twice at a time.
         job : callable
-            Returns a generator that yields its `Progress` before each step. Its ValueErrors are shown as sentences.
+            Returns a generator that yields its `Progress` before each step. `ExplorerError` is shown as a sentence.
+        idle : bool
+            Whether it is done only while nothing else waits, and not shown.
         """
-        self._worker.add(key, lambda: _in_turn(job(), self._turn))
+        self._worker.add(key, lambda: in_turn(job(), self._turn), idle=idle)
 
     def beside(self) -> Explorer:
         """Make an explorer of another song with the same networks; of the two, one works at a time.
@@ -340,10 +359,9 @@ class Explorer:
         return self._worker.wait(timeout)
 
     def close(self) -> None:
-        """Stop the work and remove the uploads."""
+        """Stop the work."""
         self.listeners.clear()
         self._worker.cancel()
-        self._uploads.close()
 
     # --- Work ---------------------------------------------------------------------------------------------------------
 
@@ -353,28 +371,20 @@ class Explorer:
 
     def _open(self, key, decode):
         self._worker.cancel()
-        with self._lock:
-            self.song, self.error = None, ""
-            self._forget()
+        self.error = ""
 
         def job():
             yield Progress("reading the song", 0.0)
-            song = decode()
+            song = decode()  # where this fails, the song before it stays
             yield Progress("reading the song", 0.1)  # not taken over if another song was opened meanwhile
             with self._lock:
+                self._forget()
                 self.song = song
             if self.tagger:
                 yield from self._explain()
 
         self.work(key, job)
         self._announce()
-
-    def _decode(self, clip_id, title):
-        try:
-            y, sr = self.data.audio(clip_id)
-        except (OSError, ValueError) as error:
-            raise SongError(f"{title}: cannot be read ({error})") from None
-        return songs.song(y, sr=sr, title=title, seconds=self.seconds)
 
     def _explain(self):
         """Genre and descriptors first, then the heatmap of the descriptor with the highest score."""
@@ -383,7 +393,8 @@ class Explorer:
         system = self._loaded_system()
         yield Progress("asking the networks", 0.3)
         rule = networks.rule_of(system.descriptor_model)
-        made = system.explain(song.y, sr=song.sr, tags=[], rule=rule, method=self.method, badges=False)
+        with sentence(f"{song.title} cannot be explained by {self.tagger}. Try another tagger or another song."):
+            made = system.explain(song.y, sr=song.sr, tags=[], rule=rule, method=self.method, badges=False)
         yield Progress("asking the networks", 0.5)
         with self._lock:
             if wanted != self._networks or song is not self.song:
@@ -393,113 +404,96 @@ class Explorer:
             self.chosen = tuple(predicted[:1])
         for tag in self.chosen:
             yield from self._map(tag, begin=0.5)
+        for tag in list(dict.fromkeys([*predicted, *made.descriptors["tag"]]))[: self.ahead]:
+            self._when_idle(("ahead", id(song), *wanted, tag), functools.partial(self._map_ahead, tag))
 
     def _map(self, tag, *, begin=0.0):
-        """Heatmap and evidence of one descriptor, then its badge."""
-        from musictools.explain.application.system import ExplanationSystem
-
-        explanation, model, song = self.explanation, self._system.descriptor_model, self.song
+        """Heatmap of one descriptor, then its evidence, then its badge; each is shown as soon as it is there."""
+        explanation, song, system = self.explanation, self.song, self._system
         if explanation is None:
             return
-        if tag not in explanation.heatmaps:
-            yield Progress(f"finding {tag} in the song", begin)
-            alone = ExplanationSystem(None, model)
-            options = {"tags": [tag], "rule": explanation.rule, "method": explanation.method, "badges": False}
-            made = alone.explain(explanation.y, sr=model.front_end.sr, **options)
-            yield Progress(f"finding {tag} in the song", begin + 0.7 * (1 - begin))
-            self._add(
-                song,
-                heatmaps=made.heatmaps,
-                evidence=made.evidence,
-                loop=pd.concat([explanation.loop, made.loop], ignore_index=True)
-                if len(explanation.loop)
-                else made.loop,
-            )
-        if tag not in explanation.badges:
-            yield Progress(f"testing the heatmap of {tag}", begin + 0.7 * (1 - begin))
-            badge = self._badge(tag, explanation)
-            yield Progress(f"testing the heatmap of {tag}", 0.99)
-            self._add(song, badges={tag: badge})
+        with sentence(f"The method {self.method} cannot find {tag} with {self.tagger}. Try another method."):
+            heatmap = explanation.heatmaps.get(tag, self._ahead.get(tag))
+            if heatmap is None:
+                yield Progress(f"finding {tag} in the song", begin)
+                heatmap = answers.heatmap(system, explanation, tag)
+            self._add(song, heatmaps={tag: heatmap})
+        with sentence(f"The evidence of {tag} cannot be made audible with {self.tagger}."):
+            if tag not in explanation.evidence:
+                yield Progress(f"making {tag} audible", begin + 0.4 * (1 - begin))
+                evidence, row = answers.evidence(system, explanation, tag, heatmap)
+                self._add(song, evidence={tag: evidence}, loop=row)
+        with sentence(f"The heatmap of {tag} could not be tested."):
+            if tag not in explanation.badges:
+                yield Progress(f"testing the heatmap of {tag}", begin + 0.7 * (1 - begin))
+                badge = answers.badge(system, explanation, tag)
+                self._add(song, badges={tag: badge})
+        yield Progress(f"testing the heatmap of {tag}", 1.0)
 
-    def _badge(self, tag, explanation):
-        """Test the map of the section with the descriptor's highest score."""
-        from musictools.explain.metrics import badge
+    def _map_ahead(self, tag):
+        """Heatmap of a descriptor that may be chosen later."""
+        explanation, maps = self.explanation, self._ahead
+        if explanation is not None and tag not in explanation.heatmaps:
+            maps[tag] = answers.heatmap(self._system, explanation, tag)
 
-        model = self._system.descriptor_model
-        best = int(explanation.sections[tag].argmax())
-        x = model.inputs(explanation.y, S=explanation.S)[best : best + 1]
-        threshold = float(explanation.descriptors.set_index("tag").at[tag, "threshold"])
-        options = {"method": explanation.method, "reference": float(np.clip(threshold, 1e-6, 1 - 1e-6))}
-        return str(badge.badges(model.model, x, model.tags.index(tag), **options)[0])
+    def _when_idle(self, key, act):
+        def job():
+            yield Progress()
+            with logged():
+                act()
+
+        self.work(key, job, idle=True)
 
     def _add(self, song, *, loop=None, **parts):
         """Take results into the explanation, unless another song was opened meanwhile."""
         with self._lock:
             if song is self.song and self.explanation is not None:
-                new = {name: getattr(self.explanation, name) | part for name, part in parts.items()}
-                self.explanation = dataclasses.replace(
-                    self.explanation, **new, loop=self.explanation.loop if loop is None else loop
-                )
+                self.explanation = answers.extended(self.explanation, loop=loop, **parts)
         self._announce()
 
     def _change(self, gains):
         explanation, song = self.explanation, self.song
-        yield Progress("scoring the changed song", 0.1)
-        if self._before is None:
-            self._before = self._asked(explanation.y, explanation)
-        yield Progress("scoring the changed song", 0.5)
-        y = turned_down(explanation, gains)
-        changed = compared(self._before, self._asked(y, explanation), y)
+        if explanation is None:
+            return
+        with sentence("The changed song could not be scored."):
+            yield Progress("scoring the changed song", 0.1)
+            if self._before is None:
+                self._before = answers.scored(self._system, explanation, explanation.y)
+            yield Progress("scoring the changed song", 0.5)
+            y = turned_down(explanation, gains)
+            changed = compared(self._before, answers.scored(self._system, explanation, y), y)
         with self._lock:
             if song is self.song and gains == self.gains:
                 self.changed = changed
 
-    def _asked(self, y, explanation):
-        sr = explanation.front_end.sr
-        return self._system.explain(y, sr=sr, tags=[], rule=explanation.rule, method=explanation.method, badges=False)
-
     def _save(self, folder):
-        from musictools.explain.application import page
-
         yield Progress("writing the page", 0.2)
         more = {"length": self.song.length, "tagger": self.tagger, "genre_model": self.genre}
-        self.saved = page.write(folder, self.explanation, title=self.song.title, more=more)
+        with sentence(f"The page could not be written to {folder}."):
+            self.saved = answers.page(folder, self.explanation, title=self.song.title, more=more)
 
     def _loaded_system(self):
         genre = self.files["genres"].get(self.genre, self.genre)
         mapping = next(iter(self.files["mappings"].values()), None)
-        self._system = self._load(self.files["taggers"][self.tagger], genre, mapping)
+        with sentence(
+            f"The networks {self.tagger} and {self.genre} cannot be read. Choose others, or make them again."
+        ):
+            self._system = self._load(self.files["taggers"][self.tagger], genre, mapping)
         return self._system
 
     def _forget(self):
         self.explanation: SongExplanation | None = None
         self.changed: Changed | None = None
         self._before = self.saved = None
+        self._ahead: dict[str, np.ndarray] = {}
         self.chosen, self.gains = (), {}
 
-    def _known(self, name, names, what):
-        if name is not None and name not in names:
-            raise ValueError(f"No {what} is called {name!r}. Known: {', '.join(names)}.")
-        return names[0] if name is None else name
-
     def _fail(self, error):
-        if isinstance(error, ValueError):
-            self.error = str(error)
-        else:
-            _LOG.error("the explorer failed", exc_info=error)
-            self.error = f"Something went wrong ({type(error).__name__}). The song could not be explained."
+        if not isinstance(error, ExplorerError):
+            error = said("Something went wrong. The song could not be explained.", error)
+        self.error = str(error)
         self._announce()
 
     def _announce(self):
         for listener in list(self.listeners):
             listener()
-
-
-def _in_turn(steps, turn):
-    """A job whose steps wait for those of other explorers."""
-    while True:
-        with turn:
-            progress = next(steps, None)
-        if progress is None:
-            return
-        yield progress

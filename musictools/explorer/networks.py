@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,14 @@ if TYPE_CHECKING:
     from musictools.explain.application.system import ExplanationSystem
     from musictools.inference import Tagger
 
-__all__ = ["NONE", "OWN", "find", "genres_of", "rule_of", "system"]
+__all__ = ["ADVICE", "NONE", "OWN", "find", "genres_of", "known", "rule_of", "system"]
 
 OWN = "its own genres"  # the genres among the tagger's tags
 NONE = "no genre"
+ADVICE = (
+    "No network is here yet, so no song can be explained. Run `make demo`, or `musictools models get won2020-mtat-fcn` "
+    "for a network that knows real music, and open this page again."
+)
 
 
 def find(folder: str | Path = "outputs/demo") -> dict[str, dict[str, Path]]:
@@ -63,6 +68,31 @@ def genres_of(tagger: Path, genres: dict[str, Path]) -> list[str]:
     """
     own = any(map(vocabularies.genre_of, ModelCard.read(tagger).outputs))
     return [OWN] * own + [*genres, NONE]
+
+
+def known(name: str | None, names: Sequence[str], what: str) -> str:
+    """Check the name of a network.
+
+    Parameters
+    ----------
+    name : str or None
+        None: the first one.
+    names : sequence of str
+    what : str
+        What is called so, for the message.
+
+    Returns
+    -------
+    name : str
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+    """
+    if name is not None and name not in names:
+        raise ValueError(f"No {what} is called {name!r}. Known: {', '.join(names)}.")
+    return names[0] if name is None else name
 
 
 def rule_of(tagger: Tagger) -> str:

@@ -80,7 +80,7 @@ class PairView:
         if not first.tagger:
             return f'<p class="mt-advice">{escape(first.advice)}</p>'
         if second.error or second.busy:
-            return sentences.status(second)
+            return sentences.status(second) or sentences.progress(second)
         if first.song is None:
             return '<p class="mt-advice">Choose the first song above.</p>'
         if second.song is None:

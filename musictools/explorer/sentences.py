@@ -12,10 +12,11 @@ from musictools.explorer.networks import NONE
 if TYPE_CHECKING:
     from musictools.explorer.controller import Explorer
 
-__all__ = ["answer", "effect", "listed", "reasons", "scores", "status"]
+__all__ = ["answer", "effect", "listed", "progress", "reasons", "scores", "status"]
 
 _TOP = 12  # descriptors that are listed without being asked for
 _FIRST = "Choose a song, or a file of your own (MP3, WAV, FLAC, OGG; at most 50 MB, 15 min)."
+_STOPPED = "The song is not explained. Explain begins again."
 
 
 def listed(explorer: Explorer) -> list[str]:
@@ -51,7 +52,7 @@ def _table(head, rows):
 
 
 def status(explorer: Explorer) -> str:
-    """Say what is going on: an error, the progress, or what to do first.
+    """Say what is wrong, or what to do first.
 
     Parameters
     ----------
@@ -63,12 +64,26 @@ def status(explorer: Explorer) -> str:
     """
     if explorer.error:
         return f'<p class="mt-error" role="alert">{escape(explorer.error)}</p>'
-    if explorer.busy:
-        progress = explorer.progress
-        return f'<p role="status">{escape(progress.step.capitalize() or "Beginning")} … {progress.share:.0%}</p>'
-    if explorer.song is None and not explorer.advice:
-        return f'<p class="mt-advice">{_FIRST}</p>'
+    if explorer.explanation is None and not explorer.advice and not explorer.busy:
+        return f'<p class="mt-advice">{_FIRST if explorer.song is None else _STOPPED}</p>'
     return ""
+
+
+def progress(explorer: Explorer) -> str:
+    """Say what is being done, and which share of it is done.
+
+    Parameters
+    ----------
+    explorer : Explorer
+
+    Returns
+    -------
+    html : str
+    """
+    if not explorer.busy:
+        return ""
+    now = explorer.progress
+    return f'<p role="status">{escape(now.step.capitalize() or "Beginning")} … {now.share:.0%}</p>'
 
 
 def answer(explorer: Explorer) -> str:
@@ -83,13 +98,12 @@ def answer(explorer: Explorer) -> str:
     html : str
     """
     explanation, song = explorer.explanation, explorer.song
-    if explorer.advice:
-        return f'<p class="mt-advice">{escape(explorer.advice)}</p>'
+    advice = f'<p class="mt-advice">{escape(explorer.advice)}</p>' if explorer.advice else ""
     if explanation is None:
-        return ""
+        return advice
     excerpt = len(explanation.y) / explanation.front_end.sr
     part = f"the first {excerpt:.0f} s of {song.length:.0f} s" if song.length - excerpt > 0.5 else f"{excerpt:.0f} s"
-    lines = [f"<h2>{escape(song.title)}</h2>", f'<p class="mt-note">{part}. {escape(song.note)}</p>']
+    lines = [advice, f"<h2>{escape(song.title)}</h2>", f'<p class="mt-note">{part}. {escape(song.note)}</p>']
     votes = explanation.votes
     if explanation.genre:
         count = int((votes["genre"] == explanation.genre).sum())
@@ -154,6 +168,9 @@ def reasons(explorer: Explorer) -> str:
         if tag not in explanation.heatmaps:
             lines.append(f"<p>{name}: the heatmap is being made.</p>")
             continue
+        if tag not in explanation.evidence:
+            lines.append(f"<p>{name}: its evidence is being made audible.</p>")
+            continue
         row = explanation.loop.set_index("tag").loc[tag]
         lines.append(
             f"<p><b>{name}</b>: score {row['clip']:.2f} of the song, {row['evidence']:.2f} of its evidence alone, "
@@ -194,6 +211,8 @@ def effect(explorer: Explorer) -> str:
     -------
     html : str
     """
+    if not explorer.tagger:
+        return ""
     if not explorer.gains:
         return '<p class="mt-note">Turn down the evidence of a descriptor to see what would change.</p>'
     changed = explorer.changed

@@ -1,25 +1,39 @@
 """Songs for the explorer: size and length are checked before anything is decoded; errors are sentences.
 
-Uploads lie in a private temporary folder under generated names, which `Uploads.close` removes. Titles are plain text
-and must be escaped where they are shown.
+An upload lies in a private temporary folder only while it is decoded. Titles are plain text and must be escaped where
+they are shown.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
-import uuid
 import warnings
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from musictools import audio
+from musictools.explorer.work import ExplorerError, sentence
 
-__all__ = ["MAX_BYTES", "MAX_SECONDS", "SUFFIXES", "Song", "SongError", "Uploads", "read", "song"]
+if TYPE_CHECKING:
+    from musictools.datasets import Dataset
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_SECONDS",
+    "SUFFIXES",
+    "Song",
+    "SongError",
+    "check",
+    "clip",
+    "read",
+    "read_upload",
+    "song",
+    "titles",
+]
 
 MAX_BYTES = 50 * 2**20
 MAX_SECONDS = 15 * 60
@@ -29,8 +43,8 @@ _MIN_SECONDS = 0.5
 _SILENCE = 1e-4  # peak below which nothing can be heard
 
 
-class SongError(ValueError):
-    """A song that cannot be used; the message is a sentence for the reader of the page.
+class SongError(ExplorerError):
+    """A song that cannot be used.
 
     Examples
     --------
@@ -66,52 +80,107 @@ class Song:
     note: str = ""
 
 
-class Uploads:
-    """A private temporary folder for uploaded files.
+def check(name: str, size: int) -> None:
+    """Refuse an upload by its name and size, before anything of it is read.
+
+    Parameters
+    ----------
+    name : str
+        As the browser gives it.
+    size : int
+        Bytes.
+
+    Raises
+    ------
+    SongError
+        If its ending is that of no audio file, or it is too large or empty.
 
     Examples
     --------
-    >>> uploads = Uploads()
-    >>> uploads.keep("../my song.wav", b"RIFF").name.endswith("song.wav")
-    False
-    >>> uploads.close()
-    >>> uploads.folder.exists()
-    False
+    >>> check("song.mp3", 2_000_000)
+    >>> check("song.exe", 2_000_000)
+    Traceback (most recent call last):
+        ...
+    musictools.explorer.songs.SongError: song.exe: the explorer takes .mp3, .wav, .flac, .ogg files.
     """
+    if Path(name).suffix.lower() not in SUFFIXES:
+        raise SongError(f"{name}: the explorer takes {', '.join(SUFFIXES)} files.")
+    _check_size(name, size)
 
-    def __init__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="musictools-explorer-"))  # readable by its owner only
-        self._finalizer = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
-    def keep(self, name: str, content: bytes) -> Path:
-        """Write an uploaded file.
+def read_upload(name: str, content: bytes, *, seconds: float = 60.0) -> Song:
+    """Read a song that a browser has sent; no file of it is left behind.
 
-        Parameters
-        ----------
-        name : str
-            As the browser gives it; only its ending is used.
-        content : bytes
+    Parameters
+    ----------
+    name : str
+        As the browser gives it. What follows the last slash is the title; no file is called so.
+    content : bytes
+    seconds : float > 0
+        How much of the song is kept, from its start.
 
-        Returns
-        -------
-        path : Path
+    Returns
+    -------
+    song : Song
 
-        Raises
-        ------
-        SongError
-            If the file is too large, empty, or its ending is that of no audio file.
-        """
-        suffix = Path(name).suffix.lower()
-        if suffix not in SUFFIXES:
-            raise SongError(f"{name}: the explorer takes {', '.join(SUFFIXES)} files.")
-        _check_size(name, len(content))
-        path = self.folder / f"{uuid.uuid4().hex}{suffix}"
+    Raises
+    ------
+    SongError
+        As `check` and `read`.
+    """
+    check(name, len(content))
+    with tempfile.TemporaryDirectory(prefix="musictools-explorer-") as folder:  # readable by its owner only
+        path = Path(folder) / f"song{Path(name).suffix.lower()}"
         path.write_bytes(content)
-        return path
+        return read(path, title=Path(name).name, seconds=seconds)
 
-    def close(self) -> None:
-        """Remove the folder and everything in it."""
-        self._finalizer()
+
+def titles(data: Dataset) -> dict[str, Any]:
+    """Name the songs of a data set.
+
+    Parameters
+    ----------
+    data : Dataset
+
+    Returns
+    -------
+    titles : dict of str to (int or str)
+        Title -> clip id.
+    """
+    tracks, genres, found = data.tracks, data.genres, {}
+    for clip_id, row in tracks.iterrows():
+        own = genres.loc[clip_id].to_numpy(dtype=bool) if clip_id in genres.index else np.zeros(genres.shape[1], bool)
+        names = ", ".join(genres.columns[own])
+        found[f"{clip_id} · {row['title'] or row['path']} ({row['artist']}){names and f' · {names}'}"] = clip_id
+    return found
+
+
+def clip(data: Dataset, clip_id: int | str, *, title: str, seconds: float = 60.0) -> Song:
+    """Read a song of a data set.
+
+    Parameters
+    ----------
+    data : Dataset
+    clip_id : int or str
+    title : str
+    seconds : float > 0
+        How much of the song is kept, from its start.
+
+    Returns
+    -------
+    song : Song
+
+    Raises
+    ------
+    ExplorerError
+        If the clip is unknown, or its audio is missing, damaged, too short, too long or silent.
+    """
+    with sentence(f"{title}: the data set cannot read this clip."):
+        try:
+            y, sr = data.audio(clip_id)
+        except audio.AudioError as error:
+            raise SongError(f"{title}: {error}") from None
+    return song(y, sr=sr, title=title, seconds=seconds)
 
 
 def read(path: str | Path, *, title: str | None = None, seconds: float = 60.0) -> Song:

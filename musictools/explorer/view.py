@@ -1,7 +1,7 @@
-"""The explorer as widgets, and the same views as pictures for a notebook that nobody operates.
+"""The explorer as widgets: three views of which one is shown, why this genre, taggers compared, two songs.
 
-`show` builds the page from a `controller.Explorer` and keeps it up to date. `figure` draws what the page shows. Titles,
-tags and messages are escaped.
+`show` builds the page from a `controller.Explorer` and keeps it up to date. Titles, tags and messages are escaped.
+`figures` draws the same views for a notebook that nobody operates.
 """
 
 from __future__ import annotations
@@ -9,20 +9,19 @@ from __future__ import annotations
 import threading
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
-import numpy as np
 
-from musictools import plots
-from musictools.explorer import player, sentences
+from musictools.explorer import feature_maps, player, sentences, showing
 from musictools.explorer.changes import LOWEST
-from musictools.explorer.controller import Explorer
+from musictools.explorer.controller import MOST, Explorer
+from musictools.explorer.pair_view import PairView
+from musictools.explorer.tagger_view import TaggerView
+from musictools.explorer.upload import Upload
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+__all__ = ["View", "show"]
 
-__all__ = ["View", "figure", "show"]
+_VIEWS = (("Why this genre?", "why"), ("Compare taggers", "taggers"), ("Two songs", "songs"))
 
 _METHODS = ("lrp_composite", "deep_taylor", "lrp_epsilon", "input_x_gradient", "grad_cam")
 _STYLE = f"<style>{Path(__file__).with_name('view.css').read_text(encoding='utf-8')}</style>"
@@ -62,27 +61,51 @@ class View:
     answer : ipywidgets.HTML
         Genre, and whether the networks know such music.
     player : Player
+    views : ipywidgets.ToggleButtons
+        Which of the three views is shown. The second and the third are made when they are first shown.
     """
 
     def __init__(self, explorer: Explorer):
         self.explorer, self._lock, self._shown = explorer, threading.RLock(), {}
-        self._quiet = False  # while values are set here, they are no choices of the user
+        self._quiet = None  # thread that sets values here, which are no choices of the user
+        self._flacs = {}  # of sounds that are shown, so that they are encoded once
         self._build_choices()
         self.status, self.answer, self.reasons, self.effect, self.scores = (widgets.HTML() for _ in range(5))
-        self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "100%"})
+        self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "12rem"})
         self.chips, self.sliders = widgets.HBox(layout={"flex_flow": "row wrap"}), widgets.VBox()
         self.more = widgets.Dropdown(options=[("more descriptors …", "")], layout={"width": "12rem"})
         self.player = player.Player()
+        self.maps, self._maps = widgets.HTML(), feature_maps.CarryingMaps(explorer)
+        self.show_maps = widgets.ToggleButton(
+            description="Feature maps", tooltip="Feature maps that carry the chosen descriptors (notebook 06)"
+        )
+        self.show_maps.add_class("mt-show")
+        self.show_maps.observe(lambda _: self._maps.ask_again() or self.update(), "value")
         self.save = widgets.Button(description="Save as a page", tooltip="An offline page with pictures and sounds")
         self.saved = widgets.HTML()
         self.save.on_click(lambda _: explorer.save())
         self.more.observe(lambda change: change["new"] and self._toggle(change["new"]), "value")
-        work = widgets.HBox([self.bar, self.cancel], layout={"width": "100%"})
+        self.step = widgets.HTML()
+        work = widgets.HBox([self.cancel, self.bar, self.step])
         self.result = widgets.VBox(
-            [self.answer, self.chips, self.player, self.reasons, self.sliders, self.effect, self.scores]
+            [
+                self.answer,
+                self.chips,
+                self.show_maps,
+                self.maps,
+                self.player,
+                self.reasons,
+                self.sliders,
+                self.effect,
+                self.scores,
+            ]
             + [widgets.HBox([self.save, self.saved], layout={"flex_flow": "row wrap"})]
         )
-        self.page = widgets.VBox([widgets.HTML(_STYLE), self.choices, work, self.status, self.result])
+        self.views, self._others = widgets.ToggleButtons(options=_VIEWS), {}
+        self.views.add_class("mt-tabs")
+        self.views.observe(lambda _: self.update(), "value")
+        above = widgets.HBox([self.views, work], layout={"flex_flow": "row wrap", "align_items": "center"})
+        self.page = widgets.VBox([widgets.HTML(_STYLE), self.choices, above, self.status, self.result])
         self.page.add_class("mt-explorer")
         self._work = work
         explorer.listeners.append(self.update)
@@ -93,7 +116,9 @@ class View:
         long = {"description_width": "5rem"}
         clips = [("choose a song …", ""), *explorer.clips.items()]
         self.clip = widgets.Dropdown(options=clips, description="Song", layout={**wide, "width": "30rem"}, style=long)
-        self.upload = widgets.FileUpload(accept=".mp3,.wav,.flac,.ogg", description="Your own file")
+        self.upload = Upload(
+            received=lambda *file: explorer.open_upload(*file), failed=explorer.refuse, ready=explorer.warm_up
+        )
         self.tagger = widgets.Dropdown(options=explorer.taggers, description="Tagger", layout=wide, style=long)
         self.genre = widgets.Dropdown(options=explorer.genres, description="Genre", layout=wide, style=long)
         methods = list(dict.fromkeys((explorer.method, *_METHODS)))
@@ -103,7 +128,6 @@ class View:
         self.cancel.on_click(lambda _: explorer.cancel())
         self.again.on_click(lambda _: explorer.explain())
         self.clip.observe(self._chose_clip, "value")
-        self.upload.observe(self._uploaded, "value")
         for name, box in (("tagger", self.tagger), ("genre", self.genre), ("method", self.method)):
             box.observe(lambda change, name=name: self._chose_network(name, change["new"]), "value")
         first = [self.clip] * bool(explorer.clips) + [self.upload]
@@ -113,29 +137,25 @@ class View:
 
     # --- What the user does -------------------------------------------------------------------------------------------
 
+    @property
+    def _by_user(self):
+        return self._quiet != threading.get_ident()
+
     def _chose_clip(self, change):
         if change["new"] != "":
             self.explorer.open_clip(change["new"])
 
-    def _uploaded(self, change):
-        if change["new"]:
-            file = change["new"][0]
-            content, name = bytes(file["content"]), file["name"]
-            self.upload.value = ()  # the bytes are not kept twice
-            self.explorer.open_upload(name, content)
-
     def _chose_network(self, name, value):
-        if value is not None and not self._quiet:
+        if value is not None and self._by_user:
             self.explorer.choose_networks(**{name: value})
 
     def _toggle(self, tag):
-        chosen = [other for other in self.explorer.chosen if other != tag]
-        if self._quiet:
-            return
-        self.explorer.choose([*chosen, tag] if tag not in self.explorer.chosen else chosen)
+        if self._by_user:
+            chosen = [other for other in self.explorer.chosen if other != tag]
+            self.explorer.choose([*chosen, tag] if tag not in self.explorer.chosen else chosen)
 
     def _turned(self, tag, value):
-        if not self._quiet:
+        if self._by_user:
             self.explorer.turn_down(self.explorer.gains | {tag: value})
 
     # --- What is shown ------------------------------------------------------------------------------------------------
@@ -144,15 +164,20 @@ class View:
         """Show the explorer's present state; what is unchanged is left alone."""
         with self._lock:
             explorer, busy = self.explorer, self.explorer.busy
-            explanation, progress = explorer.explanation, explorer.progress
+            explanation = explorer.explanation
             self.status.value = sentences.status(explorer)
-            self._work.layout.display = "" if busy else "none"
-            self.bar.value = progress.share
+            self._work.layout.visibility = "visible" if busy else "hidden"  # what lies below keeps its place
+            self.choices.layout.display = "" if explorer.tagger else "none"
+            self.bar.value, self.step.value = explorer.progress.share, sentences.progress(explorer)
             self.again.disabled = busy or explorer.song is None or explanation is not None
-            self.result.layout.display = "" if explanation is not None or explorer.advice else "none"
+            why = self.views.value == "why"
+            self.result.layout.display = "" if why and (explanation is not None or explorer.advice) else "none"
+            self.choices.children[1].layout.display = "none" if self.views.value == "taggers" else ""
             for widget in self.result.children[1:]:
                 widget.layout.display = "none" if explanation is None else ""
-            self._quiet = True
+            self._quiet = threading.get_ident()
+            if not busy and (explorer.song is None or explorer.song.title not in dict(self.clip.options)):
+                self.clip.value = ""
             try:
                 self._networks()
                 self.answer.value = sentences.answer(explorer)
@@ -160,8 +185,23 @@ class View:
                     self._song()
                     self._descriptors()
             finally:
-                self._quiet = False
+                self._quiet = None
+            self._other_views()
             self.saved.value = f"<p>Written to {escape(str(explorer.saved))}</p>" if explorer.saved else ""
+
+    def _other_views(self):
+        wanted = self.views.value
+        if wanted == "taggers" and wanted not in self._others:
+            self._others[wanted] = TaggerView(self.explorer, self.player, changed=self.update)
+            self.page.children += (self._others[wanted].page,)
+        if wanted == "songs" and wanted not in self._others:
+            self._others[wanted] = PairView(self.explorer)
+            self._others[wanted].pair.second.listeners.append(self.update)
+            self.page.children += (self._others[wanted].page,)
+        for name, view in self._others.items():
+            view.page.layout.display = "" if name == wanted else "none"
+            if name == wanted:
+                view.update()
 
     def _new(self, name, *parts):
         """Whether parts have changed since they were shown: tuples and text by value, arrays and tables by identity."""
@@ -182,16 +222,12 @@ class View:
         if not self._new("song", explorer.song, explanation.S):
             return
         front_end = explanation.front_end
-        colours = _genre_colours(explanation)
-        votes = explanation.votes
         with shown.hold_sync():
             shown.duration = len(explanation.y) / front_end.sr
-            shown.votes = [
-                {"start": float(v.start), "end": float(v.end), "genre": v.genre, "colour": colours[v.genre]}
-                for v in votes.itertuples()
-            ]
+            shown.votes = showing.votes(explanation, showing.genre_colours(explanation))
             shown.ticks, shown.sounds = player.ticks(front_end), []
             shown.layers, shown.loop, shown.position = [], [], 0.0
+            self._flacs = {}
             shown.spectrogram = player.spectrogram(explanation)
             shown.song = player.flac(explanation.y, sr=front_end.sr)
         tags = list(explanation.descriptors["tag"])
@@ -200,48 +236,65 @@ class View:
     def _descriptors(self):
         explorer, explanation = self.explorer, self.explorer.explanation
         self.more.value = ""
-        if self._new("chips", explanation.descriptors, explorer.chosen):
-            self.chips.children = [
-                widgets.HTML("Show where it is:&nbsp;"),
-                *map(self._chip, sentences.listed(explorer)),
-                self.more,
-            ]
-            self.player.taggram = _taggram(explanation, sentences.listed(explorer))
+        listed = tuple(sentences.listed(explorer))
+        if self._new("chips", explanation.descriptors, listed):
+            self._chips = {tag: self._chip(tag) for tag in listed}
+            self.chips.children = [widgets.HTML("Show where it is:&nbsp;"), *self._chips.values(), self.more]
+            self.player.taggram = showing.taggram(explanation, listed)
+        for tag, chip in self._chips.items():
+            self._colour(chip, tag)
         ready = tuple(tag for tag in explorer.chosen if tag in explanation.heatmaps)
-        if self._new("layers", explanation.S, explorer.chosen, ready, explorer.changed):
+        audible = tuple(tag for tag in ready if tag in explanation.evidence)
+        if self._new("layers", explanation.S, explorer.chosen, ready):
             self._layers(ready)
-        if self._new("sliders", explanation.S, ready):
-            self.sliders.children = [self._slider(tag) for tag in ready]
+        if self._new("sounds", explanation.S, audible, explorer.changed):
+            self._sounds(audible)
+        if self._new("sliders", explanation.S, audible, explorer.tagger or ""):
+            self.sliders.children = [self._slider(tag) for tag in audible if explorer.tagger]
+        if self.show_maps.value:
+            self._maps.ask()
+        self.maps.value = feature_maps.html(self._maps) if self.show_maps.value else ""
         self.reasons.value = sentences.reasons(explorer)
         self.scores.value = sentences.scores(explorer)
         self.effect.value = sentences.effect(explorer)
 
     def _layers(self, ready):
-        explorer, explanation = self.explorer, self.explorer.explanation
-        sr, layers, sounds = explanation.front_end.sr, [], []
+        explorer, layers = self.explorer, []
         for tag in ready:
             colour = player.COLOURS[explorer.chosen.index(tag)]
-            data = player.layer(explanation.heatmaps[tag], colour=colour)
+            data = player.layer(explorer.explanation.heatmaps[tag], colour=colour)
             layers.append({"tag": tag, "colour": colour, "data": data})
-            for key, y in (("evidence", explanation.evidence[tag].sound), ("rest", explanation.evidence[tag].rest)):
-                content = player.flac(y, sr=sr)
-                sounds.append(
-                    {"key": f"{key}:{tag}", "label": f"{key}: {tag}", "version": hash(content), "data": content}
-                )
-        if explorer.changed is not None:
-            content = player.flac(explorer.changed.y, sr=sr)
-            sounds.append({"key": "changed", "label": "song as changed", "version": hash(content), "data": content})
         with self.player.hold_sync():
-            self.player.layers, self.player.sounds = layers, sounds
-            self.player.alt = _alt(explorer)
+            self.player.layers, self.player.alt = layers, _alt(explorer)
+
+    def _sounds(self, audible):
+        explorer, explanation = self.explorer, self.explorer.explanation
+        parts = {}
+        for tag in audible:
+            evidence = explanation.evidence[tag]
+            parts[f"evidence:{tag}"] = f"evidence: {tag}", evidence.sound
+            parts[f"rest:{tag}"] = f"rest: {tag}", evidence.rest
+        if explorer.changed is not None:
+            parts["changed"] = "song as changed", explorer.changed.y
+        before, self._flacs, sounds = self._flacs, {}, []
+        for key, (label, y) in parts.items():
+            known = before.get(key)
+            content = known[1] if known and known[0] is y else player.flac(y, sr=explanation.front_end.sr)
+            self._flacs[key] = y, content
+            sounds.append({"key": key, "label": label, "version": hash(content), "data": content})
+        self.player.sounds = sounds
 
     def _chip(self, tag):
-        chosen = tag in self.explorer.chosen
-        chip = widgets.ToggleButton(value=chosen, description=tag, layout={"width": "auto"})
-        if chosen:
-            chip.add_class(f"mt-chosen-{self.explorer.chosen.index(tag)}")  # in the colour of its heatmap, see view.css
+        chip = widgets.ToggleButton(description=tag, layout={"width": "auto"})
         chip.observe(lambda _: self._toggle(tag), "value")
         return chip
+
+    def _colour(self, chip, tag):
+        """Press the chip of a chosen descriptor and give it the colour of its heatmap, see view.css."""
+        chosen = self.explorer.chosen
+        chip.value = tag in chosen
+        for k in range(MOST):
+            (chip.add_class if k < len(chosen) and chosen[k] == tag else chip.remove_class)(f"mt-chosen-{k}")
 
     def _slider(self, tag):
         slider = widgets.FloatSlider(
@@ -257,62 +310,6 @@ class View:
         )
         slider.observe(lambda change: self._turned(tag, change["new"]), "value")
         return slider
-
-
-def figure(explorer: Explorer) -> Figure:
-    """Draw what the page shows: votes, spectrogram with a heatmap for every chosen descriptor, taggram.
-
-    Parameters
-    ----------
-    explorer : Explorer
-        With an explained song.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-
-    Raises
-    ------
-    ValueError
-        If no song is explained.
-    """
-    explanation = explorer.explanation
-    if explanation is None:
-        raise ValueError("Explain a song first: explorer.open_clip or explorer.open_file, then explorer.wait.")
-    tags, chosen = sentences.listed(explorer), [tag for tag in explorer.chosen if tag in explanation.heatmaps]
-    rows = max(len(chosen), 1) + 1
-    fig, axes = plots.figure(height=2.4 * (rows - 1) + 1.2 + 0.24 * len(tags), rows=rows)
-    for tag, ax in zip(chosen, axes, strict=False):
-        explanation.plot(tag, ax=ax)
-    if not chosen:
-        plots.spectrogram(explanation.S, front_end=explanation.front_end, ax=axes[0])
-    sections = explanation.sections
-    seconds = float(sections["end"].iloc[0] - sections["start"].iloc[0])
-    plots.taggram(sections[tags].to_numpy(), start=sections["start"], seconds=seconds, tags=tags, ax=axes[-1])
-    genre = f"{explanation.genre} · " if explanation.genre else ""
-    fig.suptitle(f"{genre}{explorer.song.title}".replace("$", r"\$"), fontsize=12)
-    return fig
-
-
-def _genre_colours(explanation):
-    """Colour of every genre that a section votes for, the song's own first."""
-    names = list(explanation.votes["genre"].value_counts().index) if len(explanation.votes) else []
-    names.sort(key=lambda name: name != explanation.genre)
-    return {name: plots.PALETTE[min(k, len(plots.PALETTE) - 1)] for k, name in enumerate(names)}
-
-
-def _taggram(explanation, tags):
-    """Scores over time; where sections overlap, a column reaches half-way to the next, as in `plots.taggram`."""
-    sections = explanation.sections
-    middle = ((sections["start"] + sections["end"]) / 2).to_numpy()
-    edges = np.r_[0.0, (middle[1:] + middle[:-1]) / 2, float(sections["end"].iloc[-1])]
-    predicted = explanation.descriptors.set_index("tag")["predicted"]
-    return {
-        "tags": tags,
-        "edges": edges.tolist(),
-        "scores": [sections[tag].round(4).tolist() for tag in tags],
-        "predicted": [bool(predicted[tag]) for tag in tags],
-    }
 
 
 def _alt(explorer):

@@ -1,5 +1,7 @@
 """The explorer without a browser: tones planted in a song, errors as sentences, cancelling, nothing twice."""
 
+import logging
+import tempfile
 import threading
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 import soundfile
 from support import tones
 
-from musictools.explorer import networks, songs
+from musictools.explorer import answers, networks, songs
 from musictools.explorer.changes import LOWEST
 from musictools.explorer.controller import MOST, Explorer
 from musictools.explorer.work import Progress, Worker
@@ -55,6 +57,15 @@ def opened(explorer, folder):
     assert explorer.wait(120)
     assert explorer.error == ""
     return explorer
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The folder for temporary files, empty at first."""
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    return place
 
 
 def test_networks_are_those_of_the_profile(explorer, folder):
@@ -196,7 +207,7 @@ def test_songs_of_a_data_set(folder, system, explorer):
     assert explorer.song.title == title
     explorer.open_clip("no such clip")
     assert explorer.wait(60)
-    assert "no such clip" in explorer.error
+    assert explorer.error == "no such clip: the data set cannot read this clip."
 
 
 # --- Uploads and errors -----------------------------------------------------------------------------------------------
@@ -211,13 +222,13 @@ def encoded(y, sr=tones.SR, kind="WAV", **options):
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
-def test_an_upload_is_explained_and_its_file_removed(explorer, kind):
+def test_an_upload_is_explained_and_its_file_removed(explorer, kind, temporary):
     explorer.open_upload(f"../<i>song</i>.{kind}", encoded(tones.song(), kind=kind))
     assert explorer.wait(120)
     assert explorer.error == ""
     assert explorer.song.title == f"i>.{kind}"  # what follows the last slash, as plain text
     assert explorer.explanation is not None
-    assert list(explorer._uploads.folder.iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 BAD = {
@@ -233,14 +244,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_uploads_are_sentences_and_leave_the_explorer_alive(explorer, kind, folder):
+def test_bad_uploads_are_sentences_and_leave_the_explorer_alive(explorer, kind, folder, temporary):
     content, message = BAD[kind]
     explorer.open_upload("song.wav", content)
     assert explorer.wait(60)
     assert explorer.error.startswith(message)
-    assert str(explorer._uploads.folder) not in explorer.error
+    assert str(temporary) not in explorer.error
     assert explorer.song is explorer.explanation is None
-    assert list(explorer._uploads.folder.iterdir()) == []
+    assert list(temporary.iterdir()) == []
     explorer.open_file(folder / "two tones.wav")
     assert explorer.wait(120)
     assert (explorer.error, explorer.song.title) == ("", "two tones")
@@ -275,22 +286,58 @@ def test_only_the_first_part_is_explained(explorer, folder):
     assert explorer.song.length == pytest.approx(6.0)
 
 
-def test_a_fault_of_the_program_is_a_sentence_too(explorer, folder, caplog):
-    def broken(*which):
-        raise RuntimeError("internal <detail>")
+def raising(error):
+    def fail(*arguments, **options):
+        raise error
 
-    explorer._load = broken
+    return fail
+
+
+DEVELOPERS = ValueError("x must have shape (n, <b>). Got (3,).")
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "error", "sentence"),
+    [
+        ("explorer", "_load", RuntimeError("internal <b>"), "The networks tagger and genre_model cannot be read."),
+        (
+            "system",
+            "explain",
+            DEVELOPERS,
+            "two tones cannot be explained by tagger. Try another tagger or another song.",
+        ),
+        ("answers", "heatmap", DEVELOPERS, "The method gradient cannot find high with tagger. Try another method."),
+        ("answers", "evidence", DEVELOPERS, "The evidence of high cannot be made audible with tagger."),
+        ("answers", "badge", DEVELOPERS, "The heatmap of high could not be tested."),
+        ("answers", "heatmap", MemoryError(), "There is not enough memory for this."),
+        ("songs", "read", RuntimeError("internal <b>"), "Something went wrong. The song could not be explained."),
+    ],
+)
+def test_what_fails_is_said_in_sentences_and_logged(
+    explorer, system, folder, monkeypatch, caplog, place, name, error, sentence
+):
+    where = {"explorer": explorer, "system": type(system), "answers": answers, "songs": songs}[place]
+    monkeypatch.setattr(where, name, raising(error))
     explorer.open_file(folder / "two tones.wav")
     assert explorer.wait(60)
-    assert explorer.error == "Something went wrong (RuntimeError). The song could not be explained."
-    assert "internal <detail>" in caplog.text
+    assert explorer.error.startswith(sentence)
+    assert not explorer.busy
+    assert str(error) not in explorer.error or not str(error)
+    assert str(error) in caplog.text
 
 
-def test_the_temporary_folder_is_private_and_removed(explorer):
-    place = explorer._uploads.folder
-    assert place.stat().st_mode & 0o077 == 0
-    explorer.close()
-    assert not place.exists()
+def test_an_upload_lies_in_a_private_folder_while_it_is_read(explorer, temporary, monkeypatch):
+    seen, read = [], songs.read
+
+    def watched(path, **options):
+        seen.append((path.name, path.parent.parent, path.parent.stat().st_mode & 0o077))
+        return read(path, **options)
+
+    monkeypatch.setattr(songs, "read", watched)
+    explorer.open_upload("../../my song.WAV", encoded(tones.song()))
+    assert explorer.wait(120)
+    assert seen == [("song.wav", temporary, 0)]
+    assert list(temporary.iterdir()) == []
 
 
 # --- Work -------------------------------------------------------------------------------------------------------------
@@ -350,3 +397,84 @@ def test_one_key_runs_once_and_cancelled_work_may_run_again():
     assert worker.wait(10)
     assert ran == ["a again"]
     assert not [thread for thread in threading.enumerate() if thread.name == "musictools-explorer" and worker.busy]
+
+
+# --- Idle work --------------------------------------------------------------------------------------------------------
+
+
+def test_idle_work_waits_for_other_work_and_is_not_shown():
+    order, busy, begun, go = [], [], threading.Event(), threading.Event()
+    worker = Worker(changed=lambda: None, failed=order.append)
+
+    def job(name, wait=False):
+        yield Progress(name, 0.5)
+        if wait:
+            begun.set()
+            go.wait(10)
+        busy.append((worker.busy, worker.progress.step))
+        order.append(name)
+
+    worker.add("first", lambda: job("first", wait=True))
+    begun.wait(10)
+    assert worker.add("later", lambda: job("later"), idle=True)
+    assert not worker.add("later", lambda: job("later"), idle=True)
+    worker.add("second", lambda: job("second"))
+    go.set()
+    assert worker.wait(10)
+    assert order == ["first", "second", "later"]
+    assert busy == [(True, "first"), (True, "second"), (False, "")]
+
+
+def test_heatmaps_are_made_ahead_and_used(explorer, folder, monkeypatch):
+    explorer.ahead = 2
+    explorer.open_file(folder / "two tones.wav")
+    assert explorer.wait(120)
+    assert explorer.chosen == tuple(explorer.explanation.heatmaps)
+    assert explorer.error == ""
+    (other,) = {LOW, HIGH} - set(explorer.chosen)
+    expected = answers.heatmap(explorer.system, explorer.explanation, other)
+    monkeypatch.setattr(answers, "heatmap", raising(AssertionError("it was made ahead")))
+    explorer.choose([other])
+    assert explorer.wait(60)
+    assert explorer.error == ""
+    np.testing.assert_array_equal(explorer.explanation.heatmaps[other], expected)
+
+
+def test_idle_work_that_fails_is_no_error_of_the_page(explorer, folder, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    made, count = answers.heatmap, []
+
+    def once(*arguments):
+        count.append(arguments)
+        return made(*arguments) if len(count) == 1 else raising(DEVELOPERS)()
+
+    monkeypatch.setattr(answers, "heatmap", once)
+    explorer.ahead = 3
+    explorer.open_file(folder / "two tones.wav")
+    assert explorer.wait(120)
+    assert len(count) == 3
+    assert explorer.error == ""
+    assert "idle work failed" in caplog.text
+
+
+def test_networks_are_loaded_before_they_are_needed(explorer):
+    explorer.warm_up()
+    assert explorer.wait(60)
+    assert explorer.system is not None
+    explorer.choose_networks(tagger="tagger_other")
+    assert explorer.wait(60)
+    assert (explorer.busy, explorer.error) == (False, "")
+
+
+def test_a_heatmap_of_one_descriptor_is_that_of_the_whole_explanation(opened, system):
+    explanation = opened.explanation
+    together = system.explain(explanation.y, sr=tones.SR, tags=[LOW, HIGH], rule="f1", method="gradient", badges=True)
+    for tag in (LOW, HIGH):
+        alone = answers.heatmap(system, explanation, tag)
+        np.testing.assert_allclose(alone, together.heatmaps[tag], atol=1e-5 * np.abs(alone).max())
+        made, row = answers.evidence(system, explanation, tag, alone)
+        np.testing.assert_allclose(made.sound, together.evidence[tag].sound, atol=1e-5)
+        expected = together.loop.set_index("tag").loc[[tag], ["clip", "evidence", "rest", "area"]]
+        np.testing.assert_allclose(row[["clip", "evidence", "rest", "area"]], expected, atol=1e-4)
+        verdict = answers.badge(system, explanation, tag).partition(":")[0]
+        assert verdict == together.badges[tag].partition(":")[0]

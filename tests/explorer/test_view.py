@@ -111,22 +111,21 @@ def test_what_is_chosen_is_passed_on(shown, explorer, monkeypatch):
     chips["never"].value = True
     chips["high"].value = False
     shown.sliders.children[0].value = -12.0
-    file = {"name": "a.wav", "type": "audio/wav", "size": 3, "content": memoryview(b"abc"), "last_modified": 0}
-    shown._uploaded({"new": (file,)})
+    shown.upload._handle_custom_msg({"kind": "begin", "name": "a.wav", "size": 3}, [])
+    shown.upload._handle_custom_msg({"kind": "piece"}, [memoryview(b"abc")])
     assert chosen == [[ODD, "high", "never"], [ODD]]
     assert gains == [{ODD: -12.0}]
     assert opened == [("a.wav", b"abc")]
-    assert shown.upload.value == ()
 
 
 def test_progress_is_shown_and_hidden(shown, explorer, monkeypatch):
-    assert shown._work.layout.display == "none"
+    assert shown._work.layout.visibility == "hidden"
     monkeypatch.setattr(Explorer, "busy", True)
     monkeypatch.setattr(Explorer, "progress", Progress("finding <b>", 0.4))
     shown.update()
-    assert shown._work.layout.display == ""
+    assert shown._work.layout.visibility == "visible"
     assert shown.bar.value == 0.4
-    assert "Finding &lt;b&gt; … 40%" in shown.status.value
+    assert "Finding &lt;b&gt; … 40%" in shown.step.value
     assert shown.again.disabled
 
 
@@ -168,12 +167,30 @@ def test_without_networks_the_page_says_what_to_do():
     explorer.close()
 
 
-def test_figure_for_a_notebook(explorer):
-    fig = view.figure(explorer)
-    assert [ax.get_title() for ax in fig.axes if ax.get_title()] == [ODD, "high"]
-    explorer.explanation = None
-    with pytest.raises(ValueError, match="Explain a song first"):
-        view.figure(explorer)
+def test_the_other_views_are_made_when_they_are_shown(shown, explorer):
+    count = len(shown.page.children)
+    shown.views.value = "taggers"
+    assert shown.result.layout.display == "none"
+    assert len(shown.page.children) == count + 1
+    compare = shown.page.children[-1]
+    assert compare.layout.display == ""
+    shown.views.value = "songs"
+    assert (compare.layout.display, shown.page.children[-1].layout.display) == ("none", "")
+    shown.views.value = "why"
+    assert shown.result.layout.display == ""
+    assert len(shown.page.children) == count + 2
+    assert [child.layout.display for child in shown.page.children[-2:]] == ["none", "none"]
+
+
+def test_feature_maps_are_asked_for_by_a_button(shown, explorer, monkeypatch):
+    assert shown.maps.value == ""
+    asked = []
+    monkeypatch.setattr(shown._maps, "ask", lambda: asked.append(True))
+    shown.show_maps.value = True
+    assert asked
+    assert "notebook 06" in shown.maps.value
+    shown.show_maps.value = False
+    assert shown.maps.value == ""
 
 
 def pixels(png):
