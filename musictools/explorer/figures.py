@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from musictools.explorer.controller import Explorer
     from musictools.explorer.feature_maps import Thumbnail
     from musictools.explorer.pair import Pair
+    from musictools.explorer.songs import Song
 
 __all__ = ["by_tag", "feature_maps", "pair", "song", "taggers"]
 
@@ -61,14 +62,13 @@ def song(explorer: Explorer) -> Figure:
     return fig
 
 
-def taggers(comparison: Comparison, *, title: str, top: int = 8) -> Figure:
+def taggers(comparison: Comparison, song: Song, *, top: int = 8) -> Figure:
     """Draw a taggram for each tagger on a common time axis, with the shared tags in the same order.
 
     Parameters
     ----------
     comparison : Comparison
-    title : str
-        Of the song.
+    song : Song
     top : int > 0
         Tags that are there in any case; those predicted always are.
 
@@ -86,7 +86,9 @@ def taggers(comparison: Comparison, *, title: str, top: int = 8) -> Figure:
         ax.set_facecolor("#cccccc")  # tags that the tagger does not know
         scores = comparison.scores(name, own)
         plots.taggram(scores, start=taggram.start, seconds=taggram.seconds, tags=own, ax=ax, title=name)
-    fig.suptitle(_plain(title), fontsize=12)
+        ax.label_outer()
+    axes[0, 0].set_xlim(0, len(song.y) / song.sr)  # an input may be longer than the song
+    fig.suptitle(_plain(song.title), fontsize=12)
     return fig
 
 
@@ -115,6 +117,7 @@ def by_tag(folder: str | Path, *, category: str = "") -> Figure | None:
     fig, ax = plots.figure(height=1.6 + _ROW * len(values))
     plots.table_heatmap(values, ax=ax, label="ROC-AUC", vmin=0.5, vmax=1.0)
     ax.set(xlabel="", ylabel="", title="How well each tag is predicted on the held-out clips")
+    ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=25, ha="right", rotation_mode="anchor")
     return fig
 
 

@@ -76,11 +76,11 @@ def comparison():
 
 
 def test_taggrams_have_one_time_axis():
-    fig = figures.taggers(comparison(), title=ODD)
+    fig = figures.taggers(comparison(), Song(ODD, np.zeros(50), 10, 5.0))
     drawn(fig)
     first, second = (ax for ax in fig.axes if ax.get_title())
     assert (first.get_title(), second.get_title()) == ("first", "second")
-    assert first.get_xlim() == second.get_xlim()
+    assert first.get_xlim() == second.get_xlim() == (0, 5), "up to the end of the song"
     for ax in (first, second):
         assert [label.get_text() for label in ax.get_yticklabels()] == ["drums"], "shared tags only"
 
