@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from musictools.inference import AudioModel
     from musictools.spectrograms import FrontEnd
 
-__all__ = ["LIMIT", "Familiarity", "Reference", "embedding", "find"]
+__all__ = ["LEAST", "LIMIT", "Familiarity", "Reference", "embedding", "find"]
 
 LIMIT = 99.0  # percentile from which on a song counts as unlike the reference
 _FOLDS, _SHRINKAGE, _GROUPS = 10, 0.1, 64
+LEAST = 2 * _FOLDS  # clips of a reference
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,9 @@ class Reference:
             If there are fewer clips, or the values are not finite.
         """
         embeddings = np.asarray(embeddings, dtype=np.float64)
-        if embeddings.ndim != 2 or len(embeddings) < 2 * _FOLDS or not np.isfinite(embeddings).all():
+        if embeddings.ndim != 2 or len(embeddings) < LEAST or not np.isfinite(embeddings).all():
             raise ValueError(
-                f"embeddings must be a finite matrix with at least {2 * _FOLDS} clips. Got shape {embeddings.shape}."
+                f"embeddings must be a finite matrix with at least {LEAST} clips. Got shape {embeddings.shape}."
             )
         fold, distances = np.arange(len(embeddings)) % _FOLDS, np.zeros(len(embeddings))
         for number in range(_FOLDS):

@@ -132,6 +132,8 @@ def _reference(arguments):
     tagger, path = _tagger(arguments.name)
     folder = Path(arguments.folder).expanduser().resolve()
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in audio.SOUNDFILE_SUFFIXES)
+    if len(files) < familiarity.LEAST:
+        raise ValueError(f"{folder}: a reference needs at least {familiarity.LEAST} songs. Got {len(files)}.")
     front_end = tagger.front_end
     songs = (audio.load(file, sr=front_end.sr)[0] for file in files)
     embeddings = [familiarity.embedding(front_end.compute(y), front_end) for y in songs]

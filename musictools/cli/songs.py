@@ -117,7 +117,8 @@ def _tag(arguments):
         taggram = tagger.taggram(y, sr=sr)
         table = tagger.decide(taggram.joined("mean"), rule=rule)
         table = table[: max(arguments.top, int(table["predicted"].sum()))]
-        print(f"{song} ({len(y) / sr:.1f} s, {len(taggram.scores)} inputs, rule {rule})")
+        n = len(taggram.scores)
+        print(f"{song} ({len(y) / sr:.1f} s, {n} input{'s' * (n != 1)}, rule {rule})")
         print(f"  {'tag':24} score  threshold")
         for row in table.itertuples():
             print(f"{'*' if row.predicted else ' '} {row.tag:24} {row.score:5.2f}  {row.threshold:9.2f}")

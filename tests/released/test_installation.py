@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from support import choi2018_files, won2020_states
 from support.checkpoint_files import legacy, zipped
 from support.released import files
 
-from musictools import audio, cli, released
+from musictools import audio, cli, familiarity, released
 from musictools.inference import Tagger
 from musictools.released import choi2018, installation, registry
 
@@ -322,7 +323,7 @@ def test_songs_are_tagged_by_the_name_of_a_network(published, tmp_path, capsys):
     released.add(NAME, published)
     assert cli.main(["tag", str(song), "--model", NAME, "--top", "3", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out.splitlines()
-    beginning = f"{song} (4.0 s, 1 inputs, rule "
+    beginning = f"{song} (4.0 s, 1 input, rule "
     assert out[0].startswith(beginning)
     assert (tmp_path / "swell.taggram.csv").is_file()
     tagger = released.load(NAME)
@@ -330,3 +331,22 @@ def test_songs_are_tagged_by_the_name_of_a_network(published, tmp_path, capsys):
         tagger.taggram(audio.load(song)[0], sr=16000).joined(), rule=out[0].removeprefix(beginning).rstrip(")")
     )
     assert [line[2:26].strip() for line in out[2:5]] == list(table["tag"][:3])
+
+
+def test_a_folder_of_songs_becomes_a_reference(published, tmp_path, capsys):
+    """`tag` then says whether a song is like the folder's."""
+    folder = tmp_path / "songs"
+    released.add(NAME, published)
+    for k in range(familiarity.LEAST - 1):
+        audio.write(folder / f"{k}.wav", (1 + k) / 40 * won2020_states.sound(3), sr=16000)
+    assert cli.main(["models", "reference", NAME, str(folder)]) == 2
+    assert capsys.readouterr().err == f"musictools: {folder}: a reference needs at least 20 songs. Got 19.\n"
+    audio.write(folder / "last.wav", won2020_states.sound(3), sr=16000)
+    assert cli.main(["models", "reference", NAME, str(folder)]) == 0
+    assert Path(capsys.readouterr().out.strip()).is_file()
+    assert cli.main(["tag", str(folder / "7.wav"), "--model", NAME, "--out", str(tmp_path)]) == 0
+    assert "reference clips (20 songs of the folder songs)" in capsys.readouterr().out
+    song = tmp_path / "noise.wav"
+    audio.write(song, np.random.default_rng(0).normal(0, 0.1, 48000), sr=16000)
+    assert cli.main(["tag", str(song), "--model", NAME, "--out", str(tmp_path)]) == 0
+    assert "The song is unlike what the network knows" in capsys.readouterr().out
