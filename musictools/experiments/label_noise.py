@@ -224,7 +224,7 @@ def as_published(study: pd.DataFrame, sample: pd.DataFrame, *, total: int, names
             "estimate": row["estimate"], "estimate_share": row["estimate"] / total,
             "subset400": int(counted["counted"]), "subset400_share": counted["share"],
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=published.table("choi2018_table_3_a_noise").columns)
 
 
 def coverage(

@@ -155,6 +155,8 @@ _NEEDS_SOUND = (
     "03_compare_taggers",
     "06_probe_feature_maps",
     "07_auralise_features",
+    "08_measure_label_noise",
+    "12_compare_label_vectors",
     "15_test_robustness",
 )
 

@@ -223,6 +223,34 @@ def _auralise_features(p, size):
     }
 
 
+def _measure_label_noise(p, size):
+    """Notebook 08: one tagger on shares of the training clips; about seven of ten clips are for training."""
+    train = 0.7 * size.described
+    trainings = tuple(_single_tagger(p, size, share * train, size.clips - train) for share in p["shares"])
+    return {"trainings": trainings, "at_once": _trainings_at_once(p), "stores": (p["model"],)}
+
+
+def _compare_label_vectors(p, size):
+    """Notebook 12: the same training with several seeds, 80 % of the clips for training and 10 % for validation."""
+    training = _single_tagger(p, size, 0.8 * size.clips, 0.2 * size.clips)
+    training = replace(training, count=len(p["seeds"]))
+    return {"trainings": (training,), "at_once": _trainings_at_once(p), "stores": (p["model"],)}
+
+
+def _single_tagger(p, size, train, others):
+    """A tagger that is trained on raw or merged annotations by the protocol of `rotheneder2023`."""
+    wanted = protocol("rotheneder2023", p["model"], n_tags=p["n_tags"], epochs=p["epochs"] or None, **p["overrides"])
+    epochs, per_clip = sum(phase["epochs"] for phase in wanted.phases), size.segments(p["model"])
+    threads = 0 if _trainings_at_once(p) == 1 else 1
+    return Training(
+        network=Network(p["model"], p["width"], wanted.batch_size, models.describe(p["model"]).input.length, threads),
+        outputs=p["n_tags"],
+        epochs=epochs,
+        segments=round(train * min(per_clip, wanted.per_clip or per_clip)),
+        scored=round(others * per_clip * (1 + epochs / 2)),
+    )
+
+
 def _test_robustness(p, size):
     """Notebook 15: deformed clips, their scores, and maps of single inputs; a rough count, as for notebook 05."""
     tagger = _assumed_tagger(p)
@@ -251,5 +279,7 @@ NOTEBOOKS: dict[str, Callable[[dict[str, Any], DataSize], dict[str, Any]]] = {
     "05_visualise_descriptors": _visualise_descriptors,
     "06_probe_feature_maps": _probe_feature_maps,
     "07_auralise_features": _auralise_features,
+    "08_measure_label_noise": _measure_label_noise,
+    "12_compare_label_vectors": _compare_label_vectors,
     "15_test_robustness": _test_robustness,
 }
