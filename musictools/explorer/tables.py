@@ -94,7 +94,7 @@ def html(table: Table) -> str:
     html : str
     """
     values, coloured = table.values, table.scale is not None
-    head = "".join(f'<th scope="col"><span>{escape(str(name))}</span></th>' for name in values)
+    head = "".join(f'<th scope="col">{escape(str(name)).replace("_", "_<wbr/>")}</th>' for name in values)
     kinds = None if table.categories is None else table.categories.reindex(values.index)
     whole = {name for name in values if (values[name].dropna() % 1 == 0).all()}  # counts
     lines = []
@@ -132,12 +132,13 @@ def _knows(frame, row, column):
 
 
 def _style(value, scale):
-    """Background and a readable text colour."""
+    """Background, and the text colour of the higher contrast to it (WCAG 2's relative luminance)."""
     if scale is None:
         return ""
     low, high = scale
     share = float(np.clip((value - low) / ((high - low) or 1), 0, 1))
     colours = np.array(_DIVERGING if low < 0 else _SEQUENTIAL, float)
-    red, green, blue = (np.interp(share, np.linspace(0, 1, len(colours)), part) for part in colours.T)
-    text = "#fff" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else "#222"
-    return f' style="background:rgb({red:.0f},{green:.0f},{blue:.0f});color:{text}"'
+    rgb = np.array([np.interp(share, np.linspace(0, 1, len(colours)), part) for part in colours.T])
+    linear = np.where(rgb <= 10.3, rgb / 255 / 12.92, ((rgb / 255 + 0.055) / 1.055) ** 2.4)
+    text = "#fff" if linear @ (0.2126, 0.7152, 0.0722) < 0.179 else "#000"
+    return f' style="background:rgb({",".join(f"{part:.0f}" for part in rgb)});color:{text}"'

@@ -159,7 +159,7 @@ def rows(comparison: Comparison) -> dict[str, Any]:
     made = {"tags": [], "edges": [], "scores": [], "predicted": []}
     for name in names:
         taggram, decided = comparison.taggrams[name], comparison.decisions[name]
-        data = comparison.data[name]
+        data = {"composed": "the composed corpus"}.get(comparison.data[name], comparison.data[name])
         own = comparison.own(name)
         tags = shared + comparison.first(own, [name], 0)[:_OWN] if shared else own[:_TOP]
         where = edges(taggram.start, taggram.start + taggram.seconds).tolist()

@@ -114,6 +114,7 @@ def test_names_are_escaped_and_numbers_readable():
     assert "● 0.500" not in html
     for text in (">1,234<", ">7<", ">2,500<", ">12.2<"):
         assert text in html
+    assert "short_<wbr/>chunk" in tables.html(Table(pd.DataFrame({"short_chunk": [1.0]}), "row"))
     dark = tables.html(Table(pd.DataFrame({"a": [1.0, 0.0]}), "row", scale=(0.0, 1.0)))
     assert "rgb(8,48,107);color:#fff" in dark
-    assert "rgb(247,251,255);color:#222" in dark
+    assert "rgb(247,251,255);color:#000" in dark
