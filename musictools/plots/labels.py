@@ -53,7 +53,7 @@ def pairs(table: pd.DataFrame, marked: pd.DataFrame, *, ax: Axes | None = None, 
     table : pd.DataFrame
         co_occurrence, similarity.
     marked : pd.DataFrame
-        Rows of the table whose tags (first, second) are written beside their points.
+        Rows of the table whose points are numbered; the legend names their tags (first, second).
     ax : Axes or None
     title : str
 
@@ -63,15 +63,15 @@ def pairs(table: pd.DataFrame, marked: pd.DataFrame, *, ax: Axes | None = None, 
     """
     ax = current_axes(ax)
     ax.plot(table["co_occurrence"], table["similarity"], ".", color=plots.PALETTE[7], markersize=3, label="all pairs")
-    ax.plot(
-        marked["co_occurrence"], marked["similarity"], "o", color=plots.PALETTE[3], markersize=5, label="overlooked"
-    )
-    for row in marked.itertuples():
-        ax.annotate(f"{row.first}, {row.second}", (row.co_occurrence, row.similarity), fontsize=plots.SMALL,
-                    xytext=(5, 0), textcoords="offset points", va="center")  # fmt: skip
+    for number, row in enumerate(marked.itertuples(), start=1):
+        label = f"{number}: {row.first}, {row.second}"
+        ax.plot(row.co_occurrence, row.similarity, "o", color=plots.PALETTE[3], markersize=5, label=label)
+        ax.annotate(str(number), (row.co_occurrence, row.similarity), xytext=(0, 5), textcoords="offset points",
+                    fontsize=plots.SMALL, ha="center")  # fmt: skip
     ax.set_xscale("symlog", linthresh=0.01)
     ax.set_xlim(left=0)
     ax.set(xlabel="co-occurrence in the labels", ylabel="similarity of label vectors", title=title)
+    plots.legend(ax, loc="center left", bbox_to_anchor=(1, 0.5), handlelength=0.8)
     return ax
 
 

@@ -36,7 +36,8 @@ def test_pairs_name_the_marked_ones(ax):
         {"first": ["a", "b"], "second": ["c", "d"], "co_occurrence": [0.0, 0.5], "similarity": [0.9, 0.1]}
     )
     drawings.pairs(table, table[:1], ax=ax)
-    assert words(ax) == ["a, c"]
+    assert words(ax) == ["1"]
+    assert [text.get_text() for text in ax.get_legend().texts] == ["all pairs", "1: a, c"]
     assert [len(line.get_xdata()) for line in ax.lines] == [2, 1]
     drawings.pairs(table, table[:0], ax=ax)
 
