@@ -11,6 +11,13 @@ the mean over the last maps, and the logits. Convolutions have no bias; each is 
   `musictools.released.imagenet`. They are layers of their own: Keras's "same" pads strided convolutions on one side.
 - Names follow PyTorch's with underscores: its ``layer4.2.conv2``, the bottleneck of `sharma2022`, is
   ``layer4_2_conv2``.
+
+The thesis starts from weights of photographs, trains the last two convolutions and the head, and shows four versions of
+four songs in a batch:
+
+>>> model = imagenet.set_weights(models.build("resnet34", n_outputs=8), "resnet34.pth")  # doctest: +SKIP
+>>> training.fit(train_last_layers(model), BandedImages(x), np.repeat(y, 4, axis=0), validation=validation,
+...              epochs=50, batch_size=16, learning_rate=1e-4)  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -112,6 +119,6 @@ MODELS = {
         learning_rate=1e-4,
         batch_size=16,
         channels=(1, 3),
-        place=1,
+        place=0,
     )
 }
