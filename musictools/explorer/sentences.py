@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from musictools.explorer.networks import NONE
 if TYPE_CHECKING:
     from musictools.explorer.controller import Explorer
 
-__all__ = ["answer", "effect", "listed", "progress", "reasons", "scores", "status"]
+__all__ = ["advice", "answer", "effect", "listed", "progress", "reasons", "scores", "status"]
 
 _TOP = 12  # descriptors that are listed without being asked for
 _FIRST = "Choose a song, or a file of your own (MP3, WAV, FLAC, OGG; at most 50 MB, 15 min)."
@@ -86,6 +87,22 @@ def progress(explorer: Explorer) -> str:
     return f'<p role="status">{escape(now.step.capitalize() or "Beginning")} … {now.share:.0%}</p>'
 
 
+def advice(explorer: Explorer) -> str:
+    """Say what to do where there is no network.
+
+    Parameters
+    ----------
+    explorer : Explorer
+
+    Returns
+    -------
+    html : str
+        Empty where there is one.
+    """
+    words = re.sub("`(.*?)`", r"<code>\1</code>", escape(explorer.advice))
+    return f'<p class="mt-advice">{words}</p>' if words else ""
+
+
 def answer(explorer: Explorer) -> str:
     """Say which genre the song has, and whether the networks know such music.
 
@@ -98,12 +115,11 @@ def answer(explorer: Explorer) -> str:
     html : str
     """
     explanation, song = explorer.explanation, explorer.song
-    advice = f'<p class="mt-advice">{escape(explorer.advice)}</p>' if explorer.advice else ""
     if explanation is None:
-        return advice
+        return advice(explorer)
     excerpt = len(explanation.y) / explanation.front_end.sr
     part = f"the first {excerpt:.0f} s of {song.length:.0f} s" if song.length - excerpt > 0.5 else f"{excerpt:.0f} s"
-    lines = [advice, f"<h2>{escape(song.title)}</h2>", f'<p class="mt-note">{part}. {escape(song.note)}</p>']
+    lines = [advice(explorer), f"<h2>{escape(song.title)}</h2>", f'<p class="mt-note">{part}. {escape(song.note)}</p>']
     votes = explanation.votes
     if explanation.genre:
         count = int((votes["genre"] == explanation.genre).sum())
@@ -116,6 +132,7 @@ def answer(explorer: Explorer) -> str:
     speaker = explanation.networks.get("descriptors", {})
     if speaker.get("data"):
         network, data = (escape(str(speaker[name])) for name in ("network", "data"))
+        data = "the composed corpus" if data == "composed" else data
         lines.append(f'<p class="mt-note">The descriptors are those of {network}, which learnt from {data}.</p>')
     return "".join(lines)
 

@@ -147,11 +147,12 @@ def titles(data: Dataset) -> dict[str, Any]:
     titles : dict of str to (int or str)
         Title -> clip id.
     """
-    tracks, genres, found = data.tracks, data.genres, {}
-    for clip_id, row in tracks.iterrows():
-        own = genres.loc[clip_id].to_numpy(dtype=bool) if clip_id in genres.index else np.zeros(genres.shape[1], bool)
-        names = ", ".join(genres.columns[own])
-        found[f"{clip_id} · {row['title'] or row['path']} ({row['artist']}){names and f' · {names}'}"] = clip_id
+    tracks = data.tracks
+    has = data.genres.reindex(tracks.index, fill_value=False).to_numpy(dtype=bool)
+    names, found = data.genres.columns.to_numpy(), {}
+    for row, own in zip(tracks[["title", "path", "artist"]].itertuples(), has, strict=True):
+        genres = "".join(f" · {name}" for name in names[own])
+        found[f"{row.Index} · {row.title or row.path} ({row.artist}){genres}"] = row.Index
     return found
 
 

@@ -73,6 +73,7 @@ class View:
         self.status, self.answer, self.reasons, self.effect, self.scores = (widgets.HTML() for _ in range(5))
         self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "12rem"})
         self.chips, self.sliders = widgets.HBox(layout={"flex_flow": "row wrap"}), widgets.VBox()
+        self.chips.add_class("mt-chips")
         self.more = widgets.Dropdown(options=[("more descriptors …", "")], layout={"width": "12rem"})
         self.player = player.Player()
         self.maps, self._maps = widgets.HTML(), feature_maps.CarryingMaps(explorer)
@@ -235,7 +236,7 @@ class View:
 
     def _descriptors(self):
         explorer, explanation = self.explorer, self.explorer.explanation
-        self.more.value = ""
+        self.more.value, self.more.layout.display = "", "" if explorer.tagger else "none"
         listed = tuple(sentences.listed(explorer))
         if self._new("chips", explanation.descriptors, listed):
             self._chips = {tag: self._chip(tag) for tag in listed}
@@ -291,8 +292,9 @@ class View:
 
     def _colour(self, chip, tag):
         """Press the chip of a chosen descriptor and give it the colour of its heatmap, see view.css."""
-        chosen = self.explorer.chosen
+        chosen, explorer = self.explorer.chosen, self.explorer
         chip.value = tag in chosen
+        chip.disabled = not explorer.tagger and tag not in explorer.explanation.heatmaps  # only these are stored
         for k in range(MOST):
             (chip.add_class if k < len(chosen) and chosen[k] == tag else chip.remove_class)(f"mt-chosen-{k}")
 

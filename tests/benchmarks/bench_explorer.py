@@ -63,10 +63,11 @@ def explain(tab, song, name, *, say=True):
 
 def descriptors(page):
     """Click on the first descriptors that are not shown yet, one after the other."""
-    chips = page.tab.locator("button.widget-toggle-button:visible")
-    for k in range(1, min(4, chips.count())):
-        tag, began = chips.nth(k).inner_text(), time.perf_counter()
-        chips.nth(k).click()
+    for _ in range(3):
+        chip = page.tab.locator(".mt-chips button:not(.mod-active)").first
+        tag = chip.inner_text()
+        began = time.perf_counter()
+        chip.click()
         page.tab.wait_for_selector(f'.mt-legend >> text="where the tagger finds {tag}"')
         report(f"descriptor to heatmap: {tag}", time.perf_counter() - began)
         page.tab.wait_for_selector(f'[data-key="evidence:{tag}"]')
@@ -107,7 +108,7 @@ def main():
         place = Copy(Path(folder), output_dir=profile, seconds=arguments.seconds)
         with browsing.voila(place) as (address, server):
             began = time.perf_counter()
-            page = browsing.Page(browser, address)
+            page = browsing.Page(browser, address, watched=False)
             page.tab.wait_for_selector(".mt-upload:visible, .mt-legend:visible >> text=where")
             report("first view", time.perf_counter() - began)
             if not page.tab.locator(".mt-upload").first.is_visible():

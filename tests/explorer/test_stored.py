@@ -2,6 +2,7 @@
 
 import json
 
+import ipywidgets
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,6 +64,10 @@ def test_the_explorer_shows_it_and_says_what_is_missing(folder):
     assert [layer["tag"] for layer in page.player.layers] == ["low"]
     assert page.choices.layout.display == "none"
     assert page.sliders.children == ()
+    chips = {
+        chip.description: chip.disabled for chip in page.chips.children if isinstance(chip, ipywidgets.ToggleButton)
+    }
+    assert chips == {"low": False, "high": False, "never": False, "unasked": True}
     explorer.choose(["low", "high"])
     assert explorer.chosen == ("low", "high")
     assert len(page.player.layers) == 2

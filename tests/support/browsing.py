@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -142,14 +143,15 @@ def lab(place):
 
 
 class Page:
-    """The explorer in a tab of the browser."""
+    """The explorer in a tab of the browser; watched, its requests are noted, and those to other machines fail."""
 
-    def __init__(self, browser, address):
+    def __init__(self, browser, address, *, watched=True):
         self.asked, self.faults = [], []
         self.tab = browser.new_page(viewport={"width": 1280, "height": 800})
         self.tab.set_default_timeout(PATIENCE)
         self.tab.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.tab.route("**/*", self._route)
+        if watched:
+            self.tab.route("**/*", self._route)
         self.tab.goto(address, timeout=PATIENCE)
 
     def _route(self, route):
@@ -193,7 +195,7 @@ class Page:
         self.tab.set_input_files(".mt-upload input", file)
 
     def chip(self, tag):
-        return self.tab.locator("button.widget-toggle-button", has_text=tag).first
+        return self.tab.locator(".mt-chips button", has_text=re.compile(f"^\\s*{re.escape(tag)}\\s*$")).first
 
     def screenshot(self, name):
         """Kept where ``MUSICTOOLS_SCREENSHOTS`` names a folder."""
