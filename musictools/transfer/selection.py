@@ -163,6 +163,7 @@ def same_folds(
     grid: Grid | None = None,
     n_folds: int = 10,
     standardise: bool = False,
+    shuffle: bool = False,
     screening: Screening | None = None,
     seed: int = 0,
 ) -> Outcome:
@@ -175,12 +176,16 @@ def same_folds(
     task : Task
     grid : Grid or None
         None: that of the source.
-    n_folds, seed : int
+    n_folds : int > 1
         As in `Task.splits`. With the parts train, validation and test, the test part is the only fold.
     standardise : bool
-        As in `machines.predict`. The source does not mention any scaling; without it, its scores are met.
+        As in `machines.predict`. The source does not mention any scaling, and its scores are met without it.
+    shuffle : bool
+        As in `Task.splits`. The source's scores are met without it.
     screening : Screening or None
         None: all machines are measured on all folds.
+    seed : int >= 0
+        Seed of the folds, if they are shuffled, and of the clips of the screening.
 
     Returns
     -------
@@ -197,7 +202,9 @@ def same_folds(
     nested : Chooses on other clips than it measures on.
     """
     options, y, kinds = _prepared(X, task, grid, standardise)
-    folds = [(train, test) for train, test, _ in task.splits(n_folds=n_folds, inner_folds=2, seed=seed)]
+    folds = [
+        (train, test) for train, test, _ in task.splits(n_folds=n_folds, inner_folds=2, shuffle=shuffle, seed=seed)
+    ]
     if screening is not None and len(kinds) > screening.finalists:
         rng, first = np.random.default_rng(seed), folds[: screening.n_folds]
         first = [(np.sort(rng.permutation(train)[: screening.n_train]), test) for train, test in first]

@@ -87,7 +87,7 @@ class Task:
     def __len__(self):
         return len(self.target)
 
-    def splits(self, *, n_folds: int = 10, inner_folds: int = 3, seed: int = 0) -> list[Split]:
+    def splits(self, *, n_folds: int = 10, inner_folds: int = 3, shuffle: bool = True, seed: int = 0) -> list[Split]:
         """Divide the clips.
 
         Parameters
@@ -96,7 +96,10 @@ class Task:
             Number of folds, stratified by class. Given parts override it.
         inner_folds : int > 1
             Number of folds of each training part, on which a machine is chosen.
+        shuffle : bool
+            Draw the folds. Otherwise each takes a stretch of the clips of a class, in their order.
         seed : int >= 0
+            Has no effect without `shuffle`.
 
         Returns
         -------
@@ -119,8 +122,8 @@ class Task:
             groups = parts  # a given fold stays whole in the inner folds
         else:
             groups = None if self.groups is None else self.groups.to_numpy()
-            outer = self._folds(rows, groups, n_folds, seed)
-        return [Split(train, test, self._folds(train, groups, inner_folds, seed + 1 + k))
+            outer = self._folds(rows, groups, n_folds, seed if shuffle else None)
+        return [Split(train, test, self._folds(train, groups, inner_folds, seed + 1 + k if shuffle else None))
                 for k, (train, test) in enumerate(outer)]  # fmt: skip
 
     def _folds(self, rows, groups, n_folds, seed):
@@ -131,7 +134,7 @@ class Task:
             raise ValueError(f"{self.name}: the number of folds must lie between 2 and the number of clips or groups, "
                              f"{units}. Got {n_folds}.")  # fmt: skip
         kinds = (KFold, GroupKFold) if self.is_regression else (StratifiedKFold, StratifiedGroupKFold)
-        cut = kinds[groups is not None](n_folds, shuffle=True, random_state=seed)
+        cut = kinds[groups is not None](n_folds, shuffle=seed is not None, random_state=seed)
         y = self.target.to_numpy()[rows]
         parts = cut.split(rows, y, None if groups is None else groups[rows])
         return [(rows[train], rows[test]) for train, test in parts]

@@ -125,6 +125,13 @@ class TestTasks:
         for split in Task("dance", y).splits(n_folds=10):
             assert y[split.test].value_counts().to_list() == [2, 2, 2]
 
+    def test_folds_in_order_are_stretches_of_each_class(self):
+        y = pd.Series(np.repeat(["a", "b"], 6))
+        tests = [split.test.tolist() for split in Task("t", y).splits(n_folds=3, shuffle=False)]
+        assert tests == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
+        numbers = Task("t", pd.Series(np.arange(6.0)))
+        assert [split.test.tolist() for split in numbers.splits(n_folds=3, shuffle=False)] == [[0, 1], [2, 3], [4, 5]]
+
     def test_given_parts_and_folds_are_used(self):
         _, y = clusters(12)
         parts = pd.Series(["train"] * 6 + ["validation"] * 3 + ["test"] * 3)
@@ -235,7 +242,7 @@ class TestSelection:
         grid = Grid(costs=(0.1, 2.0, 8.0, 32.0))
         honest = np.mean([selection.nested(X, task, grid=grid, n_folds=5, seed=seed).score() for seed in range(3)])
         optimistic = np.mean(
-            [selection.same_folds(X, task, grid=grid, n_folds=5, seed=seed).score() for seed in range(3)]
+            [selection.same_folds(X, task, grid=grid, n_folds=5, shuffle=True, seed=seed).score() for seed in range(3)]
         )
         assert abs(honest - 0.5) < 0.1
         assert optimistic > honest + 0.02
@@ -253,8 +260,8 @@ class TestSelection:
     def test_the_sources_score_is_the_best_mean_over_folds(self):
         X, y = clusters(60, distance=0.5)
         task = Task("dance", y)
-        outcome = selection.same_folds(X, task, grid=SMALL, n_folds=5, seed=2)
-        folds = [(s.train, s.test) for s in task.splits(n_folds=5, seed=2)]
+        outcome = selection.same_folds(X, task, grid=SMALL, n_folds=5)
+        folds = [(s.train, s.test) for s in task.splits(n_folds=5, shuffle=False)]
         table = machines.grid_scores(X, y.to_numpy(), folds, SMALL.machines(6), regression=False, standardise=False)
         assert np.mean(outcome.folds) == pytest.approx(table.mean(axis=1).max())
         assert outcome.chosen[0] == SMALL.machines(6)[int(table.mean(axis=1).argmax())]
