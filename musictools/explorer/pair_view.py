@@ -78,7 +78,7 @@ class PairView:
     def _status(self):
         first, second = self.pair.first, self.pair.second
         if not first.tagger:
-            return f'<p class="mt-advice">{escape(first.advice)}</p>'
+            return sentences.advice(first)
         if second.error or second.busy:
             return sentences.status(second) or sentences.progress(second)
         if first.song is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from musictools.explorer import player, results, tables, taggers
+from musictools.explorer import player, results, sentences, tables, taggers
 from musictools.explorer.work import ExplorerError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class TaggerView:
         self.song = widgets.VBox(
             [self.player, self.agreement, widgets.HTML("<h3>Scores of the song</h3>"), self.scores]
         )
-        chips = widgets.HBox([widgets.HTML("Taggers:&nbsp;"), *self.chips.values()], layout=_WRAP)
+        chips = widgets.HBox([widgets.HTML("Taggers:&nbsp;" * bool(self.chips)), *self.chips.values()], layout=_WRAP)
         heading = widgets.HTML("<h3>On the data set</h3>")
         self.page = widgets.VBox([chips, self.words, self.song, heading, absent])
         if known:
@@ -153,7 +153,7 @@ class TaggerView:
     def _sentence(self, comparison):
         explorer = self.explorer
         if not self.chips:
-            return f'<p class="mt-advice">{escape(explorer.advice)}</p>'
+            return sentences.advice(explorer)
         if explorer.song is None:
             return '<p class="mt-advice">Choose a song to compare taggers on it.</p>'
         if not self.taggers.names:
