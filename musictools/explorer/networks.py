@@ -19,6 +19,7 @@ __all__ = ["ADVICE", "NONE", "OWN", "find", "genres_of", "known", "rule_of", "sy
 
 OWN = "its own genres"  # the genres among the tagger's tags
 NONE = "no genre"
+_CHOSEN = ("tagger", "genre_model", "mapping")
 ADVICE = (
     "No network is here yet, so no song can be explained. Run `make demo`, or `musictools models get won2020-mtat-fcn` "
     "for a network that knows real music, and open this page again."
@@ -48,8 +49,8 @@ def find(folder: str | Path = "outputs/demo") -> dict[str, dict[str, Path]]:
             continue  # not a model of ours, or one without its card
         if card.task == "mapping" or card.front_end is not None:
             own.setdefault(kinds[card.task], {})[path.stem] = path
-    for kind, found in own.items():  # the profile's chosen one, `tagger`, before the others
-        files[kind] |= dict(sorted(found.items(), key=lambda item: (item[0].count("_"), item[0])))
+    for kind, found in own.items():  # the profile's chosen ones before the others
+        files[kind] |= dict(sorted(found.items(), key=lambda item: (item[0] not in _CHOSEN, item[0])))
     return files
 
 

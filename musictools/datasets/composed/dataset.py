@@ -61,9 +61,12 @@ class Composed(MagnaTagATune):
         if folder is None:
             folder = runs.data_home() / f"composed-v{writer.VERSION}-{n_clips}-{seed}"
         folder = writer.build(folder, n_clips=n_clips, seed=seed, workers=workers)
-        self._plans = writer.load_plans(folder)
         super().__init__(folder)
         self.corpus = json.loads((Path(folder) / "corpus.json").read_text())
+
+    @cached_property
+    def _plans(self):
+        return writer.load_plans(self.folder)
 
     def stems(self, clip_id: int, *, sr: int | None = None) -> tuple[dict[str, np.ndarray], int]:
         """Render a clip's instruments apart; their sum is the clip before MP3 coding.

@@ -11,7 +11,6 @@ import functools
 import numpy as np
 import scipy.fft
 import scipy.ndimage
-import scipy.signal
 
 from . import soundfont
 from .composing import compose
@@ -38,7 +37,9 @@ def _sample(program, pitch, is_drum):
             break
     else:
         raise RuntimeError(f"The synthesizer cannot play pitch {pitch} of program {program}.")
-    y = scipy.signal.resample_poly(y, 1, soundfont.RENDER_SR // SR).astype(np.float32)
+    from scipy.signal import resample_poly  # takes a second to load, and only a build needs it
+
+    y = resample_poly(y, 1, soundfont.RENDER_SR // SR).astype(np.float32)
     if shift and not is_drum:
         y = np.interp(np.arange(int(len(y) * 2 ** (shift / 12))) * 2 ** (-shift / 12), np.arange(len(y)), y)
     return y[: NOTE_SECONDS * SR].astype(np.float32)
