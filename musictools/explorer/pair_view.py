@@ -46,8 +46,10 @@ class PairView:
         self.upload = Upload(received=second.open_upload, failed=second.refuse)
         self.cancel = widgets.Button(description="Cancel", tooltip="Stop before the next step")
         self.cancel.on_click(lambda _: second.cancel())
-        self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "100%"})
-        self.work = widgets.HBox([self.bar, self.cancel], layout={"width": "100%"})
+        self.again = widgets.Button(description="Explain", tooltip="Explain the second song, too")
+        self.again.on_click(lambda _: second.explain())
+        self.bar, self.step = widgets.FloatProgress(min=0, max=1, layout={"width": "12rem"}), widgets.HTML()
+        self.work = widgets.HBox([self.cancel, self.bar, self.step])
         self.status, self.words = widgets.HTML(), widgets.HTML()
         self.titles, self.players = (widgets.HTML(), widgets.HTML()), (player.Player(), player.Player())
         for one in self.players:
@@ -58,9 +60,9 @@ class PairView:
             song.add_class("mt-half")
         self.songs = widgets.HBox(songs, layout={"flex_flow": "row wrap"})
         row = {"flex_flow": "row wrap", "align_items": "center"}
-        first = widgets.HBox([self.clip] * bool(second.clips) + [self.upload], layout=row)
-        self.choices = first
-        self.page = widgets.VBox([first, self.work, self.status, self.words, self.songs])
+        boxes = [self.clip] * bool(second.clips) + [self.upload, self.again, self.work]
+        self.choices = widgets.HBox(boxes, layout=row)
+        self.page = widgets.VBox([self.choices, self.status, self.words, self.songs])
 
     def update(self) -> None:
         """Let the second song follow the first one, and show both."""
@@ -68,22 +70,31 @@ class PairView:
         self.choices.layout.display = "" if first.tagger else "none"
         self.pair.follow()
         self.work.layout.display, self.bar.value = "" if second.busy else "none", second.progress.share
-        self.status.value = self._status()
+        self.again.layout.display = "" if self._stopped else "none"
+        self.step.value, self.status.value = sentences.progress(second), self._status()
         self.words.value = pair.sentence(self.pair)
         explained = [one.explanation for one in (first, second)]
         self.songs.layout.display = "" if None not in explained else "none"
         if None not in explained:
             self._show(explained)
 
+    @property
+    def _stopped(self):
+        """Whether the second song waits for being explained, because it was cancelled."""
+        second = self.pair.second
+        return second.song is not None and second.explanation is None and not second.busy
+
     def _status(self):
         first, second = self.pair.first, self.pair.second
         if not first.tagger:
             return sentences.advice(first)
-        if second.error or second.busy:
-            return sentences.status(second) or sentences.progress(second)
+        if second.error:
+            return sentences.status(second)
+        if self._stopped:
+            return "<p>The second song is not explained.</p>"
         if first.song is None:
             return '<p class="mt-advice">Choose the first song above.</p>'
-        if second.song is None:
+        if second.song is None and not second.busy:
             return '<p class="mt-advice">Choose a second song to see both on the same scales.</p>'
         return "" if first.chosen else "<p>Choose a descriptor in the first view.</p>"
 

@@ -160,7 +160,10 @@ class TaggerView:
             return "<p>Choose at least one tagger.</p>"
         if comparison is None:
             return "<p>These taggers have not been asked about this song.</p>" if not explorer.busy else ""
-        return f'<p class="mt-note">At most {taggers.MOST_TAGGERS} taggers are compared at a time.</p>'
+        return (
+            f'<p class="mt-note">At most {taggers.MOST_TAGGERS} taggers are compared at a time. '
+            "In a grey row the tagger does not know the tag.</p>"
+        )
 
     def _show(self, comparison, sound):
         own = self.player

@@ -146,6 +146,22 @@ def test_the_view_asks_for_what_is_missing(shown, explorer):
     assert "none.wav: no such file" in shown.status.value
 
 
+def test_a_second_song_that_was_cancelled_is_explained_by_a_button(shown, explorer):
+    second = shown.pair.second
+    explorer.open_file(explorer.folder / "long.wav")
+    second.open_file(explorer.folder / "short.wav")
+    settled(shown.pair)
+    assert shown.again.layout.display == "none"
+    second.explanation = None
+    shown.update()
+    assert "The second song is not explained" in shown.status.value
+    assert shown.again.layout.display == ""
+    shown.again.click()
+    settled(shown.pair)
+    assert second.explanation is not None
+    assert shown.again.layout.display == "none"
+
+
 def test_both_players_show_the_same_descriptor_on_one_scale(shown, explorer):
     explorer.open_file(explorer.folder / "long.wav")
     shown.pair.second.open_file(explorer.folder / "short.wav")
