@@ -370,6 +370,7 @@ def sized_tasks(
     *,
     model: str,
     shares: Sequence[float],
+    epochs: int = 0,
     seed: int = 0,
     **options: Any,
 ) -> list[Task]:
@@ -383,6 +384,8 @@ def sized_tasks(
     split : pd.Series [clip id -> "train", "validation" or "test"]
     model : str
     shares : sequence of float in (0, 1]
+    epochs : int >= 0
+        Of the whole share; smaller ones get more epochs, so that all take as many steps. 0: the protocol's, for all.
     seed : int >= 0
         Seed of the trainings and of the choice of clips.
     **options
@@ -400,7 +403,8 @@ def sized_tasks(
         left = rank.index[rank >= max(1, round(share * len(train)))]
         job = Job(model=model, n_tags=labels.shape[1], protocol="rotheneder2023", labels="annotated", seed=seed,
                   data=f"share{share:g}")  # fmt: skip
-        made += taggers.tasks([job], {model: store}, {"annotated": labels}, split.drop(left), **options)
+        own = options | {"epochs": round(epochs / share)}
+        made += taggers.tasks([job], {model: store}, {"annotated": labels}, split.drop(left), **own)
     return made
 
 

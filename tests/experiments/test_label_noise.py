@@ -221,10 +221,11 @@ class Store:
 def test_parts_of_the_training_clips_are_nested():
     labels = pd.DataFrame({"a": [True, False] * 10})
     split = pd.Series(["train"] * 14 + ["validation"] * 3 + ["test"] * 3)
-    options = {"width": 0.1, "epochs": 1}
+    options = {"width": 0.1, "epochs": 2}
     tasks = label_noise.sized_tasks(Store(), labels, split, model="compact_convnet", shares=[0.25, 0.5, 1], **options)
     trained = [set(task.split.index[task.split == "train"]) for task in tasks]
     assert [len(some) for some in trained] == [4, 7, 14]
     assert trained[0] < trained[1] < trained[2]
     assert all((task.split != "train").sum() == 6 for task in tasks)
     assert len({task.name for task in tasks}) == 3
+    assert [sum(phase["epochs"] for phase in task.protocol.phases) for task in tasks] == [8, 4, 2]
