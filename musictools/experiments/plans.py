@@ -210,7 +210,7 @@ def make(
             sizes[key] = data_size(p)
         size = sizes.get(key)
         fields = NOTEBOOKS[job.name](p, size) if job.name in NOTEBOOKS else {}
-        if fields:
+        if fields.pop("reads_data", bool(fields)):
             _add_data(fields, size, p, stored, checksums)
         plans.append(
             NotebookPlan(

@@ -230,6 +230,15 @@ def _measure_label_noise(p, size):
     return {"trainings": trainings, "at_once": _trainings_at_once(p), "stores": (p["model"],)}
 
 
+def _transfer_features(p, size):
+    """Notebook 11: clips and single stems composed for it, through a network and an untrained one; many small fits."""
+    shape, clips = models.describe(p["model"]).input, 2 * p["target_clips"]
+    network = Network(p["model"], p.get("tagger_width", 1.0), 16, shape.length)
+    # A clip is rendered but not encoded, transformed, and its MFCCs take about as long as a spectrogram.
+    work = {"compose": clips / 2, "spectrogram": 2 * clips}
+    return {"passes": {network: 2 * clips * size.segments(p["model"])}, "work": work, "reads_data": False}
+
+
 def _compare_label_vectors(p, size):
     """Notebook 12: the same training with several seeds, 80 % of the clips for training and 10 % for validation."""
     training = _single_tagger(p, size, 0.8 * size.clips, 0.2 * size.clips)
@@ -270,7 +279,8 @@ def _trainings_at_once(p):
 
 
 # Functions of the resolved parameters (with what later notebooks need of 02 and 03) and of the data set's size; they
-# return fields of a `NotebookPlan`, and "stores": models whose spectrograms the notebook needs.
+# return fields of a `NotebookPlan`, "stores": models whose spectrograms the notebook needs, and "reads_data": False for
+# one that reads no data set.
 NOTEBOOKS: dict[str, Callable[[dict[str, Any], DataSize], dict[str, Any]]] = {
     "01_preprocess": _preprocess,
     "02_train_genre_model": _train_genres,
@@ -280,6 +290,7 @@ NOTEBOOKS: dict[str, Callable[[dict[str, Any], DataSize], dict[str, Any]]] = {
     "06_probe_feature_maps": _probe_feature_maps,
     "07_auralise_features": _auralise_features,
     "08_measure_label_noise": _measure_label_noise,
+    "11_transfer_features": _transfer_features,
     "12_compare_label_vectors": _compare_label_vectors,
     "15_test_robustness": _test_robustness,
 }

@@ -15,6 +15,7 @@ from musictools.runs import gallery, manifests
 
 NAME = "01_preprocess.ipynb"
 LATER = {
+    "11_transfer_features",
     "08_measure_label_noise",
     "12_compare_label_vectors",
     "15_test_robustness",
