@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musictools import plots
 from musictools.explorer import results, sentences, showing
+from musictools.explorer.taggers import shared_tags
 from musictools.plots.probing import mosaic
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["by_tag", "feature_maps", "pair", "song", "taggers"]
 
 _ROW = 0.24  # inches of a tag
+_TOP = 12  # tags where no tag is shared
 
 
 def song(explorer: Explorer) -> Figure:
@@ -62,23 +65,21 @@ def song(explorer: Explorer) -> Figure:
     return fig
 
 
-def taggers(comparison: Comparison, song: Song, *, top: int = 8) -> Figure:
+def taggers(comparison: Comparison, song: Song) -> Figure:
     """Draw a taggram for each tagger on a common time axis, with the shared tags in the same order.
 
     Parameters
     ----------
     comparison : Comparison
     song : Song
-    top : int > 0
-        Tags that are there in any case; those predicted always are.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
     """
     names = list(comparison.taggrams)
-    shared = comparison.first(comparison.shared, names, top)
-    tags = {name: shared or comparison.first(comparison.own(name), [name], top) for name in names}
+    shared = shared_tags(comparison)
+    tags = {name: shared or comparison.own(name)[:_TOP] for name in names}
     heights = [1.1 + _ROW * len(own) for own in tags.values()]
     fig, axes = plots.figure(rows=len(names), height=sum(heights), height_ratios=heights, squeeze=False, sharex=True)
     for ax, (name, own) in zip(axes[:, 0], tags.items(), strict=True):
@@ -175,7 +176,7 @@ def feature_maps(thumbnails: list[Thumbnail], *, title: str) -> Figure | None:
         ax.set_axis_off()
     for ax, one in zip(axes.ravel(), thumbnails, strict=False):
         mosaic(one.values[None], ax=ax)
-        ax.set_title(f"{one.name}\n{one.measures}", fontsize=plots.SMALL)
+        ax.set_title(textwrap.fill(one.name, 34) + "\n" + textwrap.fill(one.measures, 34), fontsize=plots.SMALL)
     fig.suptitle(_plain(title), fontsize=12)
     return fig
 

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from musictools.comparison import Comparison
     from musictools.explorer.controller import Explorer
 
-__all__ = ["MOST_TAGGERS", "Taggers", "edges", "rows", "score_table"]
+__all__ = ["MOST_TAGGERS", "Taggers", "edges", "rows", "score_table", "shared_tags"]
 
 MOST_TAGGERS = 4  # side by side
 _TOP = 8  # tags of the taggrams that are there in any case
+_MOST_ROWS = 14  # of the shared tags in a taggram; the table has all
 _OWN = 4  # at most, of those that only one tagger knows and predicts
 
 
@@ -142,6 +143,21 @@ def edges(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     return np.r_[0.0, (middle[1:] + middle[:-1]) / 2, float(np.max(end))]
 
 
+def shared_tags(comparison: Comparison) -> list[str]:
+    """Choose the shared tags whose scores over time are shown: the first ones, and those that a tagger predicts.
+
+    Parameters
+    ----------
+    comparison : Comparison
+
+    Returns
+    -------
+    tags : list of str
+        In the order of the mean score; not so many that the taggrams cannot be compared.
+    """
+    return comparison.first(comparison.shared, list(comparison.taggrams), _TOP)[:_MOST_ROWS]
+
+
 def rows(comparison: Comparison) -> dict[str, Any]:
     """Rows of the player: one taggram for each tagger, with the shared tags in the same order.
 
@@ -155,7 +171,7 @@ def rows(comparison: Comparison) -> dict[str, Any]:
         As `player.Player.taggram`, with a heading for each tagger.
     """
     names = list(comparison.taggrams)
-    shared = comparison.first(comparison.shared, names, _TOP)
+    shared = shared_tags(comparison)
     made = {"tags": [], "edges": [], "scores": [], "predicted": []}
     for name in names:
         taggram, decided = comparison.taggrams[name], comparison.decisions[name]
