@@ -154,7 +154,7 @@ def test_no_other_test_breaks(copy):
 def test_examples_of_the_readme_run(tmp_path, monkeypatch):
     """One after the other, as a reader would type them."""
     examples = [block for block in blocks("README.md") if not block.path]
-    assert len({block.section for block in examples}) == 4
+    assert len({block.section for block in examples}) == 5
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in examples:

@@ -230,15 +230,6 @@ def _measure_label_noise(p, size):
     return {"trainings": trainings, "at_once": _trainings_at_once(p), "stores": (p["model"],)}
 
 
-def _transfer_features(p, size):
-    """Notebook 11: clips and single stems composed for it, through a network and an untrained one; many small fits."""
-    shape, clips = models.describe(p["model"]).input, 2 * p["target_clips"]
-    network = Network(p["model"], p.get("tagger_width", 1.0), 16, shape.length)
-    # A clip is rendered but not encoded, transformed, and its MFCCs take about as long as a spectrogram.
-    work = {"compose": clips / 2, "spectrogram": 2 * clips}
-    return {"passes": {network: 2 * clips * size.segments(p["model"])}, "work": work, "reads_data": False}
-
-
 def _compare_label_vectors(p, size):
     """Notebook 12: the same training with several seeds, 80 % of the clips for training and 10 % for validation."""
     training = _single_tagger(p, size, 0.8 * size.clips, 0.2 * size.clips)
@@ -258,6 +249,30 @@ def _single_tagger(p, size, train, others):
         segments=round(train * min(per_clip, wanted.per_clip or per_clip)),
         scored=round(others * per_clip * (1 + epochs / 2)),
     )
+
+
+def _transfer_features(p, size):
+    """Notebook 11: clips and single stems composed for it, through a network and an untrained one; many small fits."""
+    shape, clips = models.describe(p["model"]).input, 2 * p["target_clips"]
+    network = Network(p["model"], p.get("tagger_width", 1.0), 16, shape.length)
+    # A clip is rendered but not encoded, transformed, and its MFCCs take about as long as a spectrogram.
+    work = {"compose": clips / 2, "spectrogram": 2 * clips}
+    return {"passes": {network: 2 * clips * size.segments(p["model"])}, "work": work, "reads_data": False}
+
+
+def _extract_concepts(p, size):
+    """Notebook 13: patches through the genre model, one small training, stems of the clips; a rough count."""
+    network = Network(p.get("genre_model", "ckn19"), p.get("genre_width", 1.0), 64, 128)
+    own = Network("ckn19", p["width"], 32, 128)
+    n_genres, patches = len(size.genres), 0.7 * sum(p["n_segments"])
+    clips = min(p["per_genre"], size.single // n_genres) * n_genres
+    training = Training(
+        network=own, outputs=n_genres, epochs=p["epochs"], segments=p["training_clips"] * n_genres, scored=2 * clips
+    )
+    compared = 2 * patches * p["compared"] * p["per_genre"]
+    # Smoothed gradients and clustering take about as long as another pass over the patches.
+    passes = {network: 2 * (patches * clips + compared), own: 2 * patches * clips}
+    return {"trainings": (training,), "passes": passes, "work": {"compose": clips}, "stores": ("ckn19",)}
 
 
 def _test_robustness(p, size):
@@ -290,7 +305,8 @@ NOTEBOOKS: dict[str, Callable[[dict[str, Any], DataSize], dict[str, Any]]] = {
     "06_probe_feature_maps": _probe_feature_maps,
     "07_auralise_features": _auralise_features,
     "08_measure_label_noise": _measure_label_noise,
-    "11_transfer_features": _transfer_features,
     "12_compare_label_vectors": _compare_label_vectors,
+    "11_transfer_features": _transfer_features,
+    "13_extract_concepts": _extract_concepts,
     "15_test_robustness": _test_robustness,
 }

@@ -15,9 +15,10 @@ from musictools.runs import gallery, manifests
 
 NAME = "01_preprocess.ipynb"
 LATER = {
-    "11_transfer_features",
     "08_measure_label_noise",
+    "11_transfer_features",
     "12_compare_label_vectors",
+    "13_extract_concepts",
     "15_test_robustness",
     "song_explorer",
 }  # not yet run in the profile full
