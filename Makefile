@@ -62,7 +62,7 @@ lint: $(VENV)/.installed
 	$(BIN)/python -m pytest -q tests/test_repository.py tests/test_docstrings.py
 
 lab: $(VENV)/.installed
-	$(BIN)/jupyter lab --config=musictools/explorer/jupyter/config.json notebooks
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --config=musictools/explorer/jupyter/config.json notebooks
 
 explorer: $(VENV)/.installed
 	$(BIN)/python -m musictools.explorer.serving $(if $(SONG),"$(SONG)")

@@ -7,6 +7,7 @@ they are shown.
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -219,7 +220,8 @@ def read(path: str | Path, *, title: str | None = None, seconds: float = 60.0) -
             warnings.simplefilter("always")
             y, sr = audio.load(path)
     except audio.AudioError as error:
-        raise SongError(str(error).replace(str(path), title)) from None
+        words = str(error).replace(str(path), title)
+        raise SongError(re.sub("that (libsndfile|ffmpeg) can read", "that can be read", words)) from None
     except (OSError, RuntimeError, MemoryError, OverflowError) as error:
         raise SongError(f"{title}: cannot be read ({error or type(error).__name__}).") from None
     note = next((str(w.message).replace(str(path), title) for w in caught if "decoded" in str(w.message)), "")

@@ -233,7 +233,7 @@ def test_an_upload_is_explained_and_its_file_removed(explorer, kind, temporary):
 
 BAD = {
     "empty": (b"", "song.wav: the file is empty."),
-    "text": (b"no audio at all", "song.wav: not an audio file that libsndfile can read"),
+    "text": (b"no audio at all", "song.wav: not an audio file that can be read"),
     "silent": (encoded(np.zeros(16000)), "song.wav: silent. There is nothing to hear"),
     "one sample": (encoded(np.ones(1)), "song.wav: too short. It has 0.00 s"),
     "long": (encoded(np.zeros(901), sr=1), "song.wav: too long. It lasts 15.0 min, at most 15 min are taken."),
