@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musictools import plots
-from musictools.explorer import results, sentences, showing
+from musictools.explorer import results, sentences, showing, tables
 from musictools.explorer.taggers import shared_tags
 from musictools.plots.probing import mosaic
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from musictools.explorer.pair import Pair
     from musictools.explorer.songs import Song
 
-__all__ = ["by_tag", "feature_maps", "pair", "song", "taggers"]
+__all__ = ["feature_maps", "pair", "result", "song", "taggers"]
 
 _ROW = 0.24  # inches of a tag
 _TOP = 12  # tags where no tag is shared
@@ -93,31 +93,33 @@ def taggers(comparison: Comparison, song: Song) -> Figure:
     return fig
 
 
-def by_tag(folder: str | Path, *, category: str = "") -> Figure | None:
-    """Draw how well a profile's taggers predict every tag of its data set (the figure of notebook 03).
+def result(folder: str | Path, key: str, *, category: str = "") -> Figure | None:
+    """Draw a table of a profile's results as colours, such as the ROC-AUC by tag of notebook 03.
 
     Parameters
     ----------
     folder : str or Path
         Of the profile.
+    key : {"tags", "categories", "drop", "deformed", "kept"}
+        One of `results.available` whose cells are coloured on the page.
     category : str
         Only tags of this category; empty: all.
 
     Returns
     -------
     figure : matplotlib.figure.Figure or None
-        None: notebook 03 has not written its table, or no tag is of this category.
+        None: the table has not been written, or no tag is of this category.
     """
-    from musictools.explorer import tables
-
-    if "tags" not in results.available(folder):
+    titles = results.available(folder)
+    if key not in titles:
         return None
-    values = tables.arranged(results.read(folder, "tags"), category=category).values
-    if not len(values):
+    table = tables.arranged(results.read(folder, key), category=category)
+    if not len(table.values):
         return None
-    fig, ax = plots.figure(height=1.6 + _ROW * len(values))
-    plots.table_heatmap(values, ax=ax, label="ROC-AUC", vmin=0.5, vmax=1.0)
-    ax.set(xlabel="", ylabel="", title="How well each tag is predicted on the held-out clips")
+    low, high = table.scale
+    fig, ax = plots.figure(height=1.6 + _ROW * len(table.values))
+    plots.table_heatmap(table.values, ax=ax, vmin=low, vmax=high, diverging=low < 0)
+    ax.set(xlabel="", ylabel="", title=titles[key])
     ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=25, ha="right", rotation_mode="anchor")
     return fig
 

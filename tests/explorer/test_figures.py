@@ -85,14 +85,18 @@ def test_taggrams_have_one_time_axis():
         assert [label.get_text() for label in ax.get_yticklabels()] == ["drums"], "shared tags only"
 
 
-def test_a_figure_of_results_by_tag(tmp_path):
-    assert figures.by_tag(tmp_path) is None
+def test_figures_of_results(tmp_path):
+    assert figures.result(tmp_path, "tags") is None
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "tagger_tags_roc_auc.csv").write_text("model,drums,fast\nfcn4,0.75,0.5\n")
-    texts = drawn(figures.by_tag(tmp_path))
-    assert {"drums", "fast", "fcn4", "0.75"} <= set(texts)
-    assert "drums" not in drawn(figures.by_tag(tmp_path, category="tempo"))
-    assert figures.by_tag(tmp_path, category="voice") is None
+    texts = drawn(figures.result(tmp_path, "tags"))
+    assert {"drums", "fast", "fcn4", "0.75", "ROC-AUC by tag (notebook 03)"} <= set(texts)
+    assert "drums" not in drawn(figures.result(tmp_path, "tags", category="tempo"))
+    assert figures.result(tmp_path, "tags", category="voice") is None
+    rows = "model,deformation,drop\nfcn4,none,0\nfcn4,slower,0.25\n"
+    (tmp_path / "tables" / "robustness_scores.csv").write_text(rows)
+    mesh = figures.result(tmp_path, "drop").axes[0].collections[0]
+    assert mesh.get_clim() == (-0.25, 0.25)
 
 
 def test_two_songs_have_one_scale_of_colours_and_time(explorer):
