@@ -131,6 +131,8 @@ def test_neighbours_estimate_the_probability_of_a_label():
     row = label_noise.neighbours(labels, tracks).iloc[0]
     assert row["tagability"] == pytest.approx(0.3, abs=0.03)
     assert row["low"] < 0.3 < row["high"]
+    assert (row["low"] + row["high"]) / 2 == pytest.approx(row["tagability"], abs=0.01)
+    assert 0.04 < row["high"] - row["low"] < 0.12
     true = pd.DataFrame({"r": truth}, index=tracks.index)
     assert label_noise.persistence(true, tracks)["r"] == 1
 

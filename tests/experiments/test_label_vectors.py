@@ -149,8 +149,9 @@ def test_tables_of_the_most_similar_pairs(labels):
 
 
 def test_tags_of_one_meaning_are_those_with_equal_truth():
-    truth = pd.DataFrame({"drum": [1, 1, 0, 0], "drums": [1, 1, 0, 0], "slow": [1, 0, 1, 0], "never": 0}).astype(bool)
-    S = pd.DataFrame(np.eye(4), index=list(truth), columns=list(truth))
+    tags_of = {"drum": [1, 1, 0, 0], "drums": [1, 1, 0, 0], "slow": [1, 0, 1, 0], "beat": [1, 1, 1, 0], "never": 0}
+    truth = pd.DataFrame(tags_of).astype(bool)  # whatever has drums has a beat, but not the other way round
+    S = pd.DataFrame(np.eye(5), index=list(truth), columns=list(truth))
     S.loc["drum", "drums"] = S.loc["drums", "drum"] = 0.5
     table = label_vectors.same_meaning({"right": S, "wrong": -S}, truth, repeats=50).set_index("name")
     assert table["same"].eq(1).all(), "tags that are never true mean nothing"
