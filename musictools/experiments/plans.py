@@ -345,8 +345,8 @@ def _too_large(pending, rates):
         needed = wide_plan.training_bytes(rates or calibration.sizes([training.network for training in wide]))
         if needed > memory:
             return [
-                f"{plan.notebook}: {plan.at_once} trainings at once need about {needed / 2**30:.0f} GiB of memory, this "
-                f"machine has {memory / 2**30:.0f} GiB; one at a time needs {needed / plan.at_once / 2**30:.0f} GiB"
+                f"{plan.notebook}: {plan.at_once} trainings at once need about {needed / 2**30:.0f} GiB of memory, "
+                f"this machine has {memory / 2**30:.0f} GiB; one at a time needs {needed / plan.at_once / 2**30:.0f} GiB"
             ]
     return []
 
