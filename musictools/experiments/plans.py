@@ -346,7 +346,7 @@ def _too_large(pending, rates):
         if needed > memory:
             return [
                 f"{plan.notebook}: {plan.at_once} trainings at once need about {needed / 2**30:.0f} GiB of memory, "
-                f"this machine has {memory / 2**30:.0f} GiB; one at a time needs {needed / plan.at_once / 2**30:.0f} GiB"
+                f"here are {memory / 2**30:.0f} GiB; one at a time needs {needed / plan.at_once / 2**30:.0f} GiB"
             ]
     return []
 
