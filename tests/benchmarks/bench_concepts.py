@@ -184,7 +184,7 @@ def songs(args):
     x, clip = [], []
     for number, file in enumerate(files):
         y, _ = audio.load(file, sr=tagger.front_end.sr)
-        inputs = tagger.inputs(y[: 20 * tagger.front_end.sr])
+        inputs = tagger.inputs(y[: 9 * tagger.front_end.sr])
         x.append(inputs)
         clip += [number] * len(inputs)
     x, clip = np.concatenate(x), np.array(clip)
