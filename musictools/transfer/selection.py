@@ -121,10 +121,12 @@ def nested(
     task : Task
     grid : Grid or None
         None: that of the source.
-    n_folds, inner_folds, seed : int
+    n_folds, inner_folds : int > 1
         As in `Task.splits`.
     standardise : bool
         As in `machines.predict`.
+    seed : int >= 0
+        Seed of the folds.
 
     Returns
     -------
@@ -241,10 +243,12 @@ def compare(
         Its clips must have features.
     subsets : sequence of sequence of str
         Blocks of each subset.
-    grid, n_folds, inner_folds, standardise, seed
+    grid, n_folds, inner_folds, standardise
         As in `nested`. All subsets have the same folds.
     repeats : int > 0
         Bootstrap resamples.
+    seed : int >= 0
+        Seed of folds and resamples.
     workers : int > 0
         Processes.
 
