@@ -1,6 +1,6 @@
 """Seconds that the song explorer takes in a browser, and its memory over many songs.
 
-    python tests/benchmarks/bench_explorer.py SONG [SONG ...] [--profile outputs/demo] [--songs 20] [--seconds 30]
+    python tests/benchmarks/bench_explorer.py SONG [SONG ...] [--profile outputs/demo] [--clips 700] [--songs 20]
 
 Voilà serves the page and Debian's Chromium opens it. Stated are the seconds from opening the page to the first useful
 view (the songs can be chosen; where no network is installed, the stored song is shown), for the first and for later
@@ -97,6 +97,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("song", nargs="+")
     parser.add_argument("--profile", default="outputs/demo")
+    parser.add_argument("--clips", type=int, default=700, help="of the composed corpus that the profile was built on")
     parser.add_argument("--songs", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=30.0)
     arguments = parser.parse_args()
@@ -105,11 +106,11 @@ def main():
         raise SystemExit(f"error: {lacking}")
     profile = str(Path(arguments.profile).resolve())
     with tempfile.TemporaryDirectory() as folder, browsing.browser() as browser:
-        place = Copy(Path(folder), output_dir=profile, seconds=arguments.seconds)
+        place = Copy(Path(folder), output_dir=profile, n_clips=arguments.clips, seconds=arguments.seconds)
         with browsing.voila(place) as (address, server):
             began = time.perf_counter()
             page = browsing.Page(browser, address, watched=False)
-            page.tab.wait_for_selector(".mt-upload:visible, .mt-legend:visible >> text=where")
+            page.tab.wait_for_selector(".mt-upload:visible, .mt-stage:visible")
             report("first view", time.perf_counter() - began)
             if not page.tab.locator(".mt-upload").first.is_visible():
                 return

@@ -180,6 +180,7 @@ def test_in_jupyterlab_also_after_a_restart_of_the_kernel(browser, tmp_path):
         page = browsing.Page(browser, f"{address}lab/tree/song_explorer.ipynb")
         page.tab.wait_for_selector(".jp-Notebook .jp-Cell")
         for entry in ("Restart Kernel and Run All Cells…", "Restart Kernel and Run All Cells…"):
+            page.tab.wait_for_selector("#jp-main-statusbar >> text=/Idle/")
             page.tab.click(".lm-MenuBar-itemLabel:has-text('Kernel')")
             page.tab.click(f".lm-Menu-itemLabel:has-text('{entry}')")
             page.tab.click(".jp-Dialog button:has-text('Restart')")
