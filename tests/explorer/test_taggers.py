@@ -64,6 +64,20 @@ def test_taggers_are_asked_once(opened, monkeypatch):
     assert asked.comparison is None, "it is of other taggers"
 
 
+def test_a_comparison_is_of_the_present_song(opened, folder):
+    asked = taggers.Taggers(opened)
+    asked.choose(["tagger"])
+    assert opened.wait(60)
+    before = asked.comparison.table
+    soundfile.write(folder / "low tone.wav", tones.song()[: 2 * tones.SR], tones.SR)
+    opened.open_file(folder / "low tone.wav")
+    assert opened.wait(60)
+    assert asked.comparison is None
+    asked.ask()
+    assert opened.wait(60)
+    assert asked.comparison.table.at[HIGH, "tagger"] < before.at[HIGH, "tagger"] - 0.1, "its tone is not in this part"
+
+
 def test_unknown_and_too_many_taggers_are_left_out(opened, monkeypatch):
     asked = taggers.Taggers(opened)
     asked.choose(["none", "tagger_other", "tagger_other"])
