@@ -46,7 +46,7 @@ def names() -> list[str]:
     Examples
     --------
     >>> names()[0]
-    'choi2018_table_7_a_effective_kernel_sizes'
+    'choi2018_figure_6_3_ballroom'
     """
     files = [p.name[:-4] for p in resources.files(__name__).iterdir() if p.name.endswith(".csv")]
     return sorted(name for name in files if name not in ("coverage", "notes") and not name.endswith("_prose"))
