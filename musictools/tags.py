@@ -391,6 +391,7 @@ def category(tag: str) -> str:
     Parameters
     ----------
     tag : str
+        Before or after merging: a tag has the kind of the descriptor that it is merged into.
 
     Returns
     -------
@@ -399,10 +400,17 @@ def category(tag: str) -> str:
 
     Examples
     --------
-    >>> category("violin"), category("happy")
-    ('instruments', 'mood and style')
+    >>> category("violin"), category("woman"), category("happy")
+    ('instruments', 'voice', 'mood and style')
     """
-    return next((name for name, members in CATEGORIES.items() if tag in members), "mood and style")
+    names = {tag, _merged().get(tag, tag)}
+    return next((name for name, members in CATEGORIES.items() if names & set(members)), "mood and style")
+
+
+@cache
+def _merged():
+    """Tag -> the descriptor that it is merged into."""
+    return {raw: tag for tag, members in vocabulary().synonyms.items() for raw in members}
 
 
 def genre_of(tag: str) -> str | None:

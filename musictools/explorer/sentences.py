@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from musictools.explorer.networks import NONE
+from musictools.explorer.networks import NONE, OWN
 
 if TYPE_CHECKING:
     from musictools.explorer.controller import Explorer
 
 __all__ = ["advice", "answer", "effect", "listed", "progress", "reasons", "scores", "status"]
 
+_GAPS = (
+    '<p class="mt-note">The changed song has gaps such as the networks have never met: descriptors that appear only '
+    "now may come from the gaps.</p>"
+)
+_COUNTED = (
+    '<p class="mt-note">In a section, a genre whose tags do not exceed their share of the annotated clips has the '
+    "score 0.</p>"
+)
 _TOP = 12  # descriptors that are listed without being asked for
 _FIRST = "Choose a song, or a file of your own (MP3, WAV, FLAC, OGG; at most 50 MB, 15 min)."
 _STOPPED = "The song is not explained. Explain begins again."
@@ -123,12 +131,22 @@ def answer(explorer: Explorer) -> str:
     votes = explanation.votes
     if explanation.genre:
         count = int((votes["genre"] == explanation.genre).sum())
-        lines.append(f"<p><b>{escape(explanation.genre)}</b>: {count} of {len(votes)} sections say so.</p>")
+        means = votes.drop(columns=["start", "end", "genre", "score"]).mean().sort_values(ascending=False)
+        means = ", ".join(f"{escape(genre)} {_number(score)}" for genre, score in means[:2].items())
+        lines.append(
+            f"<p><b>{escape(explanation.genre)}</b>: {count} of {len(votes)} sections say so. Highest mean scores: {means}."
+            "</p>"
+        )
     elif explorer.genre != NONE:
         lines.append("<p>No section has a genre.</p>")
     if explanation.familiarity is not None:
         kind = "mt-error" if explanation.familiarity.unlike else "mt-note"
         lines.append(f'<p class="{kind}">{escape(explanation.familiarity.text)}</p>')
+    else:
+        lines.append(
+            '<p class="mt-note">Whether the song is like the music that the network knows is not known: there is no '
+            "reference for it (<code>musictools models reference NETWORK FOLDER</code> makes one).</p>"
+        )
     speaker = explanation.networks.get("descriptors", {})
     if speaker.get("data"):
         network, data = (escape(str(speaker[name])) for name in ("network", "data"))
@@ -153,7 +171,7 @@ def scores(explorer: Explorer) -> str:
     scored = explanation.descriptors[explanation.descriptors["tag"].isin(listed(explorer))]
     rows = [
         f"<td>{'● ' if row.predicted else ''}{escape(row.tag)}</td><td>{_bar(row.score, row.threshold)}</td>"
-        f'<td class="n">{row.score:.2f}</td><td class="n">{row.threshold:.2f}</td>'
+        f'<td class="n">{_number(row.score)}</td><td class="n">{_number(row.threshold)}</td>'
         f'<td class="n">{row.sections} of {len(explanation.sections)}</td>'
         for row in scored.itertuples()
     ]
@@ -195,8 +213,13 @@ def reasons(explorer: Explorer) -> str:
             f"{_verdict(row, explanation.heatmaps[tag])}</p>"
         )
         badge = explanation.badges.get(tag)
-        lines.append(f'<p class="mt-note">{_believe(badge)}</p>' if badge else "<p>The heatmap is being tested.</p>")
+        lines.append(_believe(badge, row) if badge else "<p>The heatmap is being tested.</p>")
     return "".join(lines)
+
+
+def _number(score):
+    """A score with two digits, or three where it is small."""
+    return f"{score:.3f}" if 0 < score < 0.1 else f"{score:.2f}"
 
 
 def _verdict(row, heatmap):
@@ -209,12 +232,22 @@ def _verdict(row, heatmap):
     return f"The evidence alone {kept} for the tagger; the descriptor {lost}."
 
 
-def _believe(badge):
-    """The badge in words; it begins with "method passes: passes n of m" or "method fails: passes n of m"."""
+def _believe(badge, row):
+    """What badge and evidence say together; a badge begins with "method passes: passes n of m" or "method fails: …"."""
     verdict, _, scores = badge.partition(": ")
     method, passes = verdict.rsplit(" ", 1)
-    words = "This heatmap depends on what the network learnt" if passes == "passes" else "Be careful with this heatmap"
-    return f"{words}: {escape(method)} {escape(scores)}."
+    if passes != "passes":
+        words = "<b>Be careful with this heatmap:</b> it does not pass all tests of what a heatmap must depend on."
+    elif not row["accepted"]:
+        words = "The heatmap depends on what the network learnt."
+    elif row["kept"]:
+        words = "<b>The heatmap is reliable:</b> it depends on what the network learnt, and what it marks is enough."
+    else:
+        words = (
+            "<b>The heatmap tells a part:</b> it depends on what the network learnt, but more than it marks is needed."
+        )
+    tests = f"<details><summary>the tests in numbers</summary>{escape(method)} {escape(scores)}.</details>"
+    return f'<div class="mt-note">{words} Whether the network is right is another matter.{tests}</div>'
 
 
 def effect(explorer: Explorer) -> str:
@@ -240,10 +273,13 @@ def effect(explorer: Explorer) -> str:
         f"The genre stays {before}." if before == after else f"The genre changes from {before} to <b>{after}</b>."
     )
     moved = (changed.descriptors["after"] - changed.descriptors["before"]).abs().sort_values(ascending=False).index
-    lines = [f"<p>{decision}</p>" if len(changed.genres) else "", '<div class="mt-columns">']
+    lines = [f"<p>{decision}</p>" if len(changed.genres) else "", _GAPS]
+    if len(changed.genres) and explorer.genre == OWN:
+        lines.append(_COUNTED)
+    lines.append('<div class="mt-columns">')
     for title, table in (("descriptor", changed.descriptors.loc[moved[: _TOP // 2]]), ("genre", changed.genres)):
         rows = [
-            f'<td>{escape(name)}</td><td class="n">{row["before"]:.2f}</td><td class="n">{row["after"]:.2f}</td>'
+            f'<td>{escape(name)}</td><td class="n">{_number(row["before"])}</td><td class="n">{_number(row["after"])}</td>'
             f"<td>{_bar(row['after'], row.get('threshold'))}</td>"
             for name, row in table.iterrows()
         ]

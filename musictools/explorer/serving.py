@@ -12,6 +12,10 @@ from musictools import runs
 __all__ = ["SONG", "command", "environment", "main"]
 
 SONG = "MUSICTOOLS_SONG"  # environment variable that tells the notebook which song to open
+_USAGE = (
+    "usage: python -m musictools.explorer.serving [SONG] [options of Voilà]\n"
+    "Opens the song explorer in the browser. Options are Voilà's, such as --no-browser or --port=8867."
+)
 _FOLDER = Path(__file__).with_name("jupyter")  # the page's template, and settings of the server
 
 
@@ -74,14 +78,18 @@ def environment(song: str | Path | None = None) -> dict[str, str]:
 
 
 def main() -> None:
-    """Serve the explorer; the only argument is a song."""
+    """Serve the explorer; the only argument is a song, options are Voilà's."""
+    options = [argument for argument in sys.argv[1:] if argument.startswith("-")]
+    songs = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    if len(songs) > 1 or {"-h", "--help"} & set(options):
+        sys.exit(_USAGE)
     if importlib.util.find_spec("voila") is None:
         sys.exit("Voilà is not installed. Run `make explorer`, which installs it, or open the notebook in JupyterLab.")
     try:
-        values = environment(*sys.argv[1:2])
+        values = environment(*songs)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    arguments = command()
+    arguments = command(None, *options)
     os.execve(arguments[0], arguments, values)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from musictools import plots
+from musictools.explorer.networks import NONE
 from musictools.explorer.player import COLOURS
 from musictools.explorer.taggers import edges
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from musictools.explain.application.system import SongExplanation
 
 __all__ = ["genre_colours", "taggram", "votes"]
+
+_GREY = "#8a8a8a"
 
 
 def genre_colours(*explanations: SongExplanation) -> dict[str, str]:
@@ -25,14 +28,17 @@ def genre_colours(*explanations: SongExplanation) -> dict[str, str]:
     Returns
     -------
     colours : dict of str to str
-        The songs' own genres first, then the most frequent ones of each song. No colour is that of a heatmap.
+        The songs' own genres first, then the most frequent ones of each song. No colour is that of a heatmap; sections
+        without a genre are grey.
     """
     palette = [colour for colour in plots.PALETTE if colour not in COLOURS]
     names = [one.genre for one in explanations if one.genre]
     for one in explanations:
         if len(one.votes):
             names += list(one.votes["genre"].value_counts().index)
-    return {name: palette[min(k, len(palette) - 1)] for k, name in enumerate(dict.fromkeys(names))}
+    genres = [name for name in dict.fromkeys(names) if name != NONE]
+    colours = {name: palette[min(k, len(palette) - 1)] for k, name in enumerate(genres)}
+    return colours | ({NONE: _GREY} if NONE in names else {})
 
 
 def votes(explanation: SongExplanation, colours: dict[str, str]) -> list[dict[str, Any]]:

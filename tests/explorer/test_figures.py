@@ -130,3 +130,6 @@ def test_genres_of_two_songs_share_their_colours():
     assert list(colours) == ["rock", "pop", "jazz"]
     assert len(set(colours.values())) == 3
     assert showing.votes(other, colours)[0] == {"start": 0.0, "end": 0.5, "genre": "pop", "colour": colours["pop"]}
+    none = explanations.explanation(genres=("rock", "no genre"))
+    assert showing.genre_colours(none, other)["no genre"] == "#8a8a8a"
+    assert showing.genre_colours(none, one)["pop"] != "#8a8a8a"

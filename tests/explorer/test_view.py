@@ -1,5 +1,6 @@
 """The widgets without a browser: what is shown, what is passed on, and that every text is escaped."""
 
+import os
 import re
 import subprocess
 import sys
@@ -77,16 +78,56 @@ def test_texts_from_outside_are_escaped_and_tags_closed(shown, explorer):
 
 def test_what_is_said_of_a_song(shown, explorer):
     assert "the first 6 s of 90 s" in shown.answer.value
-    assert "6 of 11 sections say so" in shown.answer.value
+    assert "6 of 11 sections say so. Highest mean scores: " in shown.answer.value
     assert "score 0.75 of the song, 0.62 of its evidence alone" in shown.reasons.value
-    assert "This heatmap depends on what the network learnt" in shown.reasons.value
+    assert "depends on what the network learnt" in shown.reasons.value
+    assert "Whether the song is like the music that the network knows is not known" in shown.answer.value
     explorer.explanation.familiarity = Familiarity(99.5, "400 clips")
     explorer.chosen = ("never",)
     shown.update()
     assert "unlike what the network knows" in shown.answer.value
     assert "mt-error" in shown.answer.value
-    assert "Be careful with this heatmap: a passes 0." in shown.reasons.value
+    assert "is not known" not in shown.answer.value
+    assert "<b>Be careful with this heatmap:</b>" in shown.reasons.value
+    assert "a passes 0." in shown.reasons.value
     assert "No section of the song predicts it" in shown.reasons.value
+
+
+@pytest.mark.parametrize(
+    ("passes", "accepted", "kept", "words"),
+    [
+        ("fails", True, True, "<b>Be careful with this heatmap:</b>"),
+        ("passes", True, True, "<b>The heatmap is reliable:</b>"),
+        ("passes", True, False, "<b>The heatmap tells a part:</b>"),
+        ("passes", False, False, "The heatmap depends on what the network learnt. Whether"),
+    ],
+)
+def test_tests_of_the_heatmap_and_its_evidence_make_one_verdict(shown, explorer, passes, accepted, kept, words):
+    row = explorer.explanation.loop["tag"] == "high"
+    explorer.explanation.loop.loc[row, ["accepted", "kept"]] = accepted, kept
+    explorer.explanation.badges["high"] = f"a {passes}: passes 1 of 2"
+    explorer.chosen = ("high",)
+    shown.update()
+    assert words in shown.reasons.value
+    assert shown.reasons.value.count("Whether the network is right is another matter.") == 1
+
+
+def test_a_changed_song_is_said_to_have_gaps(explorer):
+    explorer.gains = {"high": -6.0}
+    assert "gaps" not in sentences.effect(explorer)
+    explorer.changed = compared(explorer.explanation, explorer.explanation, explorer.explanation.y)
+    assert "may come from the gaps" in sentences.effect(explorer)
+    assert "has the score 0" not in sentences.effect(explorer)
+    explorer.genre = "its own genres"
+    assert "has the score 0" in sentences.effect(explorer)
+
+
+def test_small_scores_have_three_digits(shown, explorer):
+    explorer.explanation.descriptors.loc[0, ["score", "threshold"]] = 0.0428, 0.0385
+    shown.update()
+    text = sentences.scores(explorer)
+    assert ">0.043<" in text
+    assert ">0.038<" in text or ">0.039<" in text
 
 
 def test_the_player_gets_pictures_and_sounds(shown, explorer):
@@ -243,6 +284,25 @@ def test_the_page_is_served_on_this_machine_only(tmp_path):
     assert serving.SONG not in serving.environment()
     with pytest.raises(ValueError, match="none.wav: no such file"):
         serving.environment("none.wav")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["a.wav", "b.wav"]])
+def test_the_command_says_how_it_is_used(monkeypatch, arguments):
+    monkeypatch.setattr(sys, "argv", ["serving", *arguments])
+    with pytest.raises(SystemExit, match="usage: python -m musictools.explorer.serving"):
+        serving.main()
+
+
+def test_options_are_those_of_the_page_s_server(monkeypatch, tmp_path):
+    called, song = [], tmp_path / "song.wav"
+    song.touch()
+    monkeypatch.setattr(os, "execve", lambda *arguments: called.append(arguments))
+    monkeypatch.setattr(serving.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(sys, "argv", ["serving", "--no-browser", str(song)])
+    serving.main()
+    ((_, command, values),) = called
+    assert command[-1] == "--no-browser"
+    assert values[serving.SONG] == str(song)
 
 
 def test_the_command_without_voila_or_song_is_a_sentence(tmp_path):
