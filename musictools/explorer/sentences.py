@@ -134,8 +134,8 @@ def answer(explorer: Explorer) -> str:
         means = votes.drop(columns=["start", "end", "genre", "score"]).mean().sort_values(ascending=False)
         means = ", ".join(f"{escape(genre)} {_number(score)}" for genre, score in means[:2].items())
         lines.append(
-            f"<p><b>{escape(explanation.genre)}</b>: {count} of {len(votes)} sections say so. Highest mean scores: {means}."
-            "</p>"
+            f"<p><b>{escape(explanation.genre)}</b>: {count} of {len(votes)} sections say so. "
+            f"Highest mean scores: {means}.</p>"
         )
     elif explorer.genre != NONE:
         lines.append("<p>No section has a genre.</p>")
@@ -279,7 +279,8 @@ def effect(explorer: Explorer) -> str:
     lines.append('<div class="mt-columns">')
     for title, table in (("descriptor", changed.descriptors.loc[moved[: _TOP // 2]]), ("genre", changed.genres)):
         rows = [
-            f'<td>{escape(name)}</td><td class="n">{_number(row["before"])}</td><td class="n">{_number(row["after"])}</td>'
+            f'<td>{escape(name)}</td><td class="n">{_number(row["before"])}</td>'
+            f'<td class="n">{_number(row["after"])}</td>'
             f"<td>{_bar(row['after'], row.get('threshold'))}</td>"
             for name, row in table.iterrows()
         ]
