@@ -127,7 +127,7 @@ BAD = {
     "odd window": (lambda p: FrontEnd(16000, 1023, 512, 128), r"n_fft must be even\. Got 1023"),
     "unknown kind": (
         lambda p: FrontEnd(**FRONT_END, kind="mfcc"),
-        r"kind must be 'mel', 'stft', 'cqt' or 'waveform'\. Got 'mfcc'",
+        r"kind must be 'mel', 'stft', 'cqt', 'waveform' or 'image'\. Got 'mfcc'",
     ),
     "unknown mel scale": (
         lambda p: FrontEnd(**FRONT_END, mel_scale="mel"),
@@ -178,7 +178,7 @@ BAD = {
         r"no clip can be read\. .*a\.mp3: not an audio",
     ),
     # data folders and tables
-    "unknown data set": (lambda p: datasets.load("gtzam"), r"No data set is called 'gtzam'\. Known: composed, folder"),
+    "unknown data set": (lambda p: datasets.load("gtzam"), r"No data set is called 'gtzam'\. Known: composed, fma"),
     "no folder": (lambda p: datasets.load("gtzan", data_dir=p / "x"), r"x: no such folder\. gtzan: mirdata documents"),
     "an option too many": (lambda p: datasets.load("gtzan", data_dir=p, n_clips=3), r"gtzan takes no n_clips"),
     "folder without folder": (lambda p: datasets.load("folder"), r"'folder' needs data_dir"),

@@ -98,7 +98,7 @@ def _write_ranks(ax, scores, bottom):
         if name in shown.index:
             height = bottom + 0.02 * (ax.get_ylim()[1] - bottom)
             best = ranks[name] <= _RANKED
-            ax.text(place - 0.1, height, str(ranks[name]), ha="center", va="bottom", fontsize=SMALL - 1,
+            ax.text(place - 0.1, height, str(ranks[name]), ha="center", va="bottom", fontsize=SMALL,
                     color="white" if bottom >= 0 else "black", fontweight="bold" if best else "normal")  # fmt: skip
 
 
