@@ -76,9 +76,14 @@ def eager(monkeypatch):
 def test_relevance_is_conserved(name):
     model, x = family(name, constants=True)
     logit = explain.logits(model)(x)
+    # Networks that amplify rounding layer by layer are compared as closely as one rounding of their input allows.
+    roundings = [x * np.float32(1 + k * 1e-7) for k in (-2, -1, 1, 2)]
+    rounding = max(np.abs(np.asarray(explain.logits(model)(changed) - logit)).max() for changed in roundings)
+    allowed = 1e-5 * np.abs(logit).max() + 3 * rounding
+    assert allowed <= 0.02 * np.abs(logit).max()
     for method, options in (("deep_taylor", {}), ("lrp_epsilon", {}), ("lrp_composite", {"high": 255.0})):
         found = explain.Explainer(model, method=method, **options)(x, [0, int(logit.argmax())])
-        np.testing.assert_allclose(found.logit[0], logit[0, [0, logit.argmax()]], atol=1e-3 * np.abs(logit).max())
+        np.testing.assert_allclose(found.logit[0], logit[0, [0, logit.argmax()]], rtol=0, atol=allowed)
         assert found.conservation.error().max() <= 1e-5
         assert np.isfinite(found.relevance).all()
         assert found.relevance[0, 1].any() or method == "deep_taylor" and logit.max() <= 0
