@@ -25,7 +25,7 @@ from musictools import runs  # noqa: E402
 
 WANTED = {"first view": 5.0, "song explained": 10.0, "descriptor to heatmap": 1.0, "evidence to sound": 0.2}
 ANSWER, LEGEND = ".mt-explorer h2:has-text('{}')", ".mt-legend >> visible=true >> text=where"
-BADGE = "text=/This heatmap depends|Be careful with this heatmap/"
+BADGE = "text=/Whether the network is right/"
 
 
 class Copy(browsing.Place):

@@ -165,7 +165,7 @@ class Page:
         """Wait until a song is explained, and its first heatmap tested."""
         self.tab.wait_for_selector(f'.mt-explorer h2:has-text("{title}")')
         self.tab.wait_for_selector(".mt-legend >> visible=true >> text=where")
-        self.tab.wait_for_selector("text=/This heatmap depends|Be careful with this heatmap/")
+        self.tab.wait_for_selector("text=/Whether the network is right/")
 
     @property
     def seconds(self):
