@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WOMEN", "AudioFile", "VoiceSound", "genre_tasks", "real_features", "scores", "voice_tasks"]
 
-# The singers of MIR-1K who are women, as its users list them. The data set itself does not say.
+# The singers of MIR-1K who are women, from memory: the data set does not say, and nobody has verified it.
 WOMEN = frozenset({"Ani", "amy", "annar", "ariel", "heycat", "stool", "tammy", "yifen"})
 _LEVEL = 0.1  # root mean square of all sounds
 
