@@ -51,9 +51,11 @@ def fit(
     best_by: str | None = "val_accuracy",
     schedule: Callable[[int, float], float] | None = None,
     patience: int | None = None,
+    stop_by: str = "val_loss",
     per_clip: int = 0,
     seed: int = 0,
     folder: str | Path | None = None,
+    callbacks: Sequence = (),
     verbose: int = 0,
 ) -> pd.DataFrame:
     """Train a model; `rotheneder2023` 3.4 by default.
@@ -78,7 +80,9 @@ def fit(
     schedule : callable or None
         ``schedule(epoch, learning_rate)`` -> learning rate, for example `constant_then_exponential()`. None: constant.
     patience : int > 0 or None
-        Stop when the validation loss has not been better for so many epochs; None: never.
+        Stop when `stop_by` has not been better for so many epochs; None: never.
+    stop_by : str
+        A quantity of the history; larger is better unless its name holds ``loss``.
     per_clip : int >= 0
         Number of segments of every clip in an epoch, chosen at random; 0: all. Needs `Segments`.
     seed : int >= 0
@@ -86,6 +90,8 @@ def fit(
     folder : str, Path or None
         Progress is kept here after every epoch, and removed when the fit is done. A fit of the same model on the same
         data resumes from its folder.
+    callbacks : sequence of keras.callbacks.Callback
+        Further ones, which run before those of the fit.
     verbose : int
         As in Keras.
 
@@ -127,8 +133,8 @@ def fit(
         per_clip=per_clip,
     )
     source = _Source(x, y, batch_size=batch_size, seed=seed, per_clip=per_clip)
-    journal = _Journal(folder, best_by=best_by, patience=patience)
-    callbacks = [_Epoch(source, seed), journal]
+    journal = _Journal(folder, best_by=best_by, patience=patience, stop_by=stop_by)
+    callbacks = [*callbacks, _Epoch(source, seed), journal]
     if schedule is not None:
         callbacks.append(keras.callbacks.LearningRateScheduler(lambda epoch, _: schedule(epoch, learning_rate)))
     if folder is not None:
@@ -424,7 +430,7 @@ class _Source:
         return np.asarray(self.x[chosen], np.float32), self.y[chosen]
 
     def dataset(self):
-        return _pipeline(self.batch, self.x, self.y, -(-len(self.order) // self.batch_size))
+        return _pipeline(self.batch, self.x, self.y, lambda: -(-len(self.order) // self.batch_size))
 
 
 def _fixed(validation, batch_size):
@@ -437,11 +443,13 @@ def _fixed(validation, batch_size):
         chosen = np.arange(number * batch_size, min((number + 1) * batch_size, len(x)))
         return np.asarray(x[chosen], np.float32), np.asarray(y[chosen], np.float32)
 
-    return _pipeline(batch, x, y, -(-len(x) // batch_size))
+    return _pipeline(batch, x, y, lambda: -(-len(x) // batch_size))
 
 
-def _pipeline(batch, x, y, n_batches):
-    """Batches 0, 1, … of ``batch(number)``, each read at once; `_READERS` are read at the same time."""
+def _pipeline(batch, x, y, count):
+    """Batches 0, 1, … ``count()`` - 1 of ``batch(number)``, each read at once; `_READERS` are read at the same time."""
+    if keras.backend.backend() != "tensorflow":
+        return _Batches(batch, count)
     import tensorflow as tf
 
     def read(number):
@@ -451,7 +459,21 @@ def _pipeline(batch, x, y, n_batches):
             value.set_shape((None, *like.shape[1:]))
         return tuple(values)
 
-    return tf.data.Dataset.range(n_batches).map(read, num_parallel_calls=_READERS, deterministic=True).prefetch(2)
+    return tf.data.Dataset.range(count()).map(read, num_parallel_calls=_READERS, deterministic=True).prefetch(2)
+
+
+class _Batches(keras.utils.PyDataset):
+    """The same batches for other backends, one read after the other: an epoch's order is drawn before its first."""
+
+    def __init__(self, batch, count):
+        super().__init__()
+        self.batch, self.count = batch, count
+
+    def __len__(self):
+        return self.count()
+
+    def __getitem__(self, number):
+        return self.batch(number)
 
 
 class _Epoch(keras.callbacks.Callback):
@@ -500,24 +522,26 @@ class _Backup(keras.callbacks.BackupAndRestore):
 class _Journal(keras.callbacks.Callback):
     """The history, and the weights of the best epoch; both survive a kill when there is a folder."""
 
-    def __init__(self, folder, *, best_by, patience=None):
+    def __init__(self, folder, *, best_by, patience=None, stop_by="val_loss"):
         super().__init__()
         self.folder = None if folder is None else Path(folder)
-        self.best_by, self.patience, self.rows, self.weights = best_by, patience, {}, None
+        self.best_by, self.patience, self.stop_by, self.rows, self.weights = best_by, patience, stop_by, {}, None
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             if self._file.is_file():
                 self.rows = {row["epoch"]: row for row in json.loads(self._file.read_text())}
 
     def over(self):
-        """Whether the validation loss has not been better for `patience` epochs."""
-        losses = [self.rows[epoch]["val_loss"] for epoch in sorted(self.rows)] if self.patience else []
-        return len(losses) - 1 - int(np.argmin(losses)) >= self.patience if losses else False
+        """Whether `stop_by` has not been better for `patience` epochs."""
+        values = [self.rows[epoch][self.stop_by] for epoch in sorted(self.rows)] if self.patience else []
+        return len(values) - 1 - int(np.argmax(_goodness(values, self.stop_by))) >= self.patience if values else False
 
     def on_epoch_end(self, epoch, logs=None):
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         logs = {k: float(v) for k, v in (logs or {}).items() if k != "learning_rate"}
         row = {"epoch": epoch, "learning_rate": rate} | logs
+        if self.patience and self.stop_by not in row:
+            raise ValueError(f"stop_by={self.stop_by!r} is no column of the history. There are: {', '.join(row)}.")
         if self.best_by is not None:
             self._keep_best(row)
         self.rows = {e: r for e, r in self.rows.items() if e < epoch} | {epoch: row}

@@ -315,6 +315,20 @@ def test_a_fit_does_what_a_plain_loop_over_the_batches_does():
         np.testing.assert_array_equal(a, b)
 
 
+def test_other_backends_are_given_the_same_batches(undisturbed, monkeypatch):
+    """Keras's own data sets take the place of TensorFlow's, which here can be compared."""
+    made = []
+
+    def batches(batch, x, y, count):
+        made.append(count())
+        return training._Batches(batch, count)
+
+    monkeypatch.setattr(training, "_pipeline", batches)
+    model = build()
+    assert_same(run(model), model, undisturbed)
+    assert made == [6, 2]
+
+
 def test_the_thesis_schedule():
     rate = training.constant_then_exponential()
     assert [rate(epoch, 0.001) for epoch in (0, 5, 9)] == [0.001] * 3

@@ -181,6 +181,29 @@ class Task:
             self.validation_share,
         )
 
+    def build(self, input_shape: tuple[int, ...]) -> Any:
+        """Build the untrained model.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Without the batch.
+
+        Returns
+        -------
+        model : keras.Model
+        """
+        from musictools import models
+
+        return models.build(
+            self.job.model,
+            n_outputs=self.labels.shape[1],
+            input_shape=input_shape,
+            width=self.width,
+            norm_momentum=self.norm_momentum,
+            seed=self.job.seed,
+        )
+
     def train(self, folder: Path | None = None) -> Result:
         """Train the model and score its segments.
 
@@ -193,19 +216,12 @@ class Task:
         -------
         result : Result
         """
-        from musictools import models, training
+        from musictools import training
 
         job = self.job
         with training.deterministic(job.seed):
             x, y = _inputs(self)
-            model = models.build(
-                job.model,
-                n_outputs=self.labels.shape[1],
-                input_shape=x["train"].shape[1:],
-                width=self.width,
-                norm_momentum=self.norm_momentum,
-                seed=job.seed,
-            )
+            model = self.build(x["train"].shape[1:])
             _prepare(model, y["train"], self.protocol)
             began = time.perf_counter()
             history = _fit(model, x, y, self, None if folder is None else folder / "fit")
@@ -333,7 +349,7 @@ def run(
 
 
 def count_gpus() -> int:
-    """Count the GPUs that TensorFlow may use; it is not loaded where there is no NVIDIA driver.
+    """Count the GPUs that Keras may use; its backend is not loaded where there is no NVIDIA driver.
 
     Returns
     -------
@@ -346,6 +362,14 @@ def count_gpus() -> int:
     """
     if shutil.which("nvidia-smi") is None:
         return 0
+    import keras
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.cuda.device_count()
+    if keras.backend.backend() == "jax":
+        return len(keras.distribution.list_devices("gpu"))
     import tensorflow as tf
 
     return len(tf.config.list_physical_devices("GPU"))
@@ -413,7 +437,7 @@ def _train(task, threads, folder):
     if threads:
         training.use_threads(threads)
     if (gpus := count_gpus()) > 1:
-        _use_own_gpu(gpus)
+        _use_own_gpu(gpus)  # TensorFlow only; another backend sees what CUDA_VISIBLE_DEVICES lists
     return task.train(folder)
 
 

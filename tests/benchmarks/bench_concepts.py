@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import time
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -139,20 +140,24 @@ def gtzan(args):
     labels = data.genres.to_numpy().argmax(axis=1)
     other = data.tracks["nearest_shading"].to_numpy().astype(bool)
     images = data.spectrograms.astype(np.float32) / 255
-    starts = np.array([0, 184, 368])
+    networks = args.models or [None, None]
+    length = LENGTH if args.models is None else keras.models.load_model(args.models[0]).input_shape[2]
+    starts = np.linspace(0, images.shape[2] - length, 3).astype(int)
     jazz, rng = names.index("jazz"), np.random.default_rng(0)
     chosen = [np.flatnonzero(labels == k) for k in range(len(names))]
     chosen = np.concatenate([rows if k == jazz else rng.permutation(rows)[:20] for k, rows in enumerate(chosen)])
-    at = 184
-    own = images[chosen, :, at : at + LENGTH, None]
-    for what, kept in (("all clips", np.ones(len(labels), bool)), ("without the 38", ~other)):
-        x = np.concatenate([images[kept][:, :, s : s + LENGTH] for s in starts])[..., None]
+    own = images[chosen, :, starts[1] : starts[1] + length, None]
+    kinds = ("all clips", np.ones(len(labels), bool)), ("without the 38", ~other)
+    for (what, kept), file in zip(kinds, networks, strict=True):
+        x = np.concatenate([images[kept][:, :, s : s + length] for s in starts])[..., None]
         began = time.perf_counter()
-        model = experiment.train(
-            x, np.tile(labels[kept], len(starts)), len(names), width=args.width, epochs=args.epochs
-        )
-        seconds = time.perf_counter() - began
-        print(f"\n{what}: training {seconds:.0f} s on {len(x)} segments", flush=True)
+        if file:
+            model = keras.models.load_model(file)
+        else:
+            model = experiment.train(
+                x, np.tile(labels[kept], len(starts)), len(names), width=args.width, epochs=args.epochs
+            )
+        print(f"\n{what}: {file or f'training {time.perf_counter() - began:.0f} s on {len(x)} segments'}", flush=True)
         scores = model.predict(own, verbose=0)
         for shading in (True, False):
             rows = (labels[chosen] == jazz) & (other[chosen] == shading)
@@ -245,5 +250,6 @@ if __name__ == "__main__":
     parser.add_argument("--pool", default="time")
     parser.add_argument("--tags", nargs="+", default=["guitar", "techno", "classical"])
     parser.add_argument("--out", default="")
+    parser.add_argument("--models", nargs=2, help="gtzan: networks of train_gtzan.py, with and without the 38 clips")
     args = parser.parse_args()
     {"planted": planted, "random": random, "gtzan": gtzan, "songs": songs}[args.what](args)
