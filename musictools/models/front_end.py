@@ -1,7 +1,8 @@
-"""A front end as a Keras layer: waveform in, scaled spectrogram out, with derivatives.
+"""Front ends as Keras layers, with derivatives.
 
-`FrontEnd.compute` is what models are trained and applied with. This layer computes the same numbers inside a model, so
-that a score can be differentiated with respect to the waveform.
+`FrontEnd.compute` is what models are trained and applied with. `ScaledSpectrogram` computes the same numbers inside a
+model, so that a score can be differentiated with respect to the waveform. `Preprocessing` holds the steps between a
+scaled spectrogram and the first convolution, so that variants of them share one store.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from musictools.spectrograms import FrontEnd
 
-__all__ = ["ScaledSpectrogram"]
+__all__ = ["Preprocessing", "ScaledSpectrogram"]
 
 
 @keras.saving.register_keras_serializable("musictools")
@@ -71,3 +73,98 @@ class ScaledSpectrogram(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:  # noqa: D102 - as in keras.layers.Layer
         return {**super().get_config(), "front_end": json.loads(self.front_end.to_json())}
+
+
+@keras.saving.register_keras_serializable("musictools")
+class Preprocessing(layers.Layer):
+    """Decibels or magnitudes, weighted by frequency, standardised and multiplied: the variants of `choi2018` 5.2.3.
+
+    The steps, in this order:
+
+    1. The scaling of the front end is undone. The values are decibels or, with ``decibels=False``, magnitudes, the
+       square roots of power.
+    2. Each frequency bin is multiplied by its gain, and its offset is added. They are 1 and 0 until `weigh` sets them.
+    3. Each input gets mean 0 and standard deviation 1. A constant one becomes 0.
+    4. Everything is multiplied by `factor`.
+
+    Input and output shape: (batch, n_bins, n_frames, 1). Gains and offsets are weights that are not trained.
+
+    Parameters
+    ----------
+    front_end : FrontEnd or dict
+        The one that scaled the input. A dict holds its settings.
+    decibels : bool
+    standardise : bool
+        Whether step 3 is done.
+    factor : float
+    **kwargs
+        Arguments of every Keras layer; ``dtype`` defaults to float32.
+
+    Examples
+    --------
+    >>> layer = Preprocessing(FrontEnd(16000, 512, 256, 40), decibels=False, standardise=False)
+    >>> decibels = np.full((1, 40, 2, 1), 20.0)
+    >>> float(layer((decibels + 80) / 120)[0, 0, 0, 0])
+    10.0
+    """
+
+    def __init__(
+        self,
+        front_end: FrontEnd | dict,
+        decibels: bool = True,
+        standardise: bool = True,
+        factor: float = 1.0,
+        **kwargs: Any,
+    ):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.front_end = front_end if isinstance(front_end, FrontEnd) else FrontEnd(**front_end)
+        if self.front_end.kind == "waveform":
+            raise ValueError("front_end must be that of a spectrogram. Got a waveform.")
+        if not factor > 0:
+            raise ValueError(f"factor must be positive. Got {factor!r}.")
+        self.decibels, self.standardise, self.factor = bool(decibels), bool(standardise), float(factor)
+
+    def build(self, input_shape: tuple) -> None:  # noqa: D102 - as in keras.layers.Layer
+        shape = (self.front_end.n_bins, 1, 1)
+        self.gain = self.add_weight(shape=shape, name="gain", initializer="ones", trainable=False)
+        self.offset = self.add_weight(shape=shape, name="offset", initializer="zeros", trainable=False)
+
+    def weigh(self, gain: Any, offset: Any) -> None:
+        """Set gain and offset of every frequency bin; the layer must be built.
+
+        Parameters
+        ----------
+        gain, offset : array-like [shape=(n_bins,)]
+
+        Raises
+        ------
+        ValueError
+            If there are not as many as bins.
+        """
+        for name, values, weight in (("gain", gain, self.gain), ("offset", offset, self.offset)):
+            if np.shape(values) != (self.front_end.n_bins,):
+                raise ValueError(f"{name} must have shape ({self.front_end.n_bins},). Got {np.shape(values)}.")
+            weight.assign(np.reshape(values, weight.shape))
+
+    def call(self, inputs: Any) -> Any:  # noqa: D102 - as in keras.layers.Layer
+        f = self.front_end
+        x = f.floor + (f.ceiling - f.floor) * inputs
+        if not self.decibels:
+            x = ops.exp((math.log(10) / 20) * x)
+        x = self.gain * x + self.offset
+        if self.standardise:
+            x = x - ops.mean(x, axis=(1, 2, 3), keepdims=True)
+            x = x / ops.sqrt(ops.maximum(ops.mean(ops.square(x), axis=(1, 2, 3), keepdims=True), 1e-12))
+        return self.factor * x
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:  # noqa: D102 - as in keras.layers.Layer
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:  # noqa: D102 - as in keras.layers.Layer
+        return {
+            **super().get_config(),
+            "front_end": json.loads(self.front_end.to_json()),
+            "decibels": self.decibels,
+            "standardise": self.standardise,
+            "factor": self.factor,
+        }
