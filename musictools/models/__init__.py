@@ -1,9 +1,10 @@
 """Keras models by name; no data and no training here.
 
 Every model has a `Description`: its builder, its front end and segments, how its source trains it. Taggers stand in
-`taggers`, one family per file, genre classifiers in `genre` and `resnet`. Every builder takes ``width``, a multiplier
-for the number of filters and units, so that a small machine can train a narrow copy of the same network; ``width=1.0``
-is the source's own network, parameter by parameter.
+`taggers`, one family per file, genre classifiers in `genre` and `resnet`, networks that are compared at equal numbers
+of parameters in `structures`. Every builder takes ``width``, a multiplier for the number of filters and units, so that
+a small machine can train a narrow copy of the same network; ``width=1.0`` is the source's own network, parameter by
+parameter.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ __all__ = ["build", "describe", "layer_table", "load", "names"]
 @functools.cache
 def _descriptions():
     """Descriptions of all models by name, in the order in which they are listed."""
-    from musictools.models import genre, resnet, taggers
+    from musictools.models import genre, resnet, structures, taggers
 
     modules = [
         genre,
         resnet,
+        structures,
         *(import_module(f"{taggers.__name__}.{m.name}") for m in pkgutil.iter_modules(taggers.__path__)),
     ]
     known = {name: description for module in modules for name, description in module.MODELS.items()}
@@ -49,8 +51,8 @@ def names(kind: str | None = None) -> tuple[str, ...]:
 
     Parameters
     ----------
-    kind : {None, "genre", "tagger"}
-        All, the genre classifiers, or the taggers.
+    kind : {None, "genre", "tagger", "structure"}
+        The genre classifiers, the taggers, or the networks of `models.structures`; None: the first two.
 
     Returns
     -------
@@ -66,9 +68,10 @@ def names(kind: str | None = None) -> tuple[str, ...]:
     >>> names("genre")
     ('ckn19', 'pg20', 'choi_stft', 'resnet34')
     """
-    if kind not in (None, "genre", "tagger"):
-        raise ValueError(f"kind must be None, 'genre' or 'tagger'. Got {kind!r}.")
-    return tuple(name for name, description in _descriptions().items() if kind in (None, description.kind))
+    if kind not in (None, "genre", "tagger", "structure"):
+        raise ValueError(f"kind must be None, 'genre', 'tagger' or 'structure'. Got {kind!r}.")
+    kinds = ("genre", "tagger") if kind is None else (kind,)
+    return tuple(name for name, description in _descriptions().items() if description.kind in kinds)
 
 
 def describe(name: str) -> Description:
@@ -77,7 +80,7 @@ def describe(name: str) -> Description:
     Parameters
     ----------
     name : str
-        One of `names()`.
+        One of `names()` or `names("structure")`.
 
     Returns
     -------
@@ -117,7 +120,7 @@ def build(
     Parameters
     ----------
     name : str
-        One of `names()`.
+        One of `names()` or `names("structure")`.
     n_outputs : int > 0
         Number of tags, or of genres, which must be at least 2.
     input_shape : tuple of int or None

@@ -26,8 +26,8 @@ class Description:
         Front end, length and step of the segments.
     smallest : tuple of int
         Smallest input, without the batch, that the poolings allow.
-    kind : {"tagger", "genre"}
-        Taggers end in a sigmoid, genre classifiers in a softmax.
+    kind : {"tagger", "genre", "structure"}
+        Genre classifiers end in a softmax, taggers in a sigmoid. A structure is a tagger of `models.structures`.
     learning_rate : float > 0
         Initial learning rate of Adam in the source; where it names none, that of Won et al. (2020).
     batch_size : int > 0
@@ -54,7 +54,7 @@ class Description:
     body: Callable
     input: ModelInput
     smallest: tuple[int, ...]
-    kind: Literal["tagger", "genre"] = "tagger"
+    kind: Literal["tagger", "genre", "structure"] = "tagger"
     learning_rate: float = 1e-4
     batch_size: int = 16
     stages: int = 1

@@ -15,30 +15,66 @@ Deviations: the GRU is Keras's with two biases, which runs on cuDNN, 408 paramet
 normalisation of the input in the published weights is left out, as the chapter does not mention it. Dropout 0.1
 stands after all four poolings, where the text only says "between convolutional layers". The smaller network of
 the published weights (64, 128, 128, 128 filters, 32 units) is in no column of the table and not built.
+`models.structures` has all five columns with exactly their widths, and with that normalisation.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from musictools.models.blocks import Seeds
 from musictools.models.description import Description
 from musictools.models.lazy import keras, layers
 from musictools.spectrograms import FrontEnd, ModelInput
 
-__all__ = ["MODELS"]
+__all__ = ["MODELS", "recurrent_body"]
 
-BLOCKS = ((68, 2), (137, 3), (137, 4), (137, 4))  # filters, side of the pooling
+POOLS = (2, 3, 4, 4)  # sides
 EMPTY_FRAMES = 37  # on either side
 
 
-def _crnn(x, *, wide, seeds, momentum):
+def recurrent_body(
+    x: Any,
+    *,
+    filters: Sequence[int] = (68, 137, 137, 137),
+    units: int = 68,
+    normalise: bool = False,
+    wide: Callable[[int], int],
+    seeds: Seeds,
+    momentum: float,
+) -> Any:
+    """Build the network below its output.
+
+    Parameters
+    ----------
+    x : keras.KerasTensor
+    filters : sequence of int
+        Of the four convolutions.
+    units : int > 0
+        Of both recurrent layers.
+    normalise : bool
+        Batch normalisation of every frame of the input, as in the published weights.
+    wide, seeds, momentum
+        As for `Description.body`.
+
+    Returns
+    -------
+    features : keras.KerasTensor
+    """
     x = layers.ZeroPadding2D((0, EMPTY_FRAMES), name="padding")(x)
-    for block, (filters, pool) in enumerate(BLOCKS, start=1):
-        x = layers.Conv2D(wide(filters), 3, padding="same", name=f"conv{block}", kernel_initializer=seeds.glorot())(x)
+    if normalise:
+        x = layers.BatchNormalization(axis=2, momentum=momentum, name="norm0")(x)
+    for block, (width, pool) in enumerate(zip(filters, POOLS, strict=True), start=1):
+        x = layers.Conv2D(wide(width), 3, padding="same", name=f"conv{block}", kernel_initializer=seeds.glorot())(x)
         x = layers.BatchNormalization(momentum=momentum, name=f"norm{block}")(x)
         x = layers.ELU(name=f"elu{block}")(x)
         x = layers.MaxPooling2D(pool, name=f"pool{block}")(x)
         x = layers.Dropout(0.1, name=f"dropout{block}", seed=seeds.next())(x)
     x = layers.Permute((2, 1, 3), name="time_first")(x)
     x = layers.Reshape((x.shape[1], -1), name="steps")(x)
-    x = _gru(x, "gru1", wide(68), seeds, return_sequences=True)
-    return _gru(x, "gru2", wide(68), seeds)
+    x = _gru(x, "gru1", wide(units), seeds, return_sequences=True)
+    return _gru(x, "gru2", wide(units), seeds)
 
 
 def _gru(x, name, units, seeds, **options):
@@ -54,7 +90,7 @@ def _gru(x, name, units, seeds, **options):
 MODELS = {
     "crnn": Description(
         source="choi2018",
-        body=_crnn,
+        body=recurrent_body,
         input=ModelInput(FrontEnd(12000, 512, 256, 96), 1366, 1366),
         smallest=(96, 96 - 2 * EMPTY_FRAMES, 1),
         place=7,
