@@ -308,7 +308,9 @@ def _coordinates(vectors):
         return vectors
     centred = vectors - vectors.mean(axis=0)
     values, axes = np.linalg.eigh(centred @ centred.T)
-    kept = values > 1e-6 * values[-1]
+    kept = values > 1e-6 * max(values[-1], 1e-30)
+    if not kept.any():  # all vectors are equal
+        return np.zeros((len(vectors), 1), vectors.dtype)
     return axes[:, kept] * np.sqrt(values[kept])
 
 

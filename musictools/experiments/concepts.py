@@ -316,7 +316,8 @@ def compare_placements(
         own = np.isin(labels[concepts.patches.input], classes)
         bottleneck = Bottleneck(model, options.get("layer"))
         scores, vectors = [], []
-        for batch in concepts.patches.inputs(x, placement=placement):
+        baseline = concepts.settings["baseline"]
+        for batch in concepts.patches.inputs(x, baseline=baseline, placement=placement):
             scores.append(model.predict_on_batch(batch).argmax(axis=1))
             vectors.append(bottleneck.activations(batch))
         recognised = (np.concatenate(scores) == labels[concepts.patches.input])[own].mean()
@@ -360,7 +361,8 @@ def original_cost(
     Returns
     -------
     table : pd.DataFrame
-        way ("original" or "here"), cavs (measured), seconds_per_cav, total (seconds for all concepts and runs).
+        way ("original" or "here"), cavs (measured), seconds_per_cav, total (seconds for the CAVs of all concepts; here
+        with those of the random concepts that they are compared with).
     """
     from sklearn.linear_model import SGDClassifier
 
@@ -389,12 +391,12 @@ def original_cost(
     cavs = fit_cavs(vectors[own], np.zeros(len(own), bool), pool, n_runs=n_runs, rng=rng)
     score(gradients, cavs.vectors)
     here = (time.perf_counter() - began) / n_runs
-    total = len(concepts.table) * n_runs
-    n_classes = concepts.table["class"].nunique()
+    total, random = len(concepts.table) * n_runs, concepts.settings["n_null"] * n_runs
+    every_class = concepts.table["class"].nunique() * shared
     return pd.DataFrame(
         [
             {"way": "original", "cavs": n_cavs, "seconds_per_cav": original, "total": original * total},
-            {"way": "here", "cavs": n_runs, "seconds_per_cav": here, "total": here * total + n_classes * shared},
+            {"way": "here", "cavs": n_runs, "seconds_per_cav": here, "total": here * (total + random) + every_class},
         ]
     )
 
@@ -434,10 +436,18 @@ def agreement(
         place = np.searchsorted(inputs, concepts.patches.input[own])
         density = (masks @ maps[inputs].T) / masks.mean(axis=1, keepdims=True)  # of every patch under every heatmap
         actual = density[np.arange(len(own)), place].mean()
-        moved = [rng.permutation(len(inputs))[place] for _ in range(repeats)]
+        moved = [_others(len(inputs), rng)[place] for _ in range(repeats)]
         null = np.array([density[np.arange(len(own)), one].mean() for one in moved])
         low, high = np.quantile(null, (0.025, 0.975))
         far = np.abs(null - null.mean()) >= abs(actual - null.mean())
         row = {"concept": name, "density": actual, "shuffled": null.mean(), "low": low, "high": high}
         rows.append(row | {"p": (1 + far.sum()) / (1 + repeats)})
     return pd.DataFrame(rows, columns=["concept", "density", "shuffled", "low", "high", "p"])
+
+
+def _others(n, rng):
+    """For each of `n` inputs another one, at random and each once; an only input has itself."""
+    order = rng.permutation(n)
+    other = np.empty(n, int)
+    other[order] = np.roll(order, 1)
+    return other

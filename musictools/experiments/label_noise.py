@@ -6,35 +6,31 @@ true of it, which is the recall of the labels.
 
 `reannotate` repeats the study of `choi2018`, in which somebody listens to as many positive as negative labels of a tag.
 The recall of such a balanced sample is not that of the data set, because negative labels are far more frequent there;
-the table gives both. `neighbours` estimates tagability without listening, from two clips of one track.
+the table gives both. `neighbours` estimates tagability without listening, from two clips of one track. The scores of
+taggers on labels and on the truth are in `label_noise_scores`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from musictools import evaluation, published
-from musictools.experiments import taggers
-from musictools.experiments.jobs import Job, Task
+from musictools import published
 
 __all__ = [
     "PAPER_TAGS",
     "as_published",
-    "auc_by_tag",
     "corrected_count",
     "count_on_sample",
     "coverage",
     "from_answers",
+    "labels_and_truth",
     "neighbours",
     "persistence",
     "published_recall",
     "reannotate",
-    "reliability",
-    "sized_tasks",
 ]
 
 PAPER_TAGS = {  # tags of table 3-A -> descriptors of the corpus
@@ -44,6 +40,31 @@ PAPER_TAGS = {  # tags of table 3-A -> descriptors of the corpus
     "guitar": "guitar",
 }
 _DRAWS = 4000  # of the error rates, for the intervals
+
+
+def labels_and_truth(data: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Descriptors as annotators gave them, and those that are true.
+
+    Parameters
+    ----------
+    data : Dataset
+
+    Returns
+    -------
+    labels, truth : pd.DataFrame [clips x descriptors, bool]
+
+    Raises
+    ------
+    ValueError
+        If nobody knows what is true of the data set's clips.
+    """
+    if not hasattr(data, "complete_descriptors"):
+        raise ValueError(
+            f"Nobody knows the true tags of {data.name}, so errors of its labels cannot be counted. Co-occurrence and "
+            "tagability from neighbouring clips need no truth; `real_data` of notebook 08 names data sets for them. "
+            "`annotation` and `from_answers` are for studies by ear."
+        )
+    return data.descriptors, data.complete_descriptors
 
 
 def corrected_count(count: Any, total: Any, positive_error: Any, negative_error: Any) -> Any:
@@ -228,7 +249,13 @@ def as_published(study: pd.DataFrame, sample: pd.DataFrame, *, total: int, names
 
 
 def coverage(
-    labels: pd.DataFrame, truth: pd.DataFrame, *, studies: int = 20, per_label: int = 50, seed: int = 0
+    labels: pd.DataFrame,
+    truth: pd.DataFrame,
+    *,
+    studies: int = 20,
+    per_label: int = 50,
+    min_count: int = 20,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """How often the true count lies in the interval of Eq. 3.2, and in that of the uncorrected count.
 
@@ -239,7 +266,7 @@ def coverage(
     labels, truth : pd.DataFrame [clips x tags, bool]
     studies : int > 0
         Number of repetitions of the study with other samples.
-    per_label : int > 0
+    per_label, min_count : int > 0
         As in `reannotate`.
     seed : int >= 0
 
@@ -248,11 +275,19 @@ def coverage(
     table : pd.DataFrame [indexed by tag]
         corrected (share of the studies whose interval holds the true count), uncorrected (0 or 1), labels, true_count,
         error and uncorrected_error (mean absolute, in shares of the true count).
+
+    Raises
+    ------
+    ValueError
+        If no tag has enough labels.
     """
     from scipy.stats import beta
 
-    tables = [reannotate(labels, truth, per_label=per_label, seed=seed + study) for study in range(studies)]
-    joined, total = pd.concat(tables), len(labels)
+    options = {"per_label": per_label, "min_count": min_count}
+    joined = pd.concat([reannotate(labels, truth, **options, seed=seed + study) for study in range(studies)])
+    if joined.empty:
+        raise ValueError(f"No tag has {min_count} positive labels and a negative one.")
+    total = len(labels)
     inside = joined["true_count"].between(joined["estimate_low"], joined["estimate_high"])
     relative = (joined["estimate"] / joined["true_count"].replace(0, np.nan) - 1).abs()
     grouped = joined.assign(corrected=inside, error=relative).groupby("tag", sort=False)
@@ -288,7 +323,7 @@ def neighbours(
     -------
     table : pd.DataFrame
         tag, clips, pairs (with the tag at least once), tagability, low, high (95 %); highest first. Where no pair has
-        the tag twice, high is the binomial bound.
+        the tag twice, high is what the binomial bound s of the share of such pairs means for r: s = r / (2 - r).
 
     Examples
     --------
@@ -308,7 +343,8 @@ def neighbours(
     kept = np.flatnonzero(pairs >= min_pairs)
     low, high = np.nanquantile(shares[:, kept], (0.025, 0.975), axis=0) if len(kept) else ([], [])
     never = twice.sum(axis=0)[kept] == 0  # no resample differs from 0
-    high = np.where(never, 1 - 0.025 ** (1 / np.maximum(pairs[kept], 1)), high)
+    bound = 1 - 0.025 ** (1 / np.maximum(pairs[kept], 1))
+    high = np.where(never, 2 * bound / (1 + bound), high)
     table = pd.DataFrame({
         "tag": labels.columns[kept], "clips": labels.sum().to_numpy()[kept], "pairs": pairs[kept],
         "tagability": own[kept], "low": low, "high": high,
@@ -361,111 +397,3 @@ def _by_group(counts, groups):
     table = np.zeros((groups.max() + 1 if len(groups) else 1, counts.shape[1]))
     np.add.at(table, groups, counts)
     return table
-
-
-def sized_tasks(
-    store: Any,
-    labels: pd.DataFrame,
-    split: pd.Series,
-    *,
-    model: str,
-    shares: Sequence[float],
-    epochs: int = 0,
-    seed: int = 0,
-    **options: Any,
-) -> list[Task]:
-    """Trainings of one tagger with annotated labels on nested shares of the training clips.
-
-    Parameters
-    ----------
-    store : SpectrogramStore
-        Of the model's front end.
-    labels : pd.DataFrame [clips x tags, bool]
-    split : pd.Series [clip id -> "train", "validation" or "test"]
-    model : str
-    shares : sequence of float in (0, 1]
-    epochs : int >= 0
-        Of the whole share; smaller ones get more epochs, so that all take as many steps. 0: the protocol's, for all.
-    seed : int >= 0
-        Seed of the trainings and of the choice of clips.
-    **options
-        Passed to `taggers.tasks`.
-
-    Returns
-    -------
-    tasks : list of Task
-        In the order of `shares`.
-    """
-    train = split.index[split == "train"]
-    rank = pd.Series(np.random.default_rng(seed).permutation(len(train)), index=train)
-    made = []
-    for share in shares:
-        left = rank.index[rank >= max(1, round(share * len(train)))]
-        job = Job(model=model, n_tags=labels.shape[1], protocol="rotheneder2023", labels="annotated", seed=seed,
-                  data=f"share{share:g}")  # fmt: skip
-        own = options | {"epochs": round(epochs / share)}
-        made += taggers.tasks([job], {model: store}, {"annotated": labels}, split.drop(left), **own)
-    return made
-
-
-def auc_by_tag(scores: dict[str, pd.DataFrame], labels: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
-    """ROC-AUC of every tag and tagger on the labels and on the truth.
-
-    Parameters
-    ----------
-    scores : dict of str to pd.DataFrame [clips x tags]
-        By tagger.
-    labels, truth : pd.DataFrame [clips x tags, bool]
-
-    Returns
-    -------
-    table : pd.DataFrame
-        tagger, tag, labels (ROC-AUC against the labels), truth (against the truth), clips (with the label),
-        true_clips. NaN where all clips have the tag, or none.
-    """
-    rows = []
-    for name, own in scores.items():
-        kinds = {"labels": labels, "truth": truth}
-        areas = {
-            kind: evaluation.roc_auc(table.loc[own.index, own.columns].to_numpy(), own.to_numpy())
-            for kind, table in kinds.items()
-        }
-        counts = {
-            "clips": labels.loc[own.index, own.columns].sum(),
-            "true_clips": truth.loc[own.index, own.columns].sum(),
-        }
-        part = pd.DataFrame({"tag": own.columns, **areas, **{k: v.to_numpy() for k, v in counts.items()}})
-        part.insert(0, "tagger", name)
-        rows.append(part)
-    return pd.concat(rows, ignore_index=True)
-
-
-def reliability(table: pd.DataFrame, *, chosen: Sequence[str]) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Whether labels rank taggers as the truth does (figure 3.6).
-
-    Parameters
-    ----------
-    table : pd.DataFrame
-        From `auc_by_tag`.
-    chosen : sequence of str
-        The re-annotated tags, of which those that have a ROC-AUC for every tagger are used.
-
-    Returns
-    -------
-    means : pd.DataFrame [indexed by tagger]
-        chosen_truth, chosen_labels, all_labels, all_truth: mean ROC-AUC of the chosen or of all tags.
-    rho : dict of str to float
-        Pearson correlations over taggers: rho_1 (chosen_truth, chosen_labels), rho_2 (chosen_labels, all_labels), and
-        what the thesis could not know, all (all_truth, all_labels). NaN for fewer than three taggers.
-    """
-    wide = table.pivot(index="tagger", columns="tag", values=["labels", "truth"]).reindex(table["tagger"].unique())
-    known = [tag for tag in wide["labels"] if wide.xs(tag, axis=1, level=1).notna().all(axis=None)]
-    some = [tag for tag in chosen if tag in known]
-    means = pd.DataFrame({
-        f"{which}_{kind}": wide[kind][tags].mean(axis=1)
-        for which, tags in (("chosen", some), ("all", known)) for kind in ("truth", "labels")
-    })  # fmt: skip
-    pairs = {"rho_1": ("chosen_truth", "chosen_labels"), "rho_2": ("chosen_labels", "all_labels"),
-             "all": ("all_truth", "all_labels")}  # fmt: skip
-    few = len(means) < 3
-    return means, {name: np.nan if few else means[a].corr(means[b]) for name, (a, b) in pairs.items()}

@@ -109,7 +109,8 @@ def fault_filtered(task: Task, folder: str | Path, *, names: pd.Series | None = 
     Returns
     -------
     task : Task
-        Those of the 930 listed clips that are there, in the parts train, validation and test.
+        Those of the 930 listed clips that are there, in the parts train, validation and test. Groups are names, since
+        several excerpts may have one.
 
     Raises
     ------
@@ -124,7 +125,7 @@ def fault_filtered(task: Task, folder: str | Path, *, names: pd.Series | None = 
         parts |= {Path(line).stem: part for line in path.read_text(encoding="utf-8").split()}
     names = task.ids.to_series() if names is None else names[task.ids]
     chosen = names.map(parts).dropna()
-    return Task(f"{task.name}, fault-filtered", task.target[chosen.index], parts=chosen)
+    return Task(f"{task.name}, fault-filtered", task.target[chosen.index], groups=names[chosen.index], parts=chosen)
 
 
 def strictness(
@@ -218,15 +219,15 @@ def rank_correlations(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     Returns
     -------
     table : pd.DataFrame
-        task, subsets (number of layer subsets in both), rank_correlation (NaN where all published scores are equal),
-        difference (mean of ours less theirs), largest (largest absolute difference).
+        task, subsets (number of layer subsets in both), rank_correlation (NaN where the published scores have at most
+        two values, so that their order says nothing), difference (mean of ours less theirs), largest (largest absolute
+        difference).
     """
     rows = []
     for name, table in tables.items():
         pair = pd.merge(published.table(FIGURES[name]), table, on="features", suffixes=("_theirs", "_ours"))
         pair = pair[pair["features"].str.isdigit()]
         change = pair["score_ours"] - pair["score_theirs"]
-        # Where nearly all published scores are 1, their order says nothing.
         varied = pair["score_theirs"].nunique() > 2
         rho = pair["score_ours"].corr(pair["score_theirs"], method="spearman") if varied else np.nan
         rows.append({"task": name, "subsets": len(pair), "rank_correlation": rho,

@@ -7,7 +7,8 @@
     jamendo_vocals       audio/*, labels/<name>.lab, filelists/{train,valid,test} (Ramona, Richard and David 2008)
     urbansound8k         audio/fold<k>/*.wav, metadata/UrbanSound8K.csv (Salamon, Jacoby and Bello 2014)
 
-Of Jamendo, the labelled stretches of singing and of no singing are the clips, as in the source.
+Of Jamendo, the labelled stretches of singing and of no singing are the clips, as in the source. Stretches of a song and
+slices of a recording of UrbanSound8K are groups, so that intervals do not take them for independent.
 """
 
 from __future__ import annotations
@@ -150,7 +151,8 @@ def _jamendo(folder):
                     rows[audio_files[song], start, end], parts[audio_files[song], start, end] = label, part
     index = pd.Index(list(rows), tupleize_cols=False)
     target, split = (pd.Series(list(values.values()), index, dtype=object) for values in (rows, parts))
-    return {"vocals": Task("vocals", target, parts=split if len(split) else None)}
+    songs = pd.Series([path for path, _, _ in rows], index, dtype=object)
+    return {"vocals": Task("vocals", target, groups=songs, parts=split if len(split) else None)}
 
 
 def _labels(path):
@@ -167,7 +169,7 @@ def _urbansound(folder):
         f"audio/fold{fold}/{name}" for fold, name in zip(table["fold"], table["slice_file_name"], strict=True)
     ]
     table = table[table.index.isin(_sounds(folder, "audio/fold*/*"))]
-    return {"urbansound": Task("urbansound", table["class"], parts=table["fold"])}
+    return {"urbansound": Task("urbansound", table["class"], groups=table["fsID"], parts=table["fold"])}
 
 
 # data set -> (its reader, published table and what is predicted by task)

@@ -149,8 +149,8 @@ def predict(
     middle, spread = (targets.mean(), targets.std() or 1.0) if regression and standardise else (0.0, 1.0)
     if standardise:
         mean, scale = A.mean(axis=0), A.std(axis=0)
-        scale[scale <= 1e-9 * np.abs(A).max(initial=1e-300)] = 1.0  # constant features stay out
-        A, B = (A - mean) / scale, (B - mean) / scale
+        varied = scale > 1e-9 * np.abs(A).max(initial=1e-300)  # a constant feature says nothing of the test rows either
+        A, B = ((side[:, varied] - mean[varied]) / scale[varied] for side in (A, B))
     if not regression and len(np.unique(targets)) < 2:
         return np.full((len(machines), len(test)), targets[0])
     if regression:

@@ -42,6 +42,7 @@ class Task:
         Clips of one group, such as an artist, are never in training and test at once.
     parts : pd.Series [clip id -> part] or None
         Given parts instead of drawn folds: ``"train"``, ``"validation"`` and ``"test"``, or one number per fold.
+        Groups then only serve the intervals of scores.
 
     Raises
     ------

@@ -93,6 +93,16 @@ def test_stability_is_one_for_an_equal_and_low_for_a_shuffled_clustering():
     assert np.isnan(stability(cluster == 1, []))
 
 
+def test_equal_vectors_are_one_cluster():
+    far = discovery._coordinates(np.full((5, 20), 0.3))
+    assert far.shape == (5, 1)
+    assert not far.any()
+    some = np.random.default_rng(0).normal(size=(5, 20))
+    distances = np.linalg.norm(some[:, None] - some, axis=2)
+    places = discovery._coordinates(some)
+    np.testing.assert_allclose(np.linalg.norm(places[:, None] - places, axis=2), distances, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("patches", "clips", "rule"),
     [(26, 26, "high"), (26, 25, "rare"), (51, 13, "medium"), (50, 13, "rare"), (101, 12, "popular"), (100, 12, "rare")],

@@ -90,6 +90,23 @@ def test_relevance_inside_a_concepts_own_patches_is_dense():
     assert uniform.loc[0, ["density", "shuffled", "p"]].tolist() == pytest.approx([1, 1, 1])
 
 
+def test_a_shuffled_heatmap_is_that_of_another_input():
+    x, labels = planted.planted(3)
+    found = by_hand(x, labels, lambda mask, label: 2 * label, 6, ["a", "b", "c"])
+    relevance = np.zeros(x.shape, np.float32)
+    for k in range(3):
+        mask = found.patches.mask(np.flatnonzero(found.patches.input == k)[0])
+        relevance[k][mask] = 1.0
+    first = [np.flatnonzero(found.patches.input == k)[0] for k in range(3)]
+    only = dataclasses.replace(found, concept=np.where(np.isin(np.arange(len(found.patches)), first), 0, -1))
+    table = experiment.agreement(only, relevance, only=["a 1"], repeats=200)
+    masks = [found.patches.mask(k) for k in first]
+    shares = [[(a & b).sum() / b.sum() / a.mean() for b in masks] for a in masks]
+    turns = [np.mean([shares[k][(k + shift) % 3] for k in range(3)]) for shift in (1, 2)]  # its own is never drawn
+    assert table.at[0, "low"] == pytest.approx(min(turns), rel=1e-4)
+    assert table.at[0, "high"] == pytest.approx(max(turns), rel=1e-4)
+
+
 class TestComposed:
     """What the composer knows of patches, from plans; two clips are rendered."""
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from musictools import annotation, datasets, evaluation, published
-from musictools.experiments import label_noise
+from musictools.experiments import label_noise, label_noise_scores
 
 
 def annotated(n=2000, shares=(0.1, 0.4, 0.7), recall=0.4, wrong=0.01, seed=0):
@@ -59,6 +59,9 @@ def test_intervals_hold_what_they_should():
     assert table["corrected"].mean() > 0.9
     assert table["uncorrected"].eq(0).all()
     assert (table["error"] < table["uncorrected_error"]).sum() >= 3
+    assert len(label_noise.coverage(labels, truth, studies=2, min_count=200)) == 3
+    with pytest.raises(ValueError, match="No tag has 10000 positive labels"):
+        label_noise.coverage(labels, truth, studies=2, min_count=10_000)
     perfect = label_noise.coverage(truth, truth, studies=3)
     assert perfect["uncorrected"].eq(1).all()
     assert perfect["corrected"].eq(1).all(), "an interval does not vanish where no error is seen"
@@ -168,7 +171,8 @@ def test_a_tag_that_no_pair_has_twice():
     table = label_noise.neighbours(labels, tracks)
     assert list(table["tag"]) == ["a"]
     assert table.at[0, "tagability"] == table.at[0, "low"] == 0
-    assert table.at[0, "high"] == pytest.approx(1 - 0.025 ** (1 / 50))
+    share = table.at[0, "high"] / (2 - table.at[0, "high"])  # of the pairs with the tag that have it twice, at most
+    assert (1 - share) ** 50 == pytest.approx(0.025)
     assert len(label_noise.neighbours(labels, tracks, min_pairs=51)) == 0
 
 
@@ -198,7 +202,7 @@ def scored():
 
 def test_roc_auc_by_tag_against_labels_and_truth(scored):
     scores, labels, truth = scored
-    table = label_noise.auc_by_tag(scores, labels, truth).set_index(["tagger", "tag"])
+    table = label_noise_scores.auc_by_tag(scores, labels, truth).set_index(["tagger", "tag"])
     own = scores["noise 1.0"]["tag1"].to_numpy()[:, None]
     for kind, y in (("labels", labels), ("truth", truth)):
         area = evaluation.roc_auc(y[["tag1"]].to_numpy(), own)[0]
@@ -207,13 +211,39 @@ def test_roc_auc_by_tag_against_labels_and_truth(scored):
 
 
 def test_reliability_correlates_taggers(scored):
-    table = label_noise.auc_by_tag(*scored)
-    means, rho = label_noise.reliability(table, chosen=["tag0", "absent"])
+    table = label_noise_scores.auc_by_tag(*scored)
+    means, rho = label_noise_scores.reliability(table, chosen=["tag0", "absent"])
     assert means["all_truth"].is_monotonic_increasing
     assert rho["rho_1"] == pytest.approx(np.corrcoef(means["chosen_truth"], means["chosen_labels"])[0, 1])
     assert rho["all"] > 0.9
     two = table[table["tagger"] != "noise 4.0"]
-    assert np.isnan(label_noise.reliability(two, chosen=["tag0"])[1]["rho_1"])
+    assert np.isnan(label_noise_scores.reliability(two, chosen=["tag0"])[1]["rho_1"])
+
+
+def test_correlations_over_tags_have_intervals():
+    rng = np.random.default_rng(0)
+    tagability = rng.random(40)
+    table = pd.DataFrame({"tagability": tagability, "roc_auc": tagability + 0.2 * rng.normal(size=40), "one": 1.0})
+    table.loc[3, "roc_auc"] = np.nan
+    pairs = [("roc_auc", "tagability"), ("one", "tagability")]
+    near, constant = label_noise_scores.tag_correlations(table, pairs).itertuples()
+    assert near.tags == 39
+    assert near.correlation == pytest.approx(table[["roc_auc", "tagability"]].corr(method="spearman").iloc[0, 1])
+    assert near.low < near.correlation < near.high <= 1
+    assert 0.1 < near.high - near.low < 0.6
+    assert np.isnan([constant.correlation, constant.low, constant.high]).all()
+    assert np.isnan(label_noise_scores.tag_correlations(table[:2], pairs)["correlation"]).all()
+
+
+def test_data_without_truth_are_refused_with_what_they_are_good_for():
+    class Annotated:
+        name, descriptors = "magnatagatune", pd.DataFrame()
+
+    with pytest.raises(ValueError, match="Nobody knows the true tags of magnatagatune.*`real_data`"):
+        label_noise.labels_and_truth(Annotated())
+    known = Annotated()
+    known.complete_descriptors = pd.DataFrame({"a": [True]})
+    assert label_noise.labels_and_truth(known)[1] is known.complete_descriptors
 
 
 class Store:
@@ -224,7 +254,9 @@ def test_parts_of_the_training_clips_are_nested():
     labels = pd.DataFrame({"a": [True, False] * 10})
     split = pd.Series(["train"] * 14 + ["validation"] * 3 + ["test"] * 3)
     options = {"width": 0.1, "epochs": 2}
-    tasks = label_noise.sized_tasks(Store(), labels, split, model="compact_convnet", shares=[0.25, 0.5, 1], **options)
+    tasks = label_noise_scores.sized_tasks(
+        Store(), labels, split, model="compact_convnet", shares=[0.25, 0.5, 1], **options
+    )
     trained = [set(task.split.index[task.split == "train"]) for task in tasks]
     assert [len(some) for some in trained] == [4, 7, 14]
     assert trained[0] < trained[1] < trained[2]

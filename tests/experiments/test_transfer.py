@@ -250,6 +250,14 @@ class TestRecordings:
         assert task.target.tolist() == ["blues", "blues", "blues", "rock"]
         assert task.groups.tolist() == ["blues.00001", "blues.00001", "blues.00002", "rock.00007"]
         assert len(transfer_real.genre_tasks(tmp_path, n_clips=2)["genre"].target.unique()) == 2
+        for short, line in (
+            ("train", "blues/blues.00001.wav"),
+            ("valid", "blues/blues.00002.wav"),
+            ("test", "rock/rock.00007.wav"),
+        ):
+            (tmp_path / f"fault_filtered_{short}.txt").write_text(f"{line}\n")
+        strict = transfer_real.genre_tasks(tmp_path)["genre, fault-filtered"]
+        assert strict.groups.tolist() == task.groups.tolist(), "excerpts of one clip are no independent observations"
         y, sr = transfer_real.AudioFile(tmp_path)(task.ids[0])
         assert sr == 8000
         assert np.sqrt(np.mean(y**2)) == pytest.approx(0.1, rel=1e-3)

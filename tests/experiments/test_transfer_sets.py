@@ -72,6 +72,7 @@ def test_jamendo_vocals(tmp_path):
     task = target.tasks["vocals"]
     assert task.target.tolist() == ["nosing", "sing"] * 3  # a stretch of 0.2 s is too short
     assert task.parts.tolist() == ["train"] * 2 + ["validation"] * 2 + ["test"] * 2
+    assert task.groups.tolist() == [f"audio/0{k} - Song.wav" for k in (1, 1, 2, 2, 3, 3)]
     y, _ = target.loads["vocals"](("audio/01 - Song.wav", 1.0, 2.0))
     np.testing.assert_allclose(y, 0.5, atol=1e-3)
     (tmp_path / "labels" / "03 - Song.lab").unlink()
@@ -88,6 +89,7 @@ def test_urbansound8k(tmp_path):
     task = transfer_sets.read("urbansound8k", tmp_path).tasks["urbansound"]
     assert task.target.tolist() == ["dog_bark", "children_playing"]
     assert task.parts.tolist() == [1, 2]
+    assert task.groups.tolist() == [100032, 100263]
     (tmp_path / "metadata" / "UrbanSound8K.csv").unlink()
     with pytest.raises(ValueError, match=r"UrbanSound8K.csv: no such file. It belongs to the official layout"):
         transfer_sets.read("urbansound8k", tmp_path)

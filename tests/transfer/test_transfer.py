@@ -196,6 +196,10 @@ class TestMachines:
             X[:, :-1], y.to_numpy(), train, test, [Machine("linear", 0.0, 1.0)], regression=False
         )
         assert np.array_equal(got, without)
+        X[test, -1] = 50.0  # only the test rows differ there
+        for kind in (Machine("linear", 0.0, 1.0), Machine("rbf", 0.05, 1.0)):
+            columns = (machines.predict(A, y.to_numpy(), train, test, [kind], regression=False) for A in (X, X[:, :-1]))
+            np.testing.assert_array_equal(*columns)
         one = machines.predict(X, np.full(30, "waltz"), train, test, SMALL.machines(7), regression=False)
         assert one.shape == (6, 10)
         assert (one == "waltz").all()
