@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
 
-__all__ = ["FAINTEST", "LOWEST_DECIBELS", "ClassToken", "HarmonicFilters"]
+__all__ = ["FAINTEST", "LOWEST_DECIBELS", "ClassToken", "EllipticalMask", "HarmonicFilters"]
 
 ALPHA, BETA = 0.1079, 24.7  # bandwidth in Hz of the ear's filters: slope, and at 0 Hz (Glasberg and Moore)
 LOWEST = 440 * 2 ** ((24 - 69) / 12)  # C1
@@ -169,3 +170,133 @@ class ClassToken(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:  # noqa: D102 - as in keras.layers.Layer
         return {**super().get_config(), "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("musictools")
+class EllipticalMask(layers.Layer):
+    """Keep each feature map only inside an ellipse around its maximum, after Zhang, Wu and Zhu (2018).
+
+    Let d be the distance from the map's maximum, measured so that d = 1 on the ellipse. A cell is multiplied by
+    min(1, (1 - d) / edge), and by 0 outside the ellipse. With ``edge=1`` this is the paper's template with an ellipse
+    instead of a diamond. The position of the maximum counts as a constant when derivatives are computed.
+
+    The filter loss is equation 3 of the paper, minus the mutual information between the maps of a batch and templates
+    max(1 - d, -1) at all positions and a negative one; see `filter_loss`. It is added in training only.
+
+    Input shape: (batch, n_bins, n_frames, n_filters), not negative. The output has the same shape.
+
+    Parameters
+    ----------
+    axes : (float, float)
+        Semi-axes of the ellipse along frequency and time, as shares of the map's sides. Infinite ones mask nothing.
+    edge : float in (0, 1]
+        Part of the semi-axes over which the mask falls from 1 to 0.
+    loss_weight : float >= 0
+        Weight of the filter loss; 0 leaves it out.
+    sharpness : float > 0
+        Templates of the loss are multiplied by this number over the number of positions; 0.5 in the paper.
+    **kwargs
+        Arguments of every Keras layer.
+
+    Examples
+    --------
+    >>> mask = EllipticalMask(axes=(0.5, 0.5), edge=0.5)
+    >>> mask(np.ones((1, 1, 4, 1))).numpy().ravel().tolist()
+    [1.0, 1.0, 0.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        axes: tuple[float, float] = (0.5, 0.5),
+        edge: float = 1.0,
+        loss_weight: float = 0.0,
+        sharpness: float = 0.5,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        axes = tuple(float(axis) for axis in axes)
+        if len(axes) != 2 or not all(axis > 0 for axis in axes):
+            raise ValueError(f"axes must be two positive numbers, along frequency and time. Got {axes}.")
+        if not 0 < edge <= 1:
+            raise ValueError(f"edge must lie in (0, 1]. Got {edge!r}.")
+        if not 0 <= loss_weight < math.inf or not 0 < sharpness < math.inf:
+            raise ValueError(
+                f"loss_weight must be at least 0 and sharpness positive. Got {loss_weight!r} and {sharpness!r}."
+            )
+        self.axes, self.edge, self.loss_weight, self.sharpness = axes, edge, loss_weight, sharpness
+
+    def mask(self, inputs: Any) -> Any:
+        """Compute the mask of every map.
+
+        Parameters
+        ----------
+        inputs : tensor [shape=(n, n_bins, n_frames, n_filters)]
+
+        Returns
+        -------
+        mask : tensor [shape of `inputs`]
+            In [0, 1].
+        """
+        _, n_bins, n_frames, n_filters = inputs.shape
+        peak = ops.argmax(ops.reshape(inputs, (-1, n_bins * n_frames, n_filters)), axis=1)
+        squares = 0.0
+        for axis, peaks in enumerate((peak // n_frames, peak % n_frames)):
+            side = inputs.shape[1 + axis]
+            shape = (1, side, 1, 1) if axis == 0 else (1, 1, side, 1)
+            away = ops.reshape(ops.arange(side, dtype=inputs.dtype), shape) - ops.cast(
+                peaks[:, None, None, :], inputs.dtype
+            )
+            squares = squares + ops.square(away / (self.axes[axis] * side))
+        return ops.stop_gradient(ops.clip((1.0 - ops.sqrt(squares)) / self.edge, 0.0, 1.0))
+
+    def filter_loss(self, inputs: Any) -> Any:
+        """Compute minus the mutual information between the maps of a batch and the templates, a mean over filters.
+
+        The loss is low if each map of a filter fits one template much better than the filter's other maps do: it then
+        has one peak, or is inactive. Labels play no part in it. In the paper they enter its approximate gradient only.
+
+        Parameters
+        ----------
+        inputs : tensor [shape=(n, n_bins, n_frames, n_filters)]
+
+        Returns
+        -------
+        loss : tensor []
+            In nats, between -log n and 0.
+        """
+        _, n_bins, n_frames, n_filters = inputs.shape
+        n = n_bins * n_frames
+        templates = ops.convert_to_tensor(self._templates(n_bins, n_frames), dtype=inputs.dtype)
+        fits = ops.einsum("bpf,pt->tbf", ops.reshape(inputs, (-1, n, n_filters)), templates)
+        log_p = ops.log_softmax(fits, axis=1)  # log p(x | T)
+        prior = ops.convert_to_tensor([1 / (n + 1)] * (n + 1), dtype=inputs.dtype)[:, None, None]
+        log_marginal = ops.logsumexp(log_p + ops.log(prior), axis=0, keepdims=True)
+        information = ops.sum(prior * ops.exp(log_p) * (log_p - log_marginal), axis=(0, 1))
+        return -ops.mean(information)
+
+    def _templates(self, n_bins, n_frames):
+        """Templates as columns: one for every position, and the negative one."""
+        row, column = (side.ravel() for side in np.indices((n_bins, n_frames)))
+        squares = sum(
+            ((place[:, None] - place) / (axis * side)) ** 2
+            for place, axis, side in zip((row, column), self.axes, (n_bins, n_frames), strict=True)
+        )
+        templates = np.maximum(1 - np.sqrt(squares), -1)
+        return np.c_[templates, -np.ones(len(row))] * (self.sharpness / len(row))
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: D102 - as in keras.layers.Layer
+        if training and self.loss_weight:
+            self.add_loss(self.loss_weight * self.filter_loss(inputs))
+        return inputs * self.mask(inputs)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:  # noqa: D102 - as in keras.layers.Layer
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:  # noqa: D102 - as in keras.layers.Layer
+        return {
+            **super().get_config(),
+            "axes": self.axes,
+            "edge": self.edge,
+            "loss_weight": self.loss_weight,
+            "sharpness": self.sharpness,
+        }

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from musictools.explain.attribution import controls, gradients, perturbation, propagation, rollout
+from musictools.explain.attribution import class_activation, controls, gradients, perturbation, propagation, rollout
 from musictools.explain.attribution.conservation import ConservationReport
 from musictools.explain.attribution.explanation import Explanation
 from musictools.explain.attribution.registry import revision
@@ -21,8 +21,9 @@ from musictools.models.graph.reading import read
 __all__ = ["METHODS", "Explainer", "logits", "prepared", "relevance"]
 
 _FAMILIES = (propagation.OPTIONS, gradients.OPTIONS, perturbation.OPTIONS, controls.OPTIONS)
+_FOR_SOME = (rollout.OPTIONS, class_activation.OPTIONS)  # for networks with certain layers only
 METHODS = tuple(name for family in _FAMILIES for name in family)
-_DEFAULTS = {name: options for family in (*_FAMILIES, rollout.OPTIONS) for name, options in family.items()}
+_DEFAULTS = {name: options for family in (*_FAMILIES, *_FOR_SOME) for name, options in family.items()}
 _KEPT_PER_MODEL = 8  # explainers; each may hold several copies of the weights
 _KEPT = weakref.WeakKeyDictionary()  # model -> _Kept
 
@@ -59,7 +60,8 @@ def relevance(
         One of `METHODS`. ``deep_taylor``: z+ rule without bias in every layer, positive logits only (`rotheneder2023`
         5.3); ``deep_taylor_bounded``: z^B rule at the input; ``lrp_epsilon``, ``lrp_gamma``, ``lrp_alpha_beta``;
         ``lrp_composite``: epsilon in dense layers, gamma or z+ in convolutions, z^B, flat or w^2 at the input. For
-        networks with self-attention also ``attention_rollout``.
+        networks with self-attention also ``attention_rollout``; for networks that end in global average pooling and one
+        dense layer also ``cam``, which sums to the logit minus the bias.
     reference : float, np.ndarray or None
         Probability in (0, 1) of a sigmoid neuron: one for all, one for each input (n,), one for each neuron of the list
         (k,), or (n, k). Use the tag's base rate or threshold. The difference from its logit is explained, so that a tag
@@ -201,6 +203,9 @@ class Explainer:
             self._method = perturbation.Perturber(self.logits, method, self.options, self.seed)
         elif method in rollout.OPTIONS:
             self._method = rollout.Rollout(self.graph)
+        elif method in class_activation.OPTIONS:
+            _check_precision(self.graph)
+            self._method = class_activation.ClassActivation(self.graph)
         else:
             self._method = controls.Control(method, self.seed)
 

@@ -6,7 +6,7 @@ from keras import ops
 
 from musictools.explain.attribution.registry import Shares, register_rule
 from musictools.models.graph.autodiff import pull
-from musictools.models.layers import FAINTEST, LOWEST_DECIBELS, ClassToken, HarmonicFilters
+from musictools.models.layers import FAINTEST, LOWEST_DECIBELS, ClassToken, EllipticalMask, HarmonicFilters
 
 __all__ = []
 
@@ -15,6 +15,12 @@ __all__ = []
 def class_token(layer, inputs, output, relevance):
     """The steps keep their relevance; the learned token is a constant that absorbs its own."""
     return Shares([relevance[:, 1:]], absorbed=relevance[:, :1])
+
+
+@register_rule(EllipticalMask)
+def elliptical_mask(layer, inputs, output, relevance):
+    """Each cell is multiplied by a number of its own, so its relevance passes unchanged."""
+    return relevance
 
 
 @register_rule(HarmonicFilters, lowest=LOWEST_DECIBELS)
