@@ -36,6 +36,7 @@ _PLAIN = (
     layers.Activation,
     layers.BatchNormalization,
     layers.LayerNormalization,
+    layers.Normalization,
     layers.Dropout,
     layers.SpatialDropout2D,
     layers.Identity,

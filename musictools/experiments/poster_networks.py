@@ -34,6 +34,7 @@ __all__ = [
     "accuracy_table",
     "beside_published",
     "concentration",
+    "cut",
     "divide",
     "histories",
 ]
@@ -47,6 +48,25 @@ NETWORKS = {  # name in tables -> (kind, options of `models.poster.poster_networ
 }
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}  # as on the poster
 _TABLES = ConfigDict(arbitrary_types_allowed=True)
+
+
+def cut(store: Any, ids: Sequence, length: int) -> Segments:
+    """Cut clips into pieces that follow each other.
+
+    Parameters
+    ----------
+    store : SpectrogramStore or ArrayStore
+    ids : sequence of clip id
+    length : int > 0
+        Columns of a piece.
+
+    Returns
+    -------
+    pieces : Segments
+    """
+    from musictools.spectrograms import Segments
+
+    return Segments(store, ids, length=length, step=length)
 
 
 def divide(data: Dataset, pieces: Segments, kind: str, *, seed: int = 0) -> np.ndarray:
@@ -91,8 +111,10 @@ class PieceTask:
         Arguments of `models.poster.poster_network`.
     split : str
         Name of the split in tables.
-    pieces : Segments
-        All pieces.
+    store : SpectrogramStore or ArrayStore
+    ids : sequence of clip id
+    length : int > 0
+        Columns of a piece; the next one follows at once.
     part : np.ndarray [shape=(n_pieces,)]
         As `divide` returns it.
     labels : pd.DataFrame [clips x genres, bool]
@@ -109,7 +131,9 @@ class PieceTask:
     kind: str
     options: dict[str, Any] = field(default_factory=dict)
     split: str
-    pieces: Any
+    store: Any
+    ids: Sequence
+    length: PositiveInt
     part: np.ndarray
     labels: pd.DataFrame
     epochs: PositiveInt = 10
@@ -126,12 +150,11 @@ class PieceTask:
     @property
     def key(self) -> tuple:
         """Everything that the result depends on, in plain values: the key of the cache."""
-        pieces = pd.DataFrame(
-            {"clip": np.asarray(self.pieces.ids)[self.pieces.clip], "start": self.pieces.start, "part": self.part}
-        )
-        return (self.network, self.kind, sorted(self.options.items()), self.split, self.pieces.store.checksum,
-                self.pieces.length, jobs.checksum(pieces), list(self.labels.columns), jobs.checksum(self.labels),
-                self.epochs, self.batch_size, self.learning_rate, self.standardise, self.seed)  # fmt: skip
+        clips = jobs.checksum(pd.Series(list(self.ids)))
+        return (self.network, self.kind, sorted(self.options.items()), self.split, self.store.checksum, clips,
+                self.length, jobs.checksum(pd.Series(self.part)), list(self.labels.columns),
+                jobs.checksum(self.labels.loc[list(self.ids)]), self.epochs, self.batch_size, self.learning_rate,
+                self.standardise, self.seed)  # fmt: skip
 
     def train(self, folder: Path | None = None) -> PieceResult:
         """Train the network and score its pieces.
@@ -148,8 +171,9 @@ class PieceTask:
         from musictools import training
         from musictools.models.poster import poster_network
 
-        y = self.labels.loc[self.pieces.ids].to_numpy(np.float32)[self.pieces.clip]
-        x = {name: self.pieces.take(self.part == name) for name in SHARES}
+        pieces = cut(self.store, self.ids, self.length)
+        y = self.labels.loc[pieces.ids].to_numpy(np.float32)[pieces.clip]
+        x = {name: pieces.take(self.part == name) for name in SHARES}
         labels = {name: y[self.part == name] for name in SHARES}
         hold = self.epochs // 2
         with training.deterministic(self.seed):
@@ -157,7 +181,7 @@ class PieceTask:
             model = poster_network(
                 self.kind,
                 n_outputs=y.shape[1],
-                input_shape=self.pieces.shape[1:],
+                input_shape=pieces.shape[1:],
                 bands=bands,
                 seed=self.seed,
                 **self.options,

@@ -48,13 +48,10 @@ _DATA = {}
 def load(every):
     """Load the songs once in each process, every n-th one."""
     from musictools import datasets
-    from musictools.spectrograms import Segments, open_store
+    from musictools.spectrograms import open_store
 
     data = datasets.load("gtzan_spectrograms")
-    pieces = Segments(
-        open_store(data, None), list(data.tracks.index)[::every], length=LENGTH, step=LENGTH, cache_bytes=2**30
-    )
-    _DATA.update(data=data, pieces=pieces.take(pieces.start < 10 * LENGTH))
+    _DATA.update(data=data, store=open_store(data, None), ids=list(data.tracks.index)[::every])
 
 
 def train(job):
@@ -62,21 +59,13 @@ def train(job):
     from musictools.experiments import poster_networks as posters
 
     stage, label, network, split, seed, settings = job
-    data, pieces = _DATA["data"], _DATA["pieces"]
+    data, store, ids = (_DATA[key] for key in ("data", "store", "ids"))
     kind, options = posters.NETWORKS[network]
     own = {key: value for key, value in settings.items() if key in _OF_TASK}
     options = options | {key: value for key, value in settings.items() if key not in _OF_TASK}
-    task = posters.PieceTask(
-        network=network,
-        kind=kind,
-        options=options,
-        split=split,
-        pieces=pieces,
-        seed=seed,
-        part=posters.divide(data, pieces, split, seed=seed),
-        labels=data.genres,
-        **own,
-    )
+    part = posters.divide(data, posters.cut(store, ids, LENGTH), split, seed=seed)
+    task = posters.PieceTask(network=network, kind=kind, options=options, split=split, store=store, ids=ids,
+                             length=LENGTH, part=part, labels=data.genres, seed=seed, **own)  # fmt: skip
     result = task.train()
     row = posters.accuracy_table([result]).assign(label=label)
     return stage, row, posters.histories([result]).assign(stage=stage, label=label)
