@@ -1,4 +1,4 @@
-"""Concepts in one file, for the explorer and for later: everything but the inputs and the network.
+"""Concepts in one file, for the explorer and for later: everything but the network.
 
 The file is an ``.npz`` that is read without pickle:
 
@@ -15,10 +15,12 @@ vectors         (n_concepts, n_features)                      mean CAVs, float32
 labels          (n_inputs,)                                   output that each input belongs to
 groups          (n_inputs,)                                   clip of each input
 null:<class>    (n_null,)                                     sensitivities of random CAVs
+inputs          (n_inputs, n_bins, n_frames)                  the inputs in 256 steps, where they were given
 ==============  ============================================  ==========================================
 
 Of the tables, ``concepts`` is always there; ``arrangement`` (clusters and positions), ``songs`` (features of the clips)
-and others are added by whoever saves them.
+and others are added by whoever saves them. The explorer also reads ``flags``, ``holds``, ``clips`` (title of every
+input, first frame) and ``about`` (data set, its checksum, front end).
 """
 
 from __future__ import annotations
@@ -34,10 +36,10 @@ from musictools.concepts.discovery import Concepts
 from musictools.concepts.patches import Patches
 from musictools.files import atomic, read_npz
 
-__all__ = ["load", "save"]
+__all__ = ["load", "load_inputs", "save"]
 
 
-def save(path: str | Path, concepts: Concepts, **tables: pd.DataFrame) -> Path:
+def save(path: str | Path, concepts: Concepts, *, x: np.ndarray | None = None, **tables: pd.DataFrame) -> Path:
     """Write concepts to a file.
 
     Parameters
@@ -45,6 +47,8 @@ def save(path: str | Path, concepts: Concepts, **tables: pd.DataFrame) -> Path:
     path : str or Path
         Ends in ``.npz``.
     concepts : Concepts
+    x : np.ndarray [shape=(n_inputs, n_bins, n_frames, 1)] or None
+        The inputs, in [0, 1]. They are rounded to 256 steps, for pictures.
     **tables : pd.DataFrame
         Further tables, such as ``arrangement=arrange(concepts)`` and ``songs=`` the clips' features.
 
@@ -70,6 +74,8 @@ def save(path: str | Path, concepts: Concepts, **tables: pd.DataFrame) -> Path:
     arrays |= {f"null:{name}": values for name, values in concepts.null.items()}
     if arrays["groups"].dtype == object:
         arrays["groups"] = arrays["groups"].astype(str)
+    if x is not None:
+        arrays["inputs"] = np.round(255 * np.clip(x[..., 0], 0, 1)).astype(np.uint8)
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, head=np.array(json.dumps(head | {"duplicates": patches.duplicates})), **arrays)
     return path
@@ -109,3 +115,20 @@ def load(path: str | Path) -> tuple[Concepts, dict[str, pd.DataFrame]]:
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise ValueError(f"{path}: no saved concepts ({error}).") from error
     return concepts, tables
+
+
+def load_inputs(path: str | Path) -> np.ndarray | None:
+    """Read the inputs of saved concepts, for pictures.
+
+    Parameters
+    ----------
+    path : str or Path
+        Written by `save`.
+
+    Returns
+    -------
+    x : np.ndarray [shape=(n_inputs, n_bins, n_frames), float32] or None
+        In [0, 1], in 256 steps. None: they were not saved.
+    """
+    arrays = read_npz(path)
+    return arrays["inputs"].astype(np.float32) / 255 if "inputs" in arrays else None

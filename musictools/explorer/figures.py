@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING
 from musictools import plots
 from musictools.explorer import results, sentences, showing, tables
 from musictools.explorer.taggers import shared_tags
+from musictools.plots import concepts as drawings
 from musictools.plots.probing import mosaic
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from musictools.comparison import Comparison
     from musictools.explain.application.system import SongExplanation
+    from musictools.explorer.concepts import ConceptPanels
     from musictools.explorer.controller import Explorer
     from musictools.explorer.feature_maps import Thumbnail
     from musictools.explorer.pair import Pair
     from musictools.explorer.songs import Song
 
-__all__ = ["feature_maps", "pair", "result", "song", "taggers"]
+__all__ = ["concept", "concepts", "feature_maps", "pair", "result", "song", "taggers"]
 
 _ROW = 0.24  # inches of a tag
 _TOP = 12  # tags where no tag is shared
@@ -181,6 +184,74 @@ def feature_maps(thumbnails: list[Thumbnail], *, title: str) -> Figure | None:
         ax.set_title(textwrap.fill(one.name, 34) + "\n" + textwrap.fill(one.measures, 34), fontsize=plots.SMALL)
     fig.suptitle(_plain(title), fontsize=12)
     return fig
+
+
+def concepts(panels: ConceptPanels, *, value: str = "sensitivity") -> Figure:
+    """Draw the concepts of all genres and their clusters: panels 1 and 2.
+
+    Parameters
+    ----------
+    panels : ConceptPanels
+        With concepts. The chosen ones are marked.
+    value : {"sensitivity", "score"}
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    """
+    fig, axes = plots.figure(rows=2, height=8)
+    drawings.beeswarm(panels.table, value=value, ax=axes[0], title="1 · Concepts by genre")
+    places = panels.table[panels.table["x"].notna()]
+    title = "2 · Clusters of similar concepts"
+    drawings.cluster_map(places, marked=panels.chosen, ax=axes[1], title=title)
+    return fig
+
+
+def concept(panels: ConceptPanels, slot: int = 0) -> Figure:
+    """Draw a chosen concept: its patches, features of its songs, and concepts within a song (panels 3 to 5).
+
+    Parameters
+    ----------
+    panels : ConceptPanels
+    slot : int
+        Which of the chosen concepts.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    """
+    name, song = panels.chosen[slot], panels.songs[slot]
+    songs = [one for one in panels.songs_of(name) if "tempo_bpm" in panels.features.get(one, {})]
+    heights = [1.7, 1.7] + [1.5] * bool(songs) + [2.8]
+    fig = plots.figure(height=sum(heights) + 0.6, rows=1)[0]
+    fig.clear()
+    grid = fig.add_gridspec(len(heights), 1, height_ratios=heights)
+    few = {"front_end": panels.front_end}
+    for row in range(2):
+        part = grid[row].subgridspec(1, 5)
+        for k, patch in enumerate(panels.patches(name)[5 * row : 5 * row + 5]):
+            ax = fig.add_subplot(part[k])
+            mask = panels.concepts.patches.mask(patch["index"])
+            drawings.patch(panels.input(patch["song"]), mask, ax=ax, title=_plain(patch["title"][:22]), **few)
+    part = grid[2].subgridspec(1, max(len(songs), 1))
+    for k, one in enumerate(songs):
+        features = panels.features[one]
+        title = f"{panels.title(one)[:22]}\n{features['source']}, {features['tempo_bpm']:.0f} bpm"
+        drawings.radar(_values(features), ax=fig.add_subplot(part[k]), title=_plain(title))
+    shown = panels.within(name, song)
+    masks = {f"{one['name']}{' ' * k}": panels.concepts.patches.mask(one["index"]) for k, one in enumerate(shown)}
+    title = f"Concepts within {_plain(panels.title(song))}"
+    drawings.within_input(panels.input(song), masks, ax=fig.add_subplot(grid[-1]), title=title, **few)
+    fig.suptitle(f"{_plain(name)}. {_plain(panels.facts(name)[1])}", fontsize=plots.SMALL + 2)
+    return fig
+
+
+def _values(features: dict) -> pd.Series:
+    import pandas as pd
+
+    from musictools.concepts.song_features import FEATURES
+
+    return pd.Series({name: features[name] for name in FEATURES})
 
 
 def _votes(explanation: SongExplanation, colours: dict[str, str], *, ax: Axes, end: float) -> None:

@@ -1,4 +1,4 @@
-"""The explorer as widgets: three views of which one is shown, why this genre, taggers compared, two songs.
+"""The explorer as widgets: four views of which one is shown: why this genre, taggers, two songs, concepts.
 
 `show` builds the page from a `controller.Explorer` and keeps it up to date. Titles, tags and messages are escaped.
 `figures` draws the same views for a notebook that nobody operates.
@@ -14,6 +14,7 @@ import ipywidgets as widgets
 
 from musictools.explorer import feature_maps, player, sentences, showing
 from musictools.explorer.changes import LOWEST
+from musictools.explorer.concept_view import ConceptView
 from musictools.explorer.controller import MOST, Explorer
 from musictools.explorer.pair_view import PairView
 from musictools.explorer.tagger_view import TaggerView
@@ -21,7 +22,7 @@ from musictools.explorer.upload import Upload
 
 __all__ = ["View", "show"]
 
-_VIEWS = (("Why this genre?", "why"), ("Compare taggers", "taggers"), ("Two songs", "songs"))
+_VIEWS = (("Why this genre?", "why"), ("Compare taggers", "taggers"), ("Two songs", "songs"), ("Concepts", "concepts"))
 
 _METHODS = ("lrp_composite", "deep_taylor", "lrp_epsilon", "input_x_gradient", "grad_cam")
 _STYLE = f"<style>{Path(__file__).with_name('view.css').read_text(encoding='utf-8')}</style>"
@@ -62,7 +63,7 @@ class View:
         Genre, and whether the networks know such music.
     player : Player
     views : ipywidgets.ToggleButtons
-        Which of the three views is shown. The second and the third are made when they are first shown.
+        Which view is shown. All but the first are made when they are first shown.
     """
 
     def __init__(self, explorer: Explorer):
@@ -166,9 +167,10 @@ class View:
         with self._lock:
             explorer, busy = self.explorer, self.explorer.busy
             explanation = explorer.explanation
-            self.status.value = sentences.status(explorer)
+            of_songs = self.views.value != "concepts"
+            self.status.value = sentences.status(explorer) if of_songs else ""
             self._work.layout.visibility = "visible" if busy else "hidden"  # what lies below keeps its place
-            self.choices.layout.display = "" if explorer.tagger else "none"
+            self.choices.layout.display = "" if explorer.tagger and of_songs else "none"
             self.bar.value, self.step.value = explorer.progress.share, sentences.progress(explorer)
             self.again.disabled = busy or explorer.song is None or explanation is not None
             why = self.views.value == "why"
@@ -192,17 +194,22 @@ class View:
 
     def _other_views(self):
         wanted = self.views.value
-        if wanted == "taggers" and wanted not in self._others:
-            self._others[wanted] = TaggerView(self.explorer, self.player, changed=self.update)
-            self.page.children += (self._others[wanted].page,)
-        if wanted == "songs" and wanted not in self._others:
-            self._others[wanted] = PairView(self.explorer)
-            self._others[wanted].pair.second.listeners.append(self.update)
+        if wanted not in {"why", *self._others}:
+            self._others[wanted] = self._other(wanted)
             self.page.children += (self._others[wanted].page,)
         for name, view in self._others.items():
             view.page.layout.display = "" if name == wanted else "none"
             if name == wanted:
                 view.update()
+
+    def _other(self, name):
+        if name == "taggers":
+            return TaggerView(self.explorer, self.player, changed=self.update)
+        if name == "concepts":
+            return ConceptView(self.explorer)
+        made = PairView(self.explorer)
+        made.pair.second.listeners.append(self.update)
+        return made
 
     def _new(self, name, *parts):
         """Whether parts have changed since they were shown: tuples and text by value, arrays and tables by identity."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from musictools.spectrograms import FrontEnd
 
-__all__ = ["beeswarm", "cluster_map", "patch", "within_input"]
+__all__ = ["beeswarm", "cluster_map", "patch", "radar", "within_input"]
 
 
 def beeswarm(
@@ -137,6 +137,38 @@ def patch(
 def _extent(shape, front_end):
     seconds = 1.0 if front_end is None else front_end.hop_length / front_end.sr
     return (0, shape[1] * seconds, 0, shape[0])
+
+
+def radar(values: pd.Series, *, ax: Axes | None = None, title: str = "") -> Axes:
+    """A polygon over as many spokes as there are values.
+
+    Parameters
+    ----------
+    values : pd.Series [name -> value]
+        In [0, 1]: the middle and the outermost ring.
+    ax : Axes or None
+    title : str
+
+    Returns
+    -------
+    ax : Axes
+    """
+    ax = current_axes(ax)
+    angles = 2 * np.pi * np.arange(len(values)) / len(values)
+    circle = np.append(angles, 0)
+    for share in (1 / 3, 2 / 3, 1):
+        ax.plot(share * np.sin(circle), share * np.cos(circle), color="0.8", linewidth=0.8)
+    for name, angle in zip(values.index, angles, strict=True):
+        x, y = np.sin(angle), np.cos(angle)
+        ax.plot([0, x], [0, y], color="0.8", linewidth=0.8)
+        side = "center" if abs(x) < 0.1 else "left" if x > 0 else "right"
+        ax.text(1.12 * x, 1.15 * y, name, ha=side, va="center", fontsize=SMALL)
+    level = np.append(values.to_numpy(float), values.iloc[0])
+    ax.fill(level * np.sin(circle), level * np.cos(circle), facecolor=PALETTE[0], alpha=0.35, edgecolor=PALETTE[0])
+    ax.set(xlim=(-2.6, 2.6), ylim=(-1.35, 1.35), aspect="equal")
+    ax.set_axis_off()
+    ax.set_title(title, fontsize=SMALL)
+    return ax
 
 
 def within_input(

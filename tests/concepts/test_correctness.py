@@ -7,7 +7,6 @@ from sklearn.metrics import roc_auc_score
 from support import planted
 
 from musictools import concepts
-from musictools.concepts import storing
 from musictools.concepts.discovery import Concepts
 from musictools.concepts.patches import Patches
 
@@ -145,13 +144,6 @@ def test_saved_concepts_are_the_same(found, tmp_path):
     np.testing.assert_array_equal(again.patches.mask(7), found.patches.mask(7))
     assert again.names == found.names
     assert again.settings["layer"] == "maps"
-
-
-def test_saved_inputs_are_rounded_to_256_steps(found, tmp_path):
-    x = np.random.default_rng(0).random((3, 4, 5, 1)) * 1.2 - 0.1
-    path = concepts.save(tmp_path / "concepts.npz", found, x=x)
-    np.testing.assert_allclose(storing.load_inputs(path), np.clip(x[..., 0], 0, 1), atol=0.5 / 255 + 1e-6)
-    assert storing.load_inputs(concepts.save(tmp_path / "without.npz", found)) is None
 
 
 def test_files_without_concepts_are_refused(found, tmp_path):
