@@ -109,7 +109,7 @@ PAPERS = {
 }
 WORDS = {
     0.0001: ("10^{-4}",),
-    2: ("two",),
+    2: ("two", "twice"),
     3: ("three", "Three", "3-"),
     8: ("eight",),
     9: ("nine",),
