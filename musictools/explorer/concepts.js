@@ -340,7 +340,8 @@ function render({ model, el }) {
       one.onpointerleave = () => light(-1);
     });
     make("span", legend, { textContent: "● the genre's score depends on it (q < 0.05)   ○ it does not, as far as can be told   □ likely artefact   × centre of a cluster. In panel 2 only neighbourhoods mean anything." });
-    if (model.get("hidden")) make("span", legend, { textContent: `${model.get("hidden")} concepts have too few patches for a direction and are left out.` });
+    const left = model.get("hidden");
+    if (left) make("span", legend, { textContent: `${left} ${left > 1 ? "concepts have" : "concept has"} too few patches for a direction and ${left > 1 ? "are" : "is"} left out.` });
     list.replaceChildren(make("option", null, { value: "", textContent: "choose …" }));
     groups().forEach((group, g) => {
       const part = make("optgroup", list, { label: group.name });
