@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["concept", "concepts", "feature_maps", "pair", "result", "song", "taggers"]
 
 _ROW = 0.24  # inches of a tag
+_RADARS = 3  # in a row
 _TOP = 12  # tags where no tag is shared
 
 
@@ -222,7 +223,8 @@ def concept(panels: ConceptPanels, slot: int = 0) -> Figure:
     """
     name, song = panels.chosen[slot], panels.songs[slot]
     songs = [one for one in panels.songs_of(name) if "tempo_bpm" in panels.features.get(one, {})]
-    heights = [1.7, 1.7] + [1.5] * bool(songs) + [2.8]
+    rows = -(-len(songs) // _RADARS)
+    heights = [1.7, 1.7] + [2.1 * rows] * bool(songs) + [2.8]
     fig = plots.figure(height=sum(heights) + 0.6, rows=1)[0]
     fig.clear()
     grid = fig.add_gridspec(len(heights), 1, height_ratios=heights)
@@ -233,11 +235,11 @@ def concept(panels: ConceptPanels, slot: int = 0) -> Figure:
             ax = fig.add_subplot(part[k])
             mask = panels.concepts.patches.mask(patch["index"])
             drawings.patch(panels.input(patch["song"]), mask, ax=ax, title=_plain(patch["title"][:22]), **few)
-    part = grid[2].subgridspec(1, max(len(songs), 1))
+    part = grid[2].subgridspec(max(rows, 1), _RADARS)
     for k, one in enumerate(songs):
         features = panels.features[one]
-        title = f"{panels.title(one)[:22]}\n{features['source']}, {features['tempo_bpm']:.0f} bpm"
-        drawings.radar(_values(features), ax=fig.add_subplot(part[k]), title=_plain(title))
+        title = f"{panels.title(one)}: {features['source']}, {features['tempo_bpm']:.0f} bpm"
+        drawings.radar(_values(features), ax=fig.add_subplot(part[divmod(k, _RADARS)]), title=_plain(title))
     shown = panels.within(name, song)
     masks = {f"{one['name']}{' ' * k}": panels.concepts.patches.mask(one["index"]) for k, one in enumerate(shown)}
     title = f"Concepts within {_plain(panels.title(song))}"

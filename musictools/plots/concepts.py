@@ -102,7 +102,11 @@ def cluster_map(table: pd.DataFrame, *, marked: Sequence[str] = (), ax: Axes | N
         if name in table.index:
             row = table.loc[name]
             ax.scatter(row["x"], row["y"], s=110, facecolors="none", edgecolors="black", linewidths=1.5)
-            ax.annotate(name, (row["x"], row["y"]), xytext=(7, 7), textcoords="offset points", fontsize=SMALL)
+            right = row["x"] > table["x"].median()  # a label to the left of the point stays in the picture
+            ax.annotate(
+                name, (row["x"], row["y"]), xytext=(-7 if right else 7, 7), textcoords="offset points", fontsize=SMALL,
+                ha="right" if right else "left",
+            )  # fmt: skip
     ax.set(xticks=[], yticks=[], xlabel="t-SNE 1", ylabel="t-SNE 2", title=title)
     legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
