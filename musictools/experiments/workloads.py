@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from musictools import audio, models
-from musictools.experiments import genres, taggers
+from musictools.experiments import genres, poster_networks, taggers
 from musictools.experiments.calibration import Network, Rates
 from musictools.experiments.data_sizes import DataSize
 from musictools.experiments.protocols import protocol
+from musictools.models.structures import STRUCTURES
 from musictools.runs import parallel
 
 __all__ = ["NOTEBOOKS", "Training"]
@@ -230,6 +231,25 @@ def _measure_label_noise(p, size):
     return {"trainings": trainings, "at_once": _trainings_at_once(p), "stores": (p["model"],)}
 
 
+def _compare_structures(p, size):
+    """Notebook 09: four structures in some sizes, 70 % of the clips for training and 10 % for validation."""
+    train = min(p["clips"] or math.inf, 0.7 * size.clips)
+    at_once = _trainings_at_once(p)
+    names = [f"{structure}_{own}" for structure in STRUCTURES for own in p["sizes"]]
+    trainings = tuple(
+        Training(
+            network=Network(name, p["width"], p["batch_size"], 1366, 0 if at_once == 1 else 1),
+            outputs=p["n_tags"],
+            count=len(p["seeds"]),
+            epochs=p["epochs"],
+            segments=round(train),
+            scored=round(size.clips * (0.1 * p["epochs"] + 0.2)),
+        )
+        for name in names
+    )
+    return {"trainings": trainings, "at_once": at_once, "stores": (names[0],)}
+
+
 def _compare_label_vectors(p, size):
     """Notebook 12: the same training with several seeds, 80 % of the clips for training and 10 % for validation."""
     training = _single_tagger(p, size, 0.8 * size.clips, 0.2 * size.clips)
@@ -275,6 +295,31 @@ def _extract_concepts(p, size):
     return {"trainings": (training,), "passes": passes, "work": {"compose": clips}, "stores": ("ckn19",)}
 
 
+def _map_class_activations(p, size):
+    """Notebook 14: small networks on pieces; a rough count, with a narrow ckn19 in their place."""
+    network = Network("ckn19", 0.25, p["recipe"]["batch_size"], p["length"], 0 if _trainings_at_once(p) == 1 else 1)
+    clips = _limited(size, _held_out(p), p["per_genre"] or math.inf)
+    pieces, n_networks = 10 * clips, len(p["networks"]) or len(poster_networks.NETWORKS)
+    count = len(p["seeds"]) * (n_networks * len(p["splits"]) + len(p["more_splits"]) + len(p["kernels"]))
+    epochs = p["recipe"]["epochs"]
+    training = Training(
+        network=network,
+        outputs=len(size.genres),
+        count=count,
+        epochs=epochs,
+        segments=round(0.8 * pieces),
+        scored=round(pieces * (1 + 0.1 * epochs)),
+    )
+    maps = n_networks * len(p["methods"]) * (30 * p["explained_pieces"] + 2 * p["stem_clips"])
+    return {
+        "trainings": (training,),
+        "at_once": _trainings_at_once(p),
+        "passes": {network: PASSES * maps},
+        "work": {"compose": clips + p["stem_clips"]},
+        "stores": ("ckn19",),
+    }
+
+
 def _test_robustness(p, size):
     """Notebook 15: deformed clips, their scores, and maps of single inputs; a rough count, as for notebook 05."""
     tagger = _assumed_tagger(p)
@@ -305,8 +350,10 @@ NOTEBOOKS: dict[str, Callable[[dict[str, Any], DataSize], dict[str, Any]]] = {
     "06_probe_feature_maps": _probe_feature_maps,
     "07_auralise_features": _auralise_features,
     "08_measure_label_noise": _measure_label_noise,
+    "09_compare_structures": _compare_structures,
     "12_compare_label_vectors": _compare_label_vectors,
     "11_transfer_features": _transfer_features,
     "13_extract_concepts": _extract_concepts,
+    "14_map_class_activations": _map_class_activations,
     "15_test_robustness": _test_robustness,
 }

@@ -12,8 +12,8 @@ frame (k1c2), one band and one frame (k2c1, k2c2), one band and 15 frames (CRNN)
 What the text leaves open or contradicts itself in:
 
 - Batch normalisation of every frame of the input is not mentioned. Both networks that the author published with an
-  input of this size have it, and without it the widths of table 4-A give 2.5 to 3.2 % too little at 0.1 million.
-- Kernels of 1x4 in k1c2, which the text states, would give 4 to 9 % too little in four of the five sizes, and the
+  input of this size have it, and without it k2c1, k2c2 and CRNN would have 2.5 to 3.2 % too little at 0.1 million.
+- Kernels of 1x4 in k1c2, which the text states, would give 5 to 8 % too little in four of the five sizes, and the
   convolutions 7 % of the parameters at 0.5 million where the text has 13 %. With 1x8 they have 13 %.
 - "(1x4) or (1x5)" for the poolings of k2c1: 4, 4, 4, 4, 5 leave one frame, which the widths of its dense layers need.
 """

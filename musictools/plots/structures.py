@@ -72,10 +72,11 @@ def tags_by_category(table: pd.DataFrame, *, ax: Axes | None = None, title: str 
         ax.plot(own.index, own["k2c1"], ".-", color=plots.PALETTE[3], label=None if k else "k2c1")
         if k:
             ax.axvline(own.index[0] - 0.5, color="grey", linewidth=0.8)
-        ax.text(own.index[0] - 0.4, 0.98, category, transform=place, fontsize=plots.SMALL, va="top", rotation=90)
+        ax.text(own.index[0] - 0.4, 1.02, category, transform=place, fontsize=plots.SMALL, rotation=30)
     names = [f"{tag} ({rank})" for tag, rank in zip(table["tag"], table["rank"], strict=True)]
     ax.set_xticks(columns, names, rotation=90, fontsize=plots.SMALL)
     ax.set_xlim(-0.6, len(table) - 0.4)
-    ax.set(ylabel="ROC-AUC", title=title)
-    plots.legend(ax, loc="lower left", ncols=3)
+    ax.set(ylabel="ROC-AUC")
+    ax.set_title(title, pad=50)  # above the names of the categories
+    plots.legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
     return ax

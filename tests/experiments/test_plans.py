@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 from musictools import datasets, models, runs, spectrograms, tags
-from musictools.experiments import calibration, data_sizes, genres, plans, taggers, workloads
+from musictools.experiments import calibration, data_sizes, genres, plans, structures, taggers, workloads
 from musictools.runs import execution
 
 PROFILES = sorted(path.name for path in (runs.root() / "params").iterdir() if path.is_dir())
@@ -118,6 +118,23 @@ def test_tagger_trainings_are_those_of_the_grid(profile, corpus):
         for _ in range(t.count)
     )  # fmt: skip
     assert planned == real
+
+
+@pytest.mark.parametrize("profile", ["smoke", "demo", "thesis"])
+def test_trainings_of_structures_are_those_of_the_tasks(profile, corpus):
+    p = parameters(profile, "09_compare_structures")
+    size = data_sizes.data_size({"dataset": "composed", "n_clips": 400})
+    plan = workloads.NOTEBOOKS["09_compare_structures"](p, size)
+    split = pd.Series(["train", "validation", "test"], corpus.tracks.index[:3])
+    options = {name: p[name] for name in ("sizes", "seeds", "width", "epochs", "batch_size")}
+    tasks = structures.tasks(Frames(corpus, models.describe("k2c2_1m").front_end), corpus.descriptors, split, **options)
+    real = sorted((task.model, task.width, task.batch_size, task.epochs) for task in tasks)
+    planned = sorted(
+        (t.network.model, t.network.width, t.network.batch_size, t.epochs) for t in plan["trainings"]
+        for _ in range(t.count)
+    )  # fmt: skip
+    assert planned == real
+    assert {t.segments for t in plan["trainings"]} == {p["clips"] or 280}
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -16,9 +16,11 @@ from musictools.runs import gallery, manifests
 NAME = "01_preprocess.ipynb"
 LATER = {
     "08_measure_label_noise",
+    "09_compare_structures",
     "11_transfer_features",
     "12_compare_label_vectors",
     "13_extract_concepts",
+    "14_map_class_activations",
     "15_test_robustness",
     "song_explorer",
 }  # not yet run in the profile full
