@@ -41,6 +41,8 @@ def quality(table: pd.DataFrame, *, x: str, xlabel: str, ax: Axes | None = None,
         ax.errorbar(own[x], own["roc_auc"], yerr=error, marker=marker, color=colour, capsize=3, elinewidth=0.8,
                     label=structure)  # fmt: skip
     ax.set_xscale("log")
+    for axis in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
+        axis(lambda value, _: f"{value:,.10g}" if f"{value:e}"[0] in "125" else "")
     ax.set(xlabel=xlabel, ylabel="mean ROC-AUC", title=title)
     ax.grid(alpha=0.3)
     plots.legend(ax)
