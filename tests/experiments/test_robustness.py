@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from musictools import audio, evaluation
-from musictools.experiments import robustness
+from musictools.experiments import robustness, robustness_reasons
 from musictools.inference import Tagger
 from musictools.models.card import ModelCard
 from musictools.spectrograms import FrontEnd
@@ -48,7 +48,7 @@ def half(tagger):
 def test_reasons_follow_a_planted_source():
     tagger = detector()
     names = ["pitch up", "pitch down", "faster", "slower", "compressed strongly", "noise 0.1"]
-    rows = robustness.reasons(
+    rows = robustness_reasons.reasons(
         tagger,
         burst,
         [900.0, 2000.0],
@@ -60,7 +60,7 @@ def test_reasons_follow_a_planted_source():
     assert list(rows["tag"].unique()) == ["burst"]
     assert rows["kept"].all()
     assert len(rows) == 12
-    table = robustness.reasons_table(rows, repeats=20).set_index("deformation")
+    table = robustness_reasons.reasons_table(rows, repeats=20).set_index("deformation")
     assert list(table.index) == names
     assert (table["correlation"] >= 0.8).all()
     assert (table.loc[["faster", "slower"], "control"] < 0.5).all()
@@ -70,14 +70,14 @@ def test_reasons_follow_a_planted_source():
 
 def test_reasons_of_a_tag_that_is_lost_do_not_count():
     tagger = detector()
-    rows = robustness.reasons(
+    rows = robustness_reasons.reasons(
         tagger, burst, [900.0], deformations=["noise 0.1"], thresholds=pd.Series({"burst": 0.999999, "silence": 0.5})
     )
     assert not len(rows)
     quiet = detector()
     quiet.model.layers[-2].set_weights([np.array([[200.0, 0.0]]), np.array([-3.0, -1.0])])
     before = quiet.taggram(*burst(900.0)[:1], sr=SR).joined()["burst"]
-    rows = robustness.reasons(
+    rows = robustness_reasons.reasons(
         quiet,
         burst,
         [900.0],
@@ -86,7 +86,7 @@ def test_reasons_of_a_tag_that_is_lost_do_not_count():
         seconds=2.5,
     )
     assert not rows["kept"].any()
-    table = robustness.reasons_table(rows)
+    table = robustness_reasons.reasons_table(rows)
     assert table["maps"].tolist() == [0]
     assert table["lowered"].item() == pytest.approx(rows["before"].item() - rows["after"].item())
     assert np.isnan(table["correlation"].item())
@@ -94,7 +94,7 @@ def test_reasons_of_a_tag_that_is_lost_do_not_count():
 
 def test_only_true_tags_are_explained():
     tagger, truth = detector(), pd.DataFrame({"burst": [False], "silence": [True]}, index=[900.0])
-    rows = robustness.reasons(
+    rows = robustness_reasons.reasons(
         tagger, burst, [900.0], deformations=["noise 0.1"], thresholds=half(tagger), truth=truth, seconds=2.5
     )
     assert not len(rows)
@@ -204,7 +204,9 @@ def test_changes_of_tags():
 
 def test_maps_to_look_at():
     tagger, (y, _) = detector(), burst(900.0)
-    maps = robustness.moved_maps(tagger, y, "burst", deformations=["pitch up", "faster"], method="input_x_gradient")
+    maps = robustness_reasons.moved_maps(
+        tagger, y, "burst", deformations=["pitch up", "faster"], method="input_x_gradient"
+    )
     assert list(maps) == [robustness.CLEAN, "pitch up", "faster"]
     for one in maps.values():
         assert one["expected"].shape == one["actual"].shape == one["S"].shape
@@ -218,10 +220,10 @@ def test_excerpts(tmp_path):
     y, sr = robustness.Excerpt(sr=SR, seconds=0.25)(tmp_path / "song.wav")
     assert (len(y), sr) == (4000, SR)
     tagger = detector()
-    middle = robustness.excerpt(np.arange(SR * 4.0), SR, tagger, 2.0)
+    middle = robustness_reasons.excerpt(np.arange(SR * 4.0), SR, tagger, 2.0)
     assert len(middle) == 2 * SR
     assert middle[0] == SR
-    assert len(robustness.excerpt(np.arange(SR * 4.0), SR, tagger, 0.1)) == N_FRAMES * 256  # one input
+    assert len(robustness_reasons.excerpt(np.arange(SR * 4.0), SR, tagger, 0.1)) == N_FRAMES * 256  # one input
 
 
 def test_survival_of_a_score():
@@ -243,9 +245,9 @@ def test_thresholds_are_the_cards_or_one_half():
 def test_before_and_after():
     tagger, (y, _) = detector(), burst(900.0)
     options = {"method": "input_x_gradient"}
-    same = robustness.before_and_after(tagger, y, y, ["burst", "silence"], **options)
+    same = robustness_reasons.before_and_after(tagger, y, y, ["burst", "silence"], **options)
     assert same[["correlation", "overlap", "energy"]].to_numpy().tolist() == pytest.approx(np.ones((2, 3)))
     assert (same["before"] == same["after"]).all()
-    other = robustness.before_and_after(tagger, y, burst(3000.0)[0], ["burst"], **options)
+    other = robustness_reasons.before_and_after(tagger, y, burst(3000.0)[0], ["burst"], **options)
     assert other["correlation"].item() < 0.5
     assert other["overlap"].item() < 0.5

@@ -7,7 +7,7 @@ import soundfile
 
 from musictools import published
 from musictools.datasets import composed
-from musictools.experiments import transfer, transfer_original, transfer_real
+from musictools.experiments import transfer, transfer_composed, transfer_original, transfer_real
 from musictools.inference import Tagger
 from musictools.models.card import ModelCard
 from musictools.spectrograms import FrontEnd
@@ -23,7 +23,7 @@ GRID = Grid(costs=(1.0,), gammas=(), by_size=False)
 
 @pytest.fixture(scope="module")
 def plans():
-    return transfer.composed_plans(40, seed=7)
+    return transfer_composed.composed_plans(40, seed=7)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ class TestFeatures:
 
 class TestComposedTasks:
     def test_targets_are_what_the_composer_knows(self, plans):
-        tasks = transfer.composed_tasks(plans)
+        tasks = transfer_composed.composed_tasks(plans)
         for clip, plan in plans.items():
             truth = composed.truth(plan)
             assert tasks["genre"].target[clip] == plan.genre
@@ -105,16 +105,16 @@ class TestComposedTasks:
         notes = np.array([[0.0, 1, 60, 90], [0.0, 1, 64, 90], [0.5, 1, 60, 90], [0.501, 1, 67, 90], [-0.2, 1, 50, 90]])
         stem = composed.Stem(0, False, 0.0, notes)
         score = composed.Score(120.0, "C major", 4, (), (), {"piano": stem})
-        assert transfer._density(score) == pytest.approx(2 / 29.124)
+        assert transfer_composed._density(score) == pytest.approx(2 / 29.124)
 
     def test_single_stems_are_even_and_short_and_equally_loud(self, plans):
-        task = transfer.stem_task(plans, seed=3)
+        task = transfer_composed.stem_task(plans, seed=3)
         assert len(task) == len({clip for clip, _ in task.ids}) == len(plans)
         counts = task.target.value_counts()
         assert len(counts) >= 5
         assert counts.max() <= 14
         pair = task.ids[0]
-        y, sr = transfer.StemExcerpt(plans)(pair)
+        y, sr = transfer_composed.StemExcerpt(plans)(pair)
         assert (len(y), sr) == (4 * composed.SR, composed.SR)
         assert np.sqrt(np.mean(y**2)) == pytest.approx(0.1, rel=1e-3)
         stem = composed.stems(plans[pair[0]])[pair[1]]
@@ -125,7 +125,7 @@ class TestComposedTasks:
 
     def test_a_mix_is_the_clip(self, plans):
         clip = next(iter(plans))
-        y, sr = transfer.Mix(plans)(clip)
+        y, sr = transfer_composed.Mix(plans)(clip)
         assert (len(y), sr) == (composed.N_SAMPLES, composed.SR)
         np.testing.assert_allclose(y, sum(composed.stems(plans[clip]).values()), atol=1e-5)
 
