@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,14 @@ class PairView:
         row = {"flex_flow": "row wrap", "align_items": "center"}
         boxes = [self.clip] * bool(second.clips) + [self.upload, self.again, self.work]
         self.choices = widgets.HBox(boxes, layout=row)
-        self.page = widgets.VBox([self.choices, self.status, self.words, self.songs])
+        narrow = {"width": "18rem", "max_width": "100%"}
+        self.tags = [widgets.Dropdown(description=name, layout=narrow) for name in ("Descriptor", "and")]
+        self._quiet = None  # thread that sets values here, which are no choices of the user
+        for box in self.tags:
+            box.observe(lambda _: self._choose(), "value")
+        self.labels = widgets.HBox(self.tags, layout=row)
+        self._flacs = [{}, {}]
+        self.page = widgets.VBox([self.choices, self.status, self.labels, self.words, self.songs])
 
     def update(self) -> None:
         """Let the second song follow the first one, and show both."""
@@ -74,9 +82,42 @@ class PairView:
         self.step.value, self.status.value = sentences.progress(second), self._status()
         self.words.value = pair.sentence(self.pair)
         explained = [one.explanation for one in (first, second)]
-        self.songs.layout.display = "" if None not in explained else "none"
+        for part in (self.songs, self.labels):
+            part.layout.display = "" if None not in explained else "none"
         if None not in explained:
+            self._offer(explained)
             self._show(explained)
+            self._sounds(explained)
+
+    def _choose(self):
+        """Show the descriptors of both boxes in both songs."""
+        if self._quiet != threading.get_ident():
+            self.pair.first.choose([box.value for box in self.tags if box.value])
+
+    def _offer(self, explained):
+        """Offer the descriptors of both songs, and show which are chosen."""
+        known = [set(one.descriptors["tag"]) for one in explained]
+        tags = sorted(known[0] & known[1])
+        if not self.pair.first.tagger:  # only these are stored
+            tags = [tag for tag in tags if all(tag in one.heatmaps for one in explained)]
+        chosen = [tag for tag in self.pair.first.chosen if tag in tags]
+        self._quiet = threading.get_ident()
+        try:
+            for k, box in enumerate(self.tags):
+                options = [("none", ""), *zip(tags, tags, strict=True)]
+                if list(box.options) != options:
+                    box.options = options
+                box.value = chosen[k] if k < len(chosen) else ""
+        finally:
+            self._quiet = None
+
+    def _sounds(self, explained):
+        """Let every player play the evidence of the descriptors and the rest."""
+        for k, (shown, one) in enumerate(zip(self.players, explained, strict=True)):
+            parts = showing.audible(one, [tag for tag in self.pair.tags if tag in one.evidence])
+            before = {key: y for key, (y, _) in self._flacs[k].items()}
+            if len(parts) != len(before) or any(before.get(key) is not y for key, (_, y) in parts.items()):
+                shown.sounds, self._flacs[k] = showing.sounds(parts, sr=one.front_end.sr, known=self._flacs[k])
 
     @property
     def _stopped(self):
@@ -96,7 +137,7 @@ class PairView:
             return '<p class="mt-advice">Choose the first song above.</p>'
         if second.song is None and not second.busy:
             return '<p class="mt-advice">Choose a second song to see both on the same scales.</p>'
-        return "" if first.chosen else "<p>Choose a descriptor in the first view.</p>"
+        return "" if first.chosen else "<p>Choose a descriptor to see where it is in both songs.</p>"
 
     def _show(self, explained):
         songs, tags = [one.S for one in explained], self.pair.tags
@@ -117,6 +158,7 @@ class PairView:
         sr = explanation.front_end.sr
         with shown.hold_sync():
             shown.duration, shown.span = len(explanation.y) / sr, self.pair.span
+            shown.heard, shown.sounds = explanation.heard, []
             shown.votes = showing.votes(explanation, colours)
             shown.ticks, shown.layers = player.ticks(explanation.front_end), []
             shown.spectrogram = player.spectrogram(explanation, ends=ends)

@@ -2,7 +2,7 @@
 // Nothing is loaded from anywhere: pictures and sounds come with the widget's state.
 
 const MAGMA = [[0, 0, 4], [59, 15, 112], [140, 41, 129], [222, 73, 104], [254, 159, 109], [252, 253, 191]];
-const ROW = 18, AXIS = 22, GAP = 6;
+const ROW = 18, AXIS = 22, GAP = 6, UNHEARD = "#e4e4e4";
 
 function magma(share) {
   const place = Math.max(0, Math.min(share, 1)) * (MAGMA.length - 1), k = Math.min(Math.floor(place), MAGMA.length - 2);
@@ -42,6 +42,8 @@ function render({ model, el }) {
   const duration = () => Math.max(model.get("duration"), 0.01);
   const whole = () => Math.max(duration(), model.get("span")); // seconds of the time axis when it is not zoomed
   const height = () => model.get("height");
+  // Where the last section ends, if the rest of the song is too short for another one.
+  const heard = () => (model.get("heard") > 0 && model.get("heard") < duration() - 0.05 ? model.get("heard") : duration());
   const audio = () => sounds.get(current);
   const now = () => (audio() ? audio().currentTime : 0);
   const left = () => (stage.clientWidth < 600 ? 84 : 130);
@@ -110,6 +112,15 @@ function render({ model, el }) {
           context.fillRect(from, place.votes, to - from - 1, ROW);
         }
       });
+    }
+    const end = heard();
+    if (end < duration()) {
+      for (const [top, tall] of [[place.votes, place.picture ? ROW : 0], [place.taggram, ROW * rows().length]]) {
+        clipped(context, top, tall, () => {
+          context.fillStyle = UNHEARD;
+          context.fillRect(toX(end), top, toX(duration()) - toX(end), tall);
+        });
+      }
     }
     clipped(context, place.picture, height(), () => {
       context.fillStyle = "#000";
@@ -359,10 +370,16 @@ function render({ model, el }) {
     legend.replaceChildren();
     for (const vote of new Map(model.get("votes").map((one) => [one.genre, one])).values()) entry(vote.colour, vote.genre);
     for (const layer of shown) {
-      entry(layer.colour, `where the tagger finds ${layer.tag}`);
+      entry(layer.colour, layer.label || `where the tagger finds ${layer.tag}`);
       picture(layer.tag, layer.data);
     }
-    if (rows().length) make("span", legend, { textContent: "below: scores over time, dark 0 to bright 1; ● predicted" });
+    if (heard() < duration()) entry(UNHEARD, `from ${clock(heard())} on: too short for another section`);
+    if (rows().length) {
+      const one = make("span", legend);
+      one.append("below, scores over time: 0 ");
+      make("i", one, { className: "mt-shades" }).style.background = `linear-gradient(90deg, ${[...Array(9).keys()].map((k) => magma(k / 8))})`;
+      one.append("1; ● predicted");
+    }
     over.setAttribute("aria-label", model.get("alt"));
     draw();
   }
@@ -381,6 +398,7 @@ function render({ model, el }) {
     "change:votes": layers,
     "change:taggram": layers,
     "change:alt": layers,
+    "change:heard": layers,
     "change:duration": () => show(0, whole()),
     "change:span": () => show(0, whole()),
     "change:height": draw,

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
+import zipfile
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from musictools.explorer.networks import NONE, OWN
+from musictools.explorer.places import where
 
 if TYPE_CHECKING:
     from musictools.explorer.controller import Explorer
 
-__all__ = ["advice", "answer", "effect", "listed", "progress", "reasons", "scores", "status"]
+__all__ = ["COUNTED", "advice", "answer", "effect", "listed", "progress", "reasons", "saved", "scores", "status"]
 
 _GAPS = (
     '<p class="mt-note">The changed song has gaps such as the networks have never met: descriptors that appear only '
     "now may come from the gaps.</p>"
 )
-_COUNTED = (
-    '<p class="mt-note">In a section, a genre whose tags do not exceed their share of the annotated clips has the '
-    "score 0.</p>"
+COUNTED = (
+    '<p class="mt-note">The genres of the first view are those of the tagger: in a section, a genre whose tags do not '
+    "exceed their share of the annotated clips has the score 0. This is why a genre's numbers differ from the scores "
+    "of its tags.</p>"
 )
+_MEANINGS = {
+    "score": "how sure the network is, from 0 to 1: the mean of all sections",
+    "threshold": "a score above it counts as predicted; it was chosen for each descriptor on other songs",
+    "sections": "sections whose own score is above the threshold",
+    "membership": "how well the descriptors fit songs of the genre, from 0 (not at all) to 1",
+    "evidence": "what is heard where the heatmap is: the rest of the song is silenced",
+    "rest": "the song without the evidence",
+    "before": "score of the song as it is",
+    "after": "score of the song with the evidence turned down",
+}
 _TOP = 12  # descriptors that are listed without being asked for
 _FIRST = "Choose a song, or a file of your own (MP3, WAV, FLAC, OGG; at most 50 MB, 15 min)."
 _STOPPED = "The song is not explained. Explain begins again."
@@ -55,8 +71,15 @@ def _bar(share, threshold=None):
     )
 
 
+def _term(word):
+    """A word with its meaning, which appears on hovering and on focus."""
+    if word not in _MEANINGS:
+        return word
+    return f'<abbr title="{_MEANINGS[word]}" tabindex="0">{word}</abbr>'
+
+
 def _table(head, rows):
-    cells = "".join(f'<th scope="col">{name}</th>' for name in head)
+    cells = "".join(f'<th scope="col">{_term(name)}</th>' for name in head)
     return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in rows)}</tbody></table>"
 
 
@@ -208,13 +231,40 @@ def reasons(explorer: Explorer) -> str:
             continue
         row = explanation.loop.set_index("tag").loc[tag]
         lines.append(
-            f"<p><b>{name}</b>: score {row['clip']:.2f} of the song, {row['evidence']:.2f} of its evidence alone, "
-            f"{row['rest']:.2f} of the rest; threshold {row['threshold']:.2f}. "
-            f"{_verdict(row, explanation.heatmaps[tag])}</p>"
+            f"<p><b>{name}</b>: score {row['clip']:.2f} of the song, {row['evidence']:.2f} of its {_term('evidence')} "
+            f"alone, {row['rest']:.2f} of the {_term('rest')}; {_term('threshold')} {row['threshold']:.2f}. "
+            f"{_verdict(row, explanation.heatmaps[tag])} {where(explanation, tag)}</p>"
         )
         badge = explanation.badges.get(tag)
         lines.append(_believe(badge, row) if badge else "<p>The heatmap is being tested.</p>")
     return "".join(lines)
+
+
+def saved(explorer: Explorer) -> str:
+    """Say where the page was written, with a link to take it along.
+
+    Parameters
+    ----------
+    explorer : Explorer
+
+    Returns
+    -------
+    html : str
+        Empty if none was written.
+    """
+    if not explorer.saved:
+        return ""
+    folder = Path(explorer.saved).parent
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:  # the sounds are compressed already
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, Path(folder.name) / path.relative_to(folder))
+    link = f"data:application/zip;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return (
+        f'<p>Written to {escape(str(explorer.saved))}. <a download="{escape(folder.name)}.zip" href="{link}">Download '
+        "the page with its sounds</a></p>"
+    )
 
 
 def _number(score):
@@ -275,7 +325,7 @@ def effect(explorer: Explorer) -> str:
     moved = (changed.descriptors["after"] - changed.descriptors["before"]).abs().sort_values(ascending=False).index
     lines = [f"<p>{decision}</p>" if len(changed.genres) else "", _GAPS]
     if len(changed.genres) and explorer.genre == OWN:
-        lines.append(_COUNTED)
+        lines.append(COUNTED)
     lines.append('<div class="mt-columns">')
     for title, table in (("descriptor", changed.descriptors.loc[moved[: _TOP // 2]]), ("genre", changed.genres)):
         rows = [

@@ -41,7 +41,7 @@ def command(notebook: str | Path | None = None, *more: str) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "voila",
+        "musictools.explorer.voila_app",
         str(notebook or runs.root() / "notebooks" / "song_explorer.ipynb"),
         f"--config={_FOLDER / 'config.json'}",  # an upload of 50 MB is one message: it allows for long ones
         "--template=musictools",

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from musictools import plots
 from musictools.explorer.networks import NONE
-from musictools.explorer.player import COLOURS
+from musictools.explorer.player import COLOURS, flac
 from musictools.explorer.taggers import edges
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from musictools.explain.application.system import SongExplanation
 
-__all__ = ["genre_colours", "taggram", "votes"]
+__all__ = ["audible", "genre_colours", "sounds", "taggram", "votes"]
 
 _GREY = "#8a8a8a"
 
@@ -82,3 +84,54 @@ def taggram(explanation: SongExplanation, tags: Sequence[str]) -> dict[str, Any]
         "scores": [sections[tag].round(4).tolist() for tag in tags],
         "predicted": [bool(predicted[tag]) for tag in tags],
     }
+
+
+def audible(explanation: SongExplanation, tags: Sequence[str]) -> dict[str, tuple[str, np.ndarray]]:
+    """Sounds of descriptors: key -> label and waveform of the evidence and of the rest.
+
+    Parameters
+    ----------
+    explanation : SongExplanation
+    tags : sequence of str
+        With evidence.
+
+    Returns
+    -------
+    parts : dict of str to (str, np.ndarray)
+    """
+    parts = {}
+    for tag in tags:
+        evidence = explanation.evidence[tag]
+        parts[f"evidence:{tag}"] = f"evidence: {tag}", evidence.sound
+        parts[f"rest:{tag}"] = f"rest: {tag}", evidence.rest
+    return parts
+
+
+def sounds(
+    parts: dict[str, tuple[str, np.ndarray]], *, sr: int, known: dict[str, tuple[np.ndarray, bytes]]
+) -> tuple[list[dict[str, Any]], dict[str, tuple[np.ndarray, bytes]]]:
+    """Encode sounds for a player; a waveform that is known is not encoded again.
+
+    Parameters
+    ----------
+    parts : dict of str to (str, np.ndarray)
+        Key -> label, waveform.
+    sr : int > 0
+        Hz.
+    known : dict of str to (np.ndarray, bytes)
+        Key -> waveform and what it was encoded to, as this function returns it.
+
+    Returns
+    -------
+    sounds : list of dict
+        As `player.Player.sounds`.
+    encoded : dict of str to (np.ndarray, bytes)
+        For the next call.
+    """
+    made, encoded = [], {}
+    for key, (label, y) in parts.items():
+        before = known.get(key)
+        content = before[1] if before and before[0] is y else flac(y, sr=sr)
+        encoded[key] = y, content
+        made.append({"key": key, "label": label, "version": hash(content), "data": content})
+    return made, encoded

@@ -11,6 +11,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from musictools.explorer import player, results, sentences, tables, taggers
+from musictools.explorer.networks import OWN
 from musictools.explorer.work import ExplorerError
 
 if TYPE_CHECKING:
@@ -160,17 +161,18 @@ class TaggerView:
             return "<p>Choose at least one tagger.</p>"
         if comparison is None:
             return "<p>These taggers have not been asked about this song.</p>" if not explorer.busy else ""
-        return (
+        words = (
             f'<p class="mt-note">At most {taggers.MOST_TAGGERS} taggers are compared at a time. '
             "In a grey row the tagger does not know the tag.</p>"
         )
+        return words + (sentences.COUNTED if explorer.genre == OWN else "")
 
     def _show(self, comparison, sound):
         own = self.player
         own.layout.display = "" if sound else "none"
         if sound:
             with own.hold_sync():
-                for name in ("duration", "ticks", "spectrogram", "song"):
+                for name in ("duration", "heard", "ticks", "spectrogram", "song"):
                     setattr(own, name, getattr(self.main, name))
                 own.ticks = own.ticks[::2] if len(own.ticks) > 3 else own.ticks  # the picture is low
                 own.taggram = taggers.rows(comparison)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import threading
-from html import escape
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -16,7 +15,9 @@ from musictools.explorer import feature_maps, player, sentences, showing
 from musictools.explorer.changes import LOWEST
 from musictools.explorer.concept_view import ConceptView
 from musictools.explorer.controller import MOST, Explorer
+from musictools.explorer.genre_map import COLOUR, GenreMap
 from musictools.explorer.pair_view import PairView
+from musictools.explorer.tabs import Tabs
 from musictools.explorer.tagger_view import TaggerView
 from musictools.explorer.upload import Upload
 
@@ -62,7 +63,7 @@ class View:
     answer : ipywidgets.HTML
         Genre, and whether the networks know such music.
     player : Player
-    views : ipywidgets.ToggleButtons
+    views : Tabs
         Which view is shown. All but the first are made when they are first shown.
     """
 
@@ -77,6 +78,12 @@ class View:
         self.chips.add_class("mt-chips")
         self.more = widgets.Dropdown(options=[("more descriptors …", "")], layout={"width": "12rem"})
         self.player = player.Player()
+        self.genre_map, self.genre_words = GenreMap(explorer), widgets.HTML()
+        self.show_genre = widgets.ToggleButton(
+            description="Genre", layout={"width": "auto"}, tooltip="Where the genre model finds the genre of the song"
+        )
+        self.show_genre.add_class("mt-genre-chip")
+        self.show_genre.observe(lambda _: self._by_user and (self.genre_map.ask_again() or self.update()), "value")
         self.maps, self._maps = widgets.HTML(), feature_maps.CarryingMaps(explorer)
         self.show_maps = widgets.ToggleButton(
             description="Feature maps", tooltip="Feature maps that carry the chosen descriptors (notebook 06)"
@@ -96,6 +103,7 @@ class View:
                 self.show_maps,
                 self.maps,
                 self.player,
+                self.genre_words,
                 self.reasons,
                 self.sliders,
                 self.effect,
@@ -103,8 +111,7 @@ class View:
             ]
             + [widgets.HBox([self.save, self.saved], layout={"flex_flow": "row wrap"})]
         )
-        self.views, self._others = widgets.ToggleButtons(options=_VIEWS), {}
-        self.views.add_class("mt-tabs")
+        self.views, self._others = Tabs(_VIEWS, label="Views"), {}
         self.views.observe(lambda _: self.update(), "value")
         above = widgets.HBox([self.views, work], layout={"flex_flow": "row wrap", "align_items": "center"})
         self.page = widgets.VBox([widgets.HTML(_STYLE), self.choices, above, self.status, self.result])
@@ -173,6 +180,7 @@ class View:
             self.choices.layout.display = "" if explorer.tagger and of_songs else "none"
             self.bar.value, self.step.value = explorer.progress.share, sentences.progress(explorer)
             self.again.disabled = busy or explorer.song is None or explanation is not None
+            self.again.layout.display = "none" if self.again.disabled else ""  # it is of use after Cancel
             why = self.views.value == "why"
             self.result.layout.display = "" if why and (explanation is not None or explorer.advice) else "none"
             self.choices.children[1].layout.display = "none" if self.views.value == "taggers" else ""
@@ -190,7 +198,8 @@ class View:
             finally:
                 self._quiet = None
             self._other_views()
-            self.saved.value = f"<p>Written to {escape(str(explorer.saved))}</p>" if explorer.saved else ""
+            if self._new("saved", explorer.saved or ""):
+                self.saved.value = sentences.saved(explorer)
 
     def _other_views(self):
         wanted = self.views.value
@@ -231,7 +240,7 @@ class View:
             return
         front_end = explanation.front_end
         with shown.hold_sync():
-            shown.duration = len(explanation.y) / front_end.sr
+            shown.duration, shown.heard = len(explanation.y) / front_end.sr, explanation.heard
             shown.votes = showing.votes(explanation, showing.genre_colours(explanation))
             shown.ticks, shown.sounds = player.ticks(front_end), []
             shown.layers, shown.loop, shown.position = [], [], 0.0
@@ -247,16 +256,18 @@ class View:
         listed = tuple(sentences.listed(explorer))
         if self._new("chips", explanation.descriptors, listed):
             self._chips = {tag: self._chip(tag) for tag in listed}
-            self.chips.children = [widgets.HTML("Show where it is:&nbsp;"), *self._chips.values(), self.more]
+            chips = [self.show_genre, *self._chips.values(), self.more]
+            self.chips.children = [widgets.HTML("Show where it is:&nbsp;"), *chips]
             self.player.taggram = showing.taggram(explanation, listed)
         for tag, chip in self._chips.items():
             self._colour(chip, tag)
         ready = tuple(tag for tag in explorer.chosen if tag in explanation.heatmaps)
         audible = tuple(tag for tag in ready if tag in explanation.evidence)
-        if self._new("layers", explanation.S, explorer.chosen, ready):
-            self._layers(ready)
-        if self._new("sounds", explanation.S, audible, explorer.changed):
-            self._sounds(audible)
+        reason = self._genre()
+        if self._new("layers", explanation.S, explorer.chosen, ready, reason):
+            self._layers(ready, reason)
+        if self._new("sounds", explanation.S, audible, explorer.changed, reason):
+            self._sounds(audible, reason)
         if self._new("sliders", explanation.S, audible, explorer.tagger or ""):
             self.sliders.children = [self._slider(tag) for tag in audible if explorer.tagger]
         if self.show_maps.value:
@@ -266,31 +277,40 @@ class View:
         self.scores.value = sentences.scores(explorer)
         self.effect.value = sentences.effect(explorer)
 
-    def _layers(self, ready):
+    def _genre(self):
+        """What speaks for the genre, if it is shown and made."""
+        chip, genre = self.show_genre, self.explorer.explanation.genre
+        chip.layout.display = "" if self.genre_map.possible else "none"
+        chip.description = f"genre: {genre}"
+        (chip.add_class if chip.value else chip.remove_class)("mt-chosen-genre")
+        shown = chip.value and self.genre_map.possible
+        if shown:
+            self.genre_map.ask()
+        self.genre_words.value = self.genre_map.html if shown else ""
+        return self.genre_map.made if shown else None
+
+    def _layers(self, ready, reason):
         explorer, layers = self.explorer, []
+        if reason is not None:
+            label = f"where the genre model finds {explorer.explanation.genre}"
+            data = player.layer(reason.heatmap, colour=COLOUR)
+            layers.append({"tag": "genre", "label": label, "colour": COLOUR, "data": data})
         for tag in ready:
             colour = player.COLOURS[explorer.chosen.index(tag)]
             data = player.layer(explorer.explanation.heatmaps[tag], colour=colour)
             layers.append({"tag": tag, "colour": colour, "data": data})
         with self.player.hold_sync():
-            self.player.layers, self.player.alt = layers, _alt(explorer)
+            self.player.layers, self.player.alt = layers, _alt(explorer, reason)
 
-    def _sounds(self, audible):
+    def _sounds(self, audible, reason):
         explorer, explanation = self.explorer, self.explorer.explanation
-        parts = {}
-        for tag in audible:
-            evidence = explanation.evidence[tag]
-            parts[f"evidence:{tag}"] = f"evidence: {tag}", evidence.sound
-            parts[f"rest:{tag}"] = f"rest: {tag}", evidence.rest
+        parts = showing.audible(explanation, audible)
+        if reason is not None and reason.evidence is not None:
+            parts["evidence:genre"] = f"evidence: {explanation.genre}", reason.evidence.sound
+            parts["rest:genre"] = f"rest: {explanation.genre}", reason.evidence.rest
         if explorer.changed is not None:
             parts["changed"] = "song as changed", explorer.changed.y
-        before, self._flacs, sounds = self._flacs, {}, []
-        for key, (label, y) in parts.items():
-            known = before.get(key)
-            content = known[1] if known and known[0] is y else player.flac(y, sr=explanation.front_end.sr)
-            self._flacs[key] = y, content
-            sounds.append({"key": key, "label": label, "version": hash(content), "data": content})
-        self.player.sounds = sounds
+        self.player.sounds, self._flacs = showing.sounds(parts, sr=explanation.front_end.sr, known=self._flacs)
 
     def _chip(self, tag):
         chip = widgets.ToggleButton(description=tag, layout={"width": "auto"})
@@ -321,6 +341,7 @@ class View:
         return slider
 
 
-def _alt(explorer):
-    where = " and ".join(explorer.chosen)
+def _alt(explorer, reason):
+    genre = [f"the genre {explorer.explanation.genre}"] if reason is not None else []
+    where = " and ".join([*genre, *explorer.chosen])
     return f"Position in the song, over its spectrogram{where and f' with the relevance of {where}'}"

@@ -33,6 +33,28 @@ def players(page):
     return [page.tab.locator(".mt-half").nth(k) for k in range(2)]
 
 
+def test_views_are_tabs_that_the_arrows_choose(page):
+    chosen = page.tab.locator('[role="tab"][aria-selected="true"]')
+    chosen.focus()
+    page.tab.keyboard.press("End")
+    page.tab.wait_for_selector("text=/has no concepts yet/")
+    assert chosen.inner_text() == "Concepts"
+    page.screenshot("no concepts")
+    page.tab.keyboard.press("ArrowRight")  # the first one again
+    page.tab.wait_for_selector('[role="tab"][aria-selected="true"]:text-is("Why this genre?")')
+    assert page.tab.locator('[role="tab"][tabindex="0"]').count() == 1
+
+
+def test_the_genre_itself_has_a_heatmap(page):
+    page.tab.click("button:has-text('genre: ')")
+    page.tab.wait_for_selector(".mt-legend:has-text('where the genre model finds')")
+    page.tab.wait_for_selector('[data-key="evidence:genre"]')
+    page.tab.wait_for_selector("text=/genre model.: mean score/")
+    assert page.tab.locator(".mt-shades").first.is_visible()
+    page.screenshot("genre")
+    page.tab.click("button:has-text('genre: ')")
+
+
 def test_two_taggers_are_compared(page):
     view(page, "Compare taggers")
     page.tab.wait_for_selector(".mt-taggers .mt-wide td.n")
@@ -76,6 +98,16 @@ def test_two_songs_have_one_time_axis_and_one_plays_at_a_time(page):
     first.locator(".mt-play:text-is('Play')").wait_for()
     second.locator(".mt-play").click()
     page.screenshot("two songs")
+
+
+def test_descriptors_are_chosen_beside_the_songs(page):
+    box(page, "and").select_option(HIGH if page.tab.locator("text=/finds low/").count() else LOW)
+    for one in players(page):
+        one.locator('[data-key^="rest"]').nth(1).wait_for()
+    page.screenshot("two songs, two descriptors")
+    box(page, "and").select_option("none")
+    for one in players(page):
+        one.locator('[data-key^="rest"]').nth(1).wait_for(state="detached")
 
 
 def test_a_descriptor_is_chosen_for_both_songs(page):

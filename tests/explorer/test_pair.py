@@ -185,6 +185,28 @@ def test_both_players_show_the_same_descriptor_on_one_scale(shown, explorer):
     assert sent == []
 
 
+def test_descriptors_are_chosen_here_and_their_evidence_is_heard(shown, explorer):
+    explorer.open_file(explorer.folder / "long.wav")
+    shown.pair.second.open_file(explorer.folder / "short.wav")
+    settled(shown.pair)
+    first, other = shown.tags
+    assert (first.value, other.value) == (explorer.chosen[0], "")
+    assert [value for _, value in first.options] == ["", HIGH, LOW, NEVER]
+    first.value = LOW
+    other.value = HIGH
+    settled(shown.pair)
+    assert explorer.chosen == shown.pair.second.chosen == (LOW, HIGH)
+    wanted = [f"{kind}:{tag}" for tag in (LOW, HIGH) for kind in ("evidence", "rest")]
+    for one in shown.players:
+        assert [sound["key"] for sound in one.sounds] == wanted
+    y, _ = soundfile.read(io.BytesIO(shown.players[1].sounds[0]["data"]))
+    assert len(y) == 4 * tones.SR, "the second song's own evidence"
+    other.value = ""
+    settled(shown.pair)
+    assert [sound["key"] for sound in shown.players[0].sounds] == wanted[:2]
+    assert shown.players[0].heard == explorer.explanation.heard
+
+
 def test_titles_are_escaped_and_the_grey_scale_is_common(shown, explorer):
     from musictools.explorer.songs import Song
 

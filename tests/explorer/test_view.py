@@ -1,10 +1,15 @@
 """The widgets without a browser: what is shown, what is passed on, and that every text is escaped."""
 
+import base64
+import io
 import os
 import re
 import subprocess
 import sys
+import tempfile
+import types
 import xml.dom.minidom
+import zipfile
 
 import ipywidgets
 import numpy as np
@@ -12,7 +17,7 @@ import pytest
 from PIL import Image
 from support import explanations, tones
 
-from musictools.explorer import player, sentences, serving, songs, view
+from musictools.explorer import player, sentences, serving, songs, tabs, view
 from musictools.explorer.changes import Changed, compared
 from musictools.explorer.controller import Explorer
 from musictools.explorer.work import Progress
@@ -79,7 +84,8 @@ def test_texts_from_outside_are_escaped_and_tags_closed(shown, explorer):
 def test_what_is_said_of_a_song(shown, explorer):
     assert "the first 6 s of 90 s" in shown.answer.value
     assert "6 of 11 sections say so. Highest mean scores: " in shown.answer.value
-    assert "score 0.75 of the song, 0.62 of its evidence alone" in shown.reasons.value
+    words = re.sub("<abbr.*?>|</abbr>", "", shown.reasons.value)
+    assert "score 0.75 of the song, 0.62 of its evidence alone" in words
     assert "depends on what the network learnt" in shown.reasons.value
     assert "Whether the song is like the music that the network knows is not known" in shown.answer.value
     explorer.explanation.familiarity = Familiarity(99.5, "400 clips")
@@ -120,6 +126,38 @@ def test_a_changed_song_is_said_to_have_gaps(explorer):
     assert "has the score 0" not in sentences.effect(explorer)
     explorer.genre = "its own genres"
     assert "has the score 0" in sentences.effect(explorer)
+
+
+def test_the_page_that_was_saved_can_be_taken_along(shown, explorer, tmp_path):
+    assert shown.saved.value == ""
+    (tmp_path / "a <song>").mkdir()
+    for name in ("index.html", "song.flac"):
+        (tmp_path / "a <song>" / name).write_text(name)
+    explorer.saved = tmp_path / "a <song>" / "index.html"
+    shown.update()
+    assert "<song>" not in shown.saved.value
+    (address,) = re.findall(
+        r'download="a &lt;song&gt;.zip" href="data:application/zip;base64,(.*?)"', shown.saved.value
+    )
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(address))) as archive:
+        assert sorted(archive.namelist()) == ["a <song>/index.html", "a <song>/song.flac"]
+    explorer.saved = None
+    shown.update()
+    assert shown.saved.value == ""
+
+
+def test_words_are_explained_and_places_named(shown, explorer):
+    assert '<abbr title="a score above it counts as predicted' in shown.scores.value
+    assert '<th scope="col"></th>' in shown.scores.value
+    assert "It is strongest at 0:0" in shown.reasons.value
+    assert shown.player.heard == 5.5
+
+
+def test_explain_is_offered_after_it_was_cancelled(shown, explorer):
+    assert shown.again.layout.display == "none"
+    explorer.explanation = None
+    shown.update()
+    assert (shown.again.layout.display, shown.again.disabled) == ("", False)
 
 
 def test_small_scores_have_three_digits(shown, explorer):
@@ -184,8 +222,9 @@ def test_a_second_song_takes_the_place_of_the_first(shown, explorer):
     shown.update()
     assert [layer["tag"] for layer in shown.player.layers] == ["piano"]
     chips = [chip.description for chip in shown.chips.children if isinstance(chip, ipywidgets.ToggleButton)]
-    assert chips[0] == "piano"
+    assert chips[:2] == [shown.show_genre.description, "piano"]
     assert ODD not in chips
+    assert shown.show_genre.layout.display == "none", "no network is here that could be asked"
 
 
 def test_the_effect_of_turning_down(shown, explorer):
@@ -235,8 +274,6 @@ def test_feature_maps_are_asked_for_by_a_button(shown, explorer, monkeypatch):
 
 
 def pixels(png):
-    import io
-
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
@@ -262,8 +299,6 @@ def test_long_pictures_are_narrowed_without_losing_a_peak():
 
 
 def test_sounds_that_would_clip_are_quieter(tmp_path):
-    import io
-
     import soundfile
 
     y, sr = soundfile.read(io.BytesIO(player.flac(np.array([0.0, 2.0, -1.0] * 100), sr=8000)))
@@ -272,6 +307,28 @@ def test_sounds_that_would_clip_are_quieter(tmp_path):
 
 
 # --- Serving ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_browser_is_opened_without_a_file(tmp_path, monkeypatch):
+    app = pytest.importorskip("musictools.explorer.voila_app")
+    opened = []
+    browser = types.SimpleNamespace(open=lambda address, new: opened.append(address))
+    monkeypatch.setattr(app.webbrowser, "get", lambda name: browser)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    page = app.Page()
+    page.port, page.ip = 8866, "127.0.0.1"
+    monkeypatch.setattr(app.threading, "Thread", lambda target: types.SimpleNamespace(start=target))
+    page.launch_browser()
+    assert opened == ["http://127.0.0.1:8866/"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tabs_are_known_as_such():
+    one = tabs.Tabs([("One", "1"), ("Two", "2")], label="Views")
+    assert (one.value, one.options) == ("1", [["One", "1"], ["Two", "2"]])
+    script = one._esm if isinstance(one._esm, str) else str(one._esm)
+    for word in ('"tablist"', '"tab"', '"aria-selected"', "ArrowRight"):
+        assert word in script
 
 
 def test_the_page_is_served_on_this_machine_only(tmp_path):
