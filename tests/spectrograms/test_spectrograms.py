@@ -579,7 +579,7 @@ def test_the_cache_keeps_to_its_budget_and_saves_reading(store):
 
 
 def test_all_segments_of_a_process_share_one_budget(store, monkeypatch):
-    from musictools.spectrograms import store as module
+    from musictools.spectrograms import cutting as module
 
     cache = module._RowCache()
     monkeypatch.setattr(module, "_SHARED", cache)
