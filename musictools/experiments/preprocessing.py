@@ -35,9 +35,12 @@ __all__ = [
     "Training",
     "Variant",
     "average_magnitudes",
+    "factor_error",
     "first_biases",
+    "front_end_error",
     "grid",
     "histogram",
+    "limited",
     "network",
     "prepared",
     "results_table",
@@ -88,6 +91,16 @@ class Variant:
     def front_end(self) -> FrontEnd:
         """Front end whose spectrogram is stored, or computed inside the model."""
         return dataclasses.replace(models.describe(MODEL).front_end, kind=self.kind)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of a stored input, (n_bins, n_frames, 1)."""
+        return self.front_end.n_bins, models.describe(MODEL).input.length, 1
+
+    @property
+    def waveform(self) -> FrontEnd:
+        """Front end of waveforms that the network transforms itself."""
+        return dataclasses.replace(self.front_end, kind="waveform", n_fft=2, hop_length=1, n_mels=1)
 
 
 @dataclass(frozen=True)
@@ -252,7 +265,7 @@ def grid(
     shares: Sequence[float],
     share_repeats: int,
     kinds: Sequence[str] = ("mel", "stft"),
-    factors: Sequence[float] = (1, 10),
+    crossed: bool = True,
 ) -> list[Plan]:
     """List the trainings of figures 5.2, 5.5 and 5.3, in this order, each once.
 
@@ -267,7 +280,8 @@ def grid(
         Initialisations for each share of the training clips.
     kinds : sequence of str
         Kinds of spectrogram that are trained on the shares.
-    factors : sequence of float
+    crossed : bool
+        All twelve combinations of the other steps; False: each step on its own.
 
     Returns
     -------
@@ -284,7 +298,8 @@ def grid(
         for k in range(repeats)
         for decibels in (True, False)
         for weighting in WEIGHTINGS
-        for factor in factors
+        for factor in (1, 10)
+        if crossed or (not decibels) + (weighting != "bypass") + (factor != 1) <= 1
     ]
     plans += [
         Plan(Variant(kind), share, k) for k in range(share_repeats) for share in sorted(shares)[::-1] for kind in kinds
@@ -416,6 +431,81 @@ def results_table(plans: Sequence[Plan], results: Sequence[Result], truth: pd.Da
         rows, names=["kind", "decibels", "weighting", "factor", "share", "initialisation"]
     )
     return pd.DataFrame(np.stack(list(rows.values())), index, list(results[0].classes))
+
+
+def limited(split: pd.Series, most: dict[str, int]) -> pd.Series:
+    """Leave out the clips of a split that are beyond its limits.
+
+    Parameters
+    ----------
+    split : pd.Series [clip id -> str]
+        In an order that does not matter.
+    most : dict of str to int
+        Part -> number of clips at most; 0: all.
+
+    Returns
+    -------
+    split : pd.Series
+
+    Examples
+    --------
+    >>> limited(pd.Series(["train", "test", "train"], index=["a", "b", "c"]), {"train": 1, "test": 0}).to_dict()
+    {'a': 'train', 'b': 'test'}
+    """
+    place = split.groupby(split).cumcount()
+    return split[place < split.map(lambda part: most.get(part) or len(split))]
+
+
+def front_end_error(variant: Variant, y: np.ndarray) -> float:
+    """Largest difference between the spectrogram inside the model and `FrontEnd.compute`.
+
+    Parameters
+    ----------
+    variant : Variant
+    y : np.ndarray [shape=(n,)]
+        At the sampling rate of the front end.
+
+    Returns
+    -------
+    error : float
+        In dB.
+    """
+    from keras import ops
+
+    from musictools.models.front_end import ScaledSpectrogram
+
+    front_end = variant.front_end
+    inside = ops.convert_to_numpy(ScaledSpectrogram(front_end)(y[None]))[0]
+    outside = front_end.scale(front_end.compute(y))
+    return float(np.abs(inside - outside).max() * (front_end.ceiling - front_end.floor))
+
+
+def factor_error(x: np.ndarray, *, factor: float = 10, width: float = 1.0, seed: int = 0) -> float:
+    """How much of a factor on the input passes the first block, whose batch normalisation divides by the deviation.
+
+    Parameters
+    ----------
+    x : np.ndarray [shape=(n, n_bins, n_frames, 1)]
+        Scaled mel spectrograms.
+    factor : float > 0
+    width : float > 0
+    seed : int >= 0
+        Of the untrained weights.
+
+    Returns
+    -------
+    error : float
+        Largest change of the block's output in training mode, as a share of the largest output.
+    """
+    import keras
+
+    maps = []
+    for one in (1, factor):
+        network = Network(Variant(factor=one), initialisation=seed)
+        model = network.build(n_outputs=1, input_shape=x.shape[1:], width=width)
+        block = keras.Model(model.input, model.get_layer("pool1").output)
+        maps.append(keras.ops.convert_to_numpy(block(x, training=True)))
+    return float(np.abs(maps[1] - maps[0]).max() / np.abs(maps[0]).max())
 
 
 def first_biases(result: Result) -> float:

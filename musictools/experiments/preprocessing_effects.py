@@ -8,11 +8,12 @@ significant only if both tests say so after Holm's correction for all steps. The
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["EFFECTS", "answer", "by_share", "data_worth", "effects", "holm", "initialisations"]
+__all__ = ["EFFECTS", "answer", "by_share", "chosen", "data_worth", "effects", "holm", "initialisations"]
 
 EFFECTS = {  # name -> what differs, with, without
     "decibels": ("decibels", True, False),
@@ -22,6 +23,28 @@ EFFECTS = {  # name -> what differs, with, without
 }
 LEVEL = 0.05
 _FEWEST = 3  # initialisations that can be told apart from chance by themselves
+
+
+def chosen(areas: pd.DataFrame | pd.Series, **settings: Any) -> pd.DataFrame | pd.Series:
+    """Trainings of the first variant on all clips, but for some settings.
+
+    Parameters
+    ----------
+    areas : pd.DataFrame or pd.Series
+        Indexed as `preprocessing.results_table`.
+    **settings
+        Levels of the index with another value, or None for any value.
+
+    Returns
+    -------
+    areas : as given
+    """
+    wanted = {"kind": "mel", "decibels": True, "weighting": "bypass", "factor": 1, "share": 1.0} | settings
+    inside = np.ones(len(areas), bool)
+    for level, value in wanted.items():
+        if value is not None:
+            inside &= areas.index.get_level_values(level) == value
+    return areas[inside]
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
@@ -102,7 +125,7 @@ def by_share(
             continue
         shared = pairs.index.get_level_values("initialisation")
         plain = part[part.index.isin(shared, level="initialisation")]
-        means = {kind: _mean(_chosen(plain, kind=kind, share=share)) for kind in kinds}
+        means = {kind: _mean(chosen(plain, kind=kind, share=share)) for kind in kinds}
         rows[share] = means | _difference(pairs, repeats, rng)
     return _judged(pd.DataFrame(rows.values(), pd.Index(rows, name="share")), margin)
 
@@ -121,7 +144,7 @@ def initialisations(areas: pd.DataFrame) -> dict[str, float]:
     """
     from scipy import stats
 
-    scores = _chosen(areas).mean(axis=1)
+    scores = chosen(areas).mean(axis=1)
     n, deviation = len(scores), scores.std(ddof=1)
     half = stats.t.ppf(0.975, n - 1) * deviation / np.sqrt(n) if n > 1 else np.nan
     away = (scores - scores.mean()).abs().max()
@@ -149,8 +172,8 @@ def data_worth(areas: pd.DataFrame) -> dict[str, float]:
         linear (mean ROC-AUC of magnitudes on all clips), decibels (the same), share: interpolated in the logarithm of
         the share; NaN where the smallest share is better already, 1 where all clips are not enough.
     """
-    curve = _chosen(areas, share=None).mean(axis=1).groupby(level="share").mean()
-    linear = _mean(_chosen(areas, decibels=False))
+    curve = chosen(areas, share=None).mean(axis=1).groupby(level="share").mean()
+    linear = _mean(chosen(areas, decibels=False))
     best = np.maximum.accumulate(curve.to_numpy())  # more clips are never worse
     share = np.exp(np.interp(linear, best, np.log(curve.index.to_numpy()))) if linear >= best[0] else np.nan
     return {"linear": linear, "decibels": curve.loc[1.0], "share": float(share)}
@@ -192,16 +215,6 @@ def answer(table: pd.DataFrame, *, margin: float) -> str:
     else:
         end = "The thesis' sentence, that decibels matter and the rest hardly does, is not confirmed here."
     return f"{first} Of the other steps, {rest}. {end}"
-
-
-def _chosen(areas, **settings):
-    """Trainings of the first variant on all clips, but for the given settings; None: any."""
-    wanted = {"kind": "mel", "decibels": True, "weighting": "bypass", "factor": 1, "share": 1.0} | settings
-    inside = np.ones(len(areas), bool)
-    for level, value in wanted.items():
-        if value is not None:
-            inside &= areas.index.get_level_values(level) == value
-    return areas[inside]
 
 
 def _mean(areas):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from musictools import audio, models
-from musictools.experiments import genres, poster_networks, taggers
+from musictools.experiments import genres, poster_networks, preprocessing, taggers
 from musictools.experiments.calibration import Network, Rates
 from musictools.experiments.data_sizes import DataSize
 from musictools.experiments.protocols import protocol
@@ -250,6 +250,27 @@ def _compare_structures(p, size):
     return {"trainings": trainings, "at_once": at_once, "stores": (names[0],)}
 
 
+def _compare_preprocessing(p, size):
+    """Notebook 10: one network with every preprocessing; an STFT has more bins than a mel spectrogram."""
+    options = {name: p[name] for name in ("initialisations", "repeats", "shares", "share_repeats", "crossed")}
+    plans, model = preprocessing.grid(**options), preprocessing.MODEL
+    train = min(p["train_clips"] or math.inf, 0.75 * size.clips)
+    others = [min(most or math.inf, share * size.clips) for most, share in
+              ((p["test_clips"] // 4, 0.05), (p["test_clips"], 0.2))]  # fmt: skip
+    wanted = protocol("rotheneder2023", model, n_tags=p["n_tags"], epochs=p["epochs"] or None, **p["overrides"])
+    epochs = sum(phase["epochs"] for phase in wanted.phases)
+    threads = 0 if _trainings_at_once(p) == 1 else 1
+    training = Training(
+        network=Network(model, p["width"], wanted.batch_size, models.describe(model).input.length, threads),
+        outputs=p["n_tags"],
+        count=round(sum(preprocessing.Variant(one.variant.kind).shape[0] for one in plans) / 96),
+        epochs=epochs,
+        segments=round(train),
+        scored=round(others[0] * (1 + epochs) + others[1]),
+    )
+    return {"trainings": (training,), "at_once": _trainings_at_once(p), "stores": (model,)}
+
+
 def _compare_label_vectors(p, size):
     """Notebook 12: the same training with several seeds, 80 % of the clips for training and 10 % for validation."""
     training = _single_tagger(p, size, 0.8 * size.clips, 0.2 * size.clips)
@@ -351,6 +372,7 @@ NOTEBOOKS: dict[str, Callable[[dict[str, Any], DataSize], dict[str, Any]]] = {
     "07_auralise_features": _auralise_features,
     "08_measure_label_noise": _measure_label_noise,
     "09_compare_structures": _compare_structures,
+    "10_compare_preprocessing": _compare_preprocessing,
     "12_compare_label_vectors": _compare_label_vectors,
     "11_transfer_features": _transfer_features,
     "13_extract_concepts": _extract_concepts,

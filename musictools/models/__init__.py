@@ -212,7 +212,8 @@ def load(path: str | Path) -> keras.Model:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file. A trained model ends in .keras.")
-    import_module("musictools.models.layers")  # registers the package's own layers with Keras
+    for name in ("layers", "front_end"):  # they register the package's own layers with Keras
+        import_module(f"musictools.models.{name}")
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, OSError, KeyError, TypeError, BadZipFile, zlib.error) as error:
