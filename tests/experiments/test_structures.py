@@ -22,7 +22,7 @@ def labels():
 
 def result(model, labels, *, strength=1.0, seed=0, seconds=1.0):
     """A made-up result whose scores follow the labels, more or less."""
-    rng = np.random.default_rng([seed, len(model)])
+    rng = np.random.default_rng([seed, *model.encode()])
     scores = strength * labels + rng.normal(size=labels.shape)
     history = pd.DataFrame({"epoch": [0, 1, 2], "val_auc": [0.5, 0.7, 0.6]})
     return structures.StructureResult(
@@ -32,7 +32,7 @@ def result(model, labels, *, strength=1.0, seed=0, seconds=1.0):
 
 @pytest.fixture
 def results(labels):
-    strengths = {"k1c2_1m": 0.5, "k2c1_1m": 0.0, "k2c2_1m": 1.0, "crnn_1m": 3.0}
+    strengths = {"k1c2_1m": 0.1, "k2c1_1m": 0.0, "k2c2_1m": 1.0, "crnn_1m": 3.0}
     return [result(name, labels, strength=s, seed=seed) for name, s in strengths.items() for seed in (0, 1)]
 
 
@@ -82,6 +82,9 @@ def test_differences_are_paired_and_have_a_sign(labels, results, artists):
     assert len(table) == 6 * 2
     row = table.loc[("crnn", "k2c1", "all")]
     assert row["verdict"] == "higher"
+    assert (table["verdict"] == "higher").equals(table["low"] > 0)
+    assert (table["verdict"] == "lower").equals(table["high"] < 0)
+    assert "open" in set(table["verdict"])
     means = dict(zip(areas.networks, areas.values[0].mean(axis=1), strict=True))
     assert row["difference"] == pytest.approx(means["crnn_1m"] - means["k2c1_1m"])
     assert table.loc[("crnn", "k2c1", "1m"), "low"] == row["low"], "there is one size"
@@ -200,10 +203,12 @@ def test_training_stops_by_the_quantity_that_is_named():
         keras.utils.set_random_seed(0)
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="sigmoid")])
         constant = keras.metrics.MeanMetricWrapper(lambda a, b: 0 * b, name="constant")
-        return training.fit(model, x, y, validation=(x, y), epochs=9, loss="binary_crossentropy", metrics=(constant,),
-                            best_by="val_loss", patience=2, learning_rate=0.1, **options)  # fmt: skip
+        closeness = keras.metrics.MeanMetricWrapper(lambda a, b: 1 - keras.ops.abs(a - b), name="closeness")
+        fixed = {"epochs": 9, "loss": "binary_crossentropy", "metrics": (constant, closeness), "best_by": "val_loss"}
+        return training.fit(model, x, y, validation=(x, y), patience=2, learning_rate=0.1, **fixed, **options)
 
     assert len(history()) == 9, "the loss falls in every epoch"
     assert len(history(stop_by="val_constant")) == 3, "two epochs without a better value than the first"
+    assert len(history(stop_by="val_closeness")) == 9, "larger is better"
     with pytest.raises(ValueError, match="stop_by='val_auc' is no column of the history. There are: epoch"):
         history(stop_by="val_auc")
