@@ -216,7 +216,16 @@ class ConceptPanels:
     # --- Panels 3 to 5 ------------------------------------------------------------------------------------------------
 
     def songs_of(self, name: str) -> list[int]:
-        """The songs with the patches nearest to a concept's centre, at most `SONGS`."""
+        """Choose the songs with the patches nearest to a concept's centre, at most `SONGS`.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        songs : list of int
+        """
         songs, clips = [], set()
         for song in self.concepts.patches.input[self.concepts.members(name)]:
             clip = self.concepts.groups[song]
@@ -226,22 +235,58 @@ class ConceptPanels:
         return songs[:SONGS]
 
     def songs_of_genre(self, genre: str) -> list[int]:
-        """All songs in which concepts of a genre were sought."""
+        """List the songs in which concepts of a genre were sought.
+
+        Parameters
+        ----------
+        genre : str
+
+        Returns
+        -------
+        songs : list of int
+        """
         return np.flatnonzero(self.concepts.labels == self.concepts.names.index(genre)).tolist()
 
     def title(self, song: int) -> str:
-        """Title and clip of a song."""
+        """Name a song by its title and clip.
+
+        Parameters
+        ----------
+        song : int
+
+        Returns
+        -------
+        title : str
+        """
         return f"{self._clips['title'].iloc[song]} ({self.concepts.groups[song]})"
 
     def span(self, song: int) -> tuple[float, float]:
-        """Start and end of the excerpt in the song, in s."""
+        """Place the excerpt in its song.
+
+        Parameters
+        ----------
+        song : int
+
+        Returns
+        -------
+        start, end : float
+            In s.
+        """
         start = float(self._clips["start"].iloc[song]) * self.front_end.frame_seconds
         return start, start + self._x.shape[2] * self.front_end.frame_seconds
 
     def patches(self, name: str) -> list[dict[str, Any]]:
-        """The patches of a concept that are nearest to its centre: index, song, title, box, path, where.
+        """Describe the patches of a concept that are nearest to its centre.
 
-        The box is (left, bottom, width, height) in shares of the picture, the path an SVG outline in its cells.
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        patches : list of dict
+            index, song, title, box (left, bottom, width, height in shares of the picture), path (an SVG outline in its
+            cells), where (in s and Hz).
         """
         return [self._patch(int(index)) for index in self.concepts.members(name)[:PATCHES]]
 
@@ -296,11 +341,31 @@ class ConceptPanels:
         return shown
 
     def input(self, song: int) -> np.ndarray:
-        """Spectrogram of a song, (n_bins, n_frames) in [0, 1]."""
+        """Get the spectrogram of a song.
+
+        Parameters
+        ----------
+        song : int
+
+        Returns
+        -------
+        x : np.ndarray [shape=(n_bins, n_frames)]
+            In [0, 1].
+        """
         return self._x[song]
 
     def stitched(self, name: str, song: int) -> np.ndarray:
-        """Cells that the concepts of `within` hold, (n_bins, n_frames), bool."""
+        """Join the cells of the concepts of `within`.
+
+        Parameters
+        ----------
+        name : str
+        song : int
+
+        Returns
+        -------
+        cells : np.ndarray [shape=(n_bins, n_frames), bool]
+        """
         masks = [self.concepts.patches.mask(one["index"]) for one in self.within(name, song)]
         return np.any(masks, axis=0) if masks else np.zeros(self._x.shape[1:3], bool)
 

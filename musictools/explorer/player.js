@@ -113,9 +113,9 @@ function render({ model, el }) {
         }
       });
     }
-    const end = heard();
-    if (end < duration()) {
-      for (const [top, tall] of [[place.votes, place.picture ? ROW : 0], [place.taggram, ROW * rows().length]]) {
+    if (heard() < duration()) {
+      const voted = Math.max(0, ...model.get("votes").map((vote) => vote.end)); // sections of another network
+      for (const [top, tall, end] of [[place.votes, place.picture ? ROW : 0, voted], [place.taggram, ROW * rows().length, heard()]]) {
         clipped(context, top, tall, () => {
           context.fillStyle = UNHEARD;
           context.fillRect(toX(end), top, toX(duration()) - toX(end), tall);
@@ -373,7 +373,7 @@ function render({ model, el }) {
       entry(layer.colour, layer.label || `where the tagger finds ${layer.tag}`);
       picture(layer.tag, layer.data);
     }
-    if (heard() < duration()) entry(UNHEARD, `from ${clock(heard())} on: too short for another section`);
+    if (heard() < duration()) entry(UNHEARD, "at the end: too short for another section");
     if (rows().length) {
       const one = make("span", legend);
       one.append("below, scores over time: 0 ");

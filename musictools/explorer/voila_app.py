@@ -12,7 +12,13 @@ __all__ = ["Page"]
 
 
 class Page(Voila):
-    """Voilà, but for how the browser is opened."""
+    """Voilà, but for how the browser is opened.
+
+    Parameters
+    ----------
+    **kwargs
+        As for Voilà.
+    """
 
     def launch_browser(self) -> None:
         """Open the page in the browser, if there is one."""
