@@ -187,7 +187,7 @@ class ConceptPanels:
         """
         if name not in self.table.index:
             return
-        slot = min(slot, len(self.chosen), MOST - 1)
+        slot = min(slot, MOST - 1)
         self.chosen = (*self.chosen[:slot], name, *self.chosen[slot + 1 :])
         self.songs = (*self.songs[:slot], self.songs_of(name)[0], *self.songs[slot + 1 :])
         wanted = [one for one in self.songs_of(name) if one not in self.features]

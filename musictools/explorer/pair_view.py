@@ -158,7 +158,7 @@ class PairView:
         sr = explanation.front_end.sr
         with shown.hold_sync():
             shown.duration, shown.span = len(explanation.y) / sr, self.pair.span
-            shown.heard, shown.sounds = explanation.heard, []
+            shown.sounds = []
             shown.votes = showing.votes(explanation, colours)
             shown.ticks, shown.layers = player.ticks(explanation.front_end), []
             shown.spectrogram = player.spectrogram(explanation, ends=ends)

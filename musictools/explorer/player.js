@@ -42,8 +42,10 @@ function render({ model, el }) {
   const duration = () => Math.max(model.get("duration"), 0.01);
   const whole = () => Math.max(duration(), model.get("span")); // seconds of the time axis when it is not zoomed
   const height = () => model.get("height");
-  // Where the last section ends, if the rest of the song is too short for another one.
-  const heard = () => (model.get("heard") > 0 && model.get("heard") < duration() - 0.05 ? model.get("heard") : duration());
+  const edgesOf = (row) => (Array.isArray(model.get("taggram").edges[row]) ? model.get("taggram").edges[row] : model.get("taggram").edges);
+  // Where the last sections end: at the end of the song there may be too little for another one.
+  const voted = () => Math.max(...model.get("votes").map((vote) => vote.end));
+  const ends = () => [...(model.get("votes").length ? [voted()] : []), ...rows().map((_, row) => edgesOf(row)[edgesOf(row).length - 1]).filter(Number.isFinite)];
   const audio = () => sounds.get(current);
   const now = () => (audio() ? audio().currentTime : 0);
   const left = () => (stage.clientWidth < 600 ? 84 : 130);
@@ -111,16 +113,8 @@ function render({ model, el }) {
           context.fillStyle = vote.colour;
           context.fillRect(from, place.votes, to - from - 1, ROW);
         }
+        unheard(context, voted(), place.votes, ROW);
       });
-    }
-    if (heard() < duration()) {
-      const voted = Math.max(0, ...model.get("votes").map((vote) => vote.end)); // sections of another network
-      for (const [top, tall, end] of [[place.votes, place.picture ? ROW : 0, voted], [place.taggram, ROW * rows().length, heard()]]) {
-        clipped(context, top, tall, () => {
-          context.fillStyle = UNHEARD;
-          context.fillRect(toX(end), top, toX(duration()) - toX(end), tall);
-        });
-      }
     }
     clipped(context, place.picture, height(), () => {
       context.fillStyle = "#000";
@@ -132,9 +126,9 @@ function render({ model, el }) {
     });
     for (const [share, text] of model.get("ticks")) label(context, text, place.picture + height() * (1 - share));
     axis(context, place.axis);
-    const { tags = [], edges = [], scores = [], predicted = [] } = model.get("taggram");
+    const { tags = [], scores = [], predicted = [] } = model.get("taggram");
     tags.forEach((tag, row) => {
-      const top = place.taggram + row * ROW, own = Array.isArray(edges[row]) ? edges[row] : edges;
+      const top = place.taggram + row * ROW, own = edgesOf(row);
       if (!scores[row].length) return heading(context, tag, top + ROW / 2);
       label(context, (predicted[row] ? "● " : "") + tag, top + ROW / 2);
       clipped(context, top, ROW, () => {
@@ -142,9 +136,15 @@ function render({ model, el }) {
           context.fillStyle = score === null ? "#ddd" : magma(score); // null: the network does not know the tag
           context.fillRect(toX(own[k]), top + 1, toX(own[k + 1]) - toX(own[k]) + 0.5, ROW - 2);
         });
+        unheard(context, own[own.length - 1], top + 1, ROW - 2);
       });
     });
     cursor();
+  }
+
+  function unheard(context, end, top, height) {
+    context.fillStyle = UNHEARD;
+    if (end < duration()) context.fillRect(toX(end), top, toX(duration()) - toX(end), height);
   }
 
   function axis(context, top) {
@@ -373,7 +373,7 @@ function render({ model, el }) {
       entry(layer.colour, layer.label || `where the tagger finds ${layer.tag}`);
       picture(layer.tag, layer.data);
     }
-    if (heard() < duration()) entry(UNHEARD, "at the end: too short for another section");
+    if (Math.min(...ends()) < duration() - 0.05) entry(UNHEARD, "at the end: too short for another section");
     if (rows().length) {
       const one = make("span", legend);
       one.append("below, scores over time: 0 ");
@@ -398,8 +398,7 @@ function render({ model, el }) {
     "change:votes": layers,
     "change:taggram": layers,
     "change:alt": layers,
-    "change:heard": layers,
-    "change:duration": () => show(0, whole()),
+    "change:duration": () => (layers(), show(0, whole())),
     "change:span": () => show(0, whole()),
     "change:height": draw,
     "change:window": () => model.get("window").length === 2 && setView([...model.get("window")]),

@@ -44,8 +44,6 @@ class Player(anywidget.AnyWidget):
     taggram : dict
         tags, edges (s; the same for all rows or a list for each), scores by tag, predicted. A row without scores is a
         heading; None is a score that the network does not give.
-    heard : float
-        Where the last section ends, in s; 0: not known.
     span : float
         In s: the time axis is at least as long, so that several songs have one scale.
     height : int
@@ -68,7 +66,6 @@ class Player(anywidget.AnyWidget):
     ticks = traitlets.List().tag(sync=True)
     votes = traitlets.List().tag(sync=True)
     taggram = traitlets.Dict().tag(sync=True)
-    heard = traitlets.Float(0.0).tag(sync=True)
     span = traitlets.Float(0.0).tag(sync=True)
     height = traitlets.Int(240).tag(sync=True)
     window = traitlets.List().tag(sync=True)

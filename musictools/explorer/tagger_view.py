@@ -172,7 +172,7 @@ class TaggerView:
         own.layout.display = "" if sound else "none"
         if sound:
             with own.hold_sync():
-                for name in ("duration", "heard", "ticks", "spectrogram", "song"):
+                for name in ("duration", "ticks", "spectrogram", "song"):
                     setattr(own, name, getattr(self.main, name))
                 own.ticks = own.ticks[::2] if len(own.ticks) > 3 else own.ticks  # the picture is low
                 own.taggram = taggers.rows(comparison)

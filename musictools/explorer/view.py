@@ -240,7 +240,7 @@ class View:
             return
         front_end = explanation.front_end
         with shown.hold_sync():
-            shown.duration, shown.heard = len(explanation.y) / front_end.sr, explanation.heard
+            shown.duration = len(explanation.y) / front_end.sr
             shown.votes = showing.votes(explanation, showing.genre_colours(explanation))
             shown.ticks, shown.sounds = player.ticks(front_end), []
             shown.layers, shown.loop, shown.position = [], [], 0.0

@@ -51,6 +51,7 @@ def test_the_genre_itself_has_a_heatmap(page):
     page.tab.wait_for_selector('[data-key="evidence:genre"]')
     page.tab.wait_for_selector("text=/genre model.: mean score/")
     assert page.tab.locator(".mt-shades").first.is_visible()
+    assert page.tab.locator(".mt-legend >> text=at the end: too short for another section").first.is_visible()
     page.screenshot("genre")
     page.tab.click("button:has-text('genre: ')")
 
