@@ -8,7 +8,7 @@ clips; other names are splits of the data set, such as ``"artist"`` or ``"fault_
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,18 +32,20 @@ __all__ = [
     "PieceResult",
     "PieceTask",
     "accuracy_table",
+    "band_statistics",
     "beside_published",
     "concentration",
     "cut",
     "divide",
     "histories",
+    "tasks",
 ]
 
 NETWORKS = {  # name in tables -> (kind, options of `models.poster.poster_network`)
     "vanilla": ("vanilla", {}),
     "masked, wide in time": ("masked", {"axes": (0.25, 0.75)}),
     "masked, wide in frequency": ("masked", {"axes": (0.75, 0.25)}),
-    "masked, filter loss": ("masked", {"axes": (0.5, 0.5), "filter_loss": 1.0}),
+    "masked, filter loss": ("masked", {"axes": (0.25, 0.75), "filter_loss": 1.0}),
     "gap": ("gap", {}),
 }
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}  # as on the poster
@@ -95,6 +97,79 @@ def divide(data: Dataset, pieces: Segments, kind: str, *, seed: int = 0) -> np.n
     else:
         split = data.split(kind, ids=pieces.ids)
     return split.reindex(pieces.ids).fillna("").to_numpy(dtype=str)[pieces.clip]
+
+
+def tasks(
+    data: Dataset,
+    store: Any,
+    ids: Sequence,
+    labels: pd.DataFrame,
+    *,
+    networks: Sequence[str],
+    splits: Sequence[str],
+    seeds: Sequence[int],
+    length: int,
+    options: Mapping[str, Any] | None = None,
+    name: str = "{network}",
+    **settings: Any,
+) -> list[PieceTask]:
+    """Make the tasks of every network, split and seed.
+
+    Parameters
+    ----------
+    data : Dataset
+    store : SpectrogramStore or ArrayStore
+    ids : sequence of clip id
+    labels : pd.DataFrame [clips x genres, bool]
+    networks : sequence of str
+        Names in `NETWORKS`.
+    splits : sequence of str
+        As defined at the top of the module.
+    seeds : sequence of int
+        One training each; the seed also draws the split.
+    length : int > 0
+        Columns of a piece.
+    options : dict or None
+        Arguments of `models.poster.poster_network` for all networks.
+    name : str
+        Pattern of the name in tables, with ``{network}``.
+    **settings
+        Other fields of `PieceTask`: epochs, batch_size, learning_rate, standardise.
+
+    Returns
+    -------
+    tasks : list of PieceTask
+
+    Raises
+    ------
+    ValueError
+        If a network is unknown.
+    """
+    unknown = [network for network in networks if network not in NETWORKS]
+    if unknown:
+        raise ValueError(f"networks must be some of {'; '.join(NETWORKS)}. Got {unknown[0]!r}.")
+    pieces, made = cut(store, ids, length), []
+    for seed in seeds:
+        for split in splits:
+            part = divide(data, pieces, split, seed=seed)
+            for network in networks:
+                kind, own = NETWORKS[network]
+                made.append(
+                    PieceTask(
+                        network=name.format(network=network),
+                        kind=kind,
+                        options={**(options or {}), **own},
+                        split=split,
+                        store=store,
+                        ids=list(ids),
+                        length=length,
+                        part=part,
+                        labels=labels,
+                        seed=seed,
+                        **settings,
+                    )
+                )
+    return made
 
 
 @dataclass(frozen=True, kw_only=True, config=_TABLES)
@@ -177,7 +252,7 @@ class PieceTask:
         labels = {name: y[self.part == name] for name in SHARES}
         hold = self.epochs // 2
         with training.deterministic(self.seed):
-            bands = _bands(x["train"]) if self.standardise else None
+            bands = band_statistics(x["train"]) if self.standardise else None
             model = poster_network(
                 self.kind,
                 n_outputs=y.shape[1],
@@ -220,8 +295,20 @@ class PieceTask:
         )
 
 
-def _bands(pieces, limit=1024):
-    """Mean and variance of each band over at most `limit` pieces, evenly spread."""
+def band_statistics(pieces: Segments, *, limit: int = 1024) -> tuple[list[float], list[float]]:
+    """Compute the mean and the variance of each band.
+
+    Parameters
+    ----------
+    pieces : Segments
+    limit : int > 0
+        Number of pieces, evenly spread, that are used at most.
+
+    Returns
+    -------
+    mean, variance : list of float
+        Bands that hardly vary have the variance 1e-4.
+    """
     x = pieces[np.unique(np.linspace(0, len(pieces) - 1, min(limit, len(pieces))).astype(int))].astype(np.float64)
     return x.mean(axis=(0, 2, 3)).tolist(), np.maximum(x.var(axis=(0, 2, 3)), 1e-4).tolist()
 

@@ -6,7 +6,7 @@
   activation maps (`explain.relevance` with ``method="cam"``).
 
 The poster gives neither numbers of filters nor sizes of kernels, poolings and hidden layers. It shows filter 16 of the
-first layer, so there are at least 16. Batch normalisation and dropout are ours.
+first layer, so there are at least 16. Dropout and the standardisation of bands are ours.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def poster_network(
     kernel: int | tuple[int, int] = 3,
     first_pool: int | tuple[int, int] = 4,
     units: int = 64,
-    dropout: float = 0.3,
+    dropout: float = 0.5,
     filter_dropout: float = 0.0,
-    batch_norm: bool = True,
+    batch_norm: bool = False,
     bands: tuple[Sequence[float], Sequence[float]] | None = None,
     axes: tuple[float, float] = (0.5, 0.5),
     edge: float = 1.0,

@@ -30,15 +30,14 @@ import pandas as pd
 LENGTH = 49
 SPLITS = ("segment", "clip", "fault_filtered")
 RECIPES = {  # changes to the first
-    "plain": {},
-    "poster's ten epochs": {"epochs": 10},
-    "bands": {"standardise": True},
-    "bands, dropout": {"standardise": True, "dropout": 0.5, "filter_dropout": 0.1},
-    "bands, wide": {"standardise": True, "dropout": 0.5, "filter_dropout": 0.1, "filters": (64, 128), "units": 128},
-    "bands, kernel 5": {"standardise": True, "dropout": 0.5, "filter_dropout": 0.1, "kernel": 5},
-    "bands, tall kernel": {"standardise": True, "dropout": 0.5, "filter_dropout": 0.1, "kernel": (15, 3)},
-    "bands, pool in time": {"standardise": True, "dropout": 0.5, "filter_dropout": 0.1, "first_pool": (2, 4)},
-    "without batch normalisation": {"standardise": True, "dropout": 0.5, "batch_norm": False},
+    "plain": {"batch_norm": True, "dropout": 0.3},
+    "poster's ten epochs": {"batch_norm": True, "dropout": 0.3, "epochs": 10},
+    "bands": {"batch_norm": True, "dropout": 0.3, "standardise": True},
+    "bands, dropout": {"batch_norm": True, "standardise": True, "filter_dropout": 0.1},
+    "bands, slow": {"batch_norm": True, "standardise": True, "learning_rate": 3e-4},
+    "bands, wide": {"batch_norm": True, "standardise": True, "filter_dropout": 0.1, "filters": (64, 128), "units": 128},
+    "without batch normalisation": {"standardise": True},
+    "without batch normalisation, 60 epochs": {"standardise": True, "epochs": 60},
 }
 KERNELS = {"3 x 3": 3, "5 x 5": 5, "7 x 7": 7, "11 x 11": 11, "3 x 9": (3, 9), "9 x 3": (9, 3)}
 _OF_TASK = ("epochs", "batch_size", "learning_rate", "standardise")
@@ -104,6 +103,7 @@ def main():
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--recipe", default="", help="use this recipe and leave the first stage out")
+    parser.add_argument("--networks", nargs="*", default=[], help="only these in stage 2, and no stage 3")
     parser.add_argument("--every", type=int, default=1, help="use every n-th song only")
     parser.add_argument("--first", action="store_true", help="one training of each stage only")
     options = parser.parse_args()
@@ -134,6 +134,8 @@ def main():
             for seed in range(min(2, options.seeds))
             for split in SPLITS[:2]
         ]
+        jobs = [job for job in jobs if not options.networks or job[2] in options.networks]
+        sharp = [] if options.networks else sharp
         table = stage(pool, (jobs + sharp)[some], options.out, deadline)
         print(posters.beside_published(table).round(3).to_string(), flush=True)
         jobs = [
