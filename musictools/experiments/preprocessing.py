@@ -203,8 +203,8 @@ def network(variant: Variant, x: Segments | None = None, *, initialisation: int 
     Examples
     --------
     >>> curve = network(Variant(weighting="a_weighting")).offset
-    >>> round(curve[0]), round(max(curve))  # at 36 Hz and at 2.5 kHz
-    (-43, 1)
+    >>> round(curve[0]), round(max(curve))  # at 28 Hz and at 2.5 kHz
+    (-42, 1)
     """
     if variant.weighting == "bypass":
         return Network(variant, initialisation=initialisation)
