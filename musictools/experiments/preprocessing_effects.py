@@ -127,6 +127,8 @@ def by_share(
         plain = part[part.index.isin(shared, level="initialisation")]
         means = {kind: _mean(chosen(plain, kind=kind, share=share)) for kind in kinds}
         rows[share] = means | _difference(pairs, repeats, rng)
+    if not rows:
+        raise ValueError(f"There are no two trainings that differ in {' and '.join(kinds)} only.")
     return _judged(pd.DataFrame(rows.values(), pd.Index(rows, name="share")), margin)
 
 

@@ -276,6 +276,8 @@ def test_front_ends_are_compared_on_equal_shares():
     assert (table["difference"] - (table["stft"] - table["mel"])).abs().max() < 1e-12
     assert (table["verdict"] == "less than the margin").all()
     assert table["mel"].diff().iloc[1:].to_numpy() == pytest.approx([0.03, 0.03], abs=0.004)
+    with pytest.raises(ValueError, match="no two trainings that differ in stft and mel only"):
+        paired.by_share(areas().drop("stft", level="kind"), margin=0.005)
 
 
 def test_initialisations_and_the_worth_of_decibels():
