@@ -66,7 +66,7 @@ def test_random_networks_have_no_concepts(music):
 
 @pytest.mark.full
 def test_random_networks_seldom_have_a_concept(music):
-    """One of 20 is expected at q < 0.05; 2 of 20 were measured here (smallest q 0.024), 0 of 4 on composed music."""
+    """One of 20 is expected at q < 0.05; 4 of the networks of seeds 0 to 99 have one, 2 of them among the first 20."""
     assert sum(survivors(seed, *music) > 0 for seed in range(20)) <= 2
 
 
