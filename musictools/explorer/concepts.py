@@ -164,7 +164,9 @@ class ConceptPanels:
         total = len(np.unique(self.concepts.groups[self.concepts.labels == label]))
         lines = [f"{row['patches']} patches in {row['clips']} of {total} {row['class']} songs."]
         if np.isfinite(row["stability"]):
-            lines[0] += f" Other seeds find {row['stability']:.0%} of it again."
+            lines[0] += (
+                f" The most similar clusters of other seeds overlap with it by {row['stability']:.2f} (Jaccard index)."
+            )
         lines += [_effect(row), _content(row)]
         if row["flagged"]:
             lines.append(f"Flagged as a likely artefact: {row['reason']}.")

@@ -256,7 +256,7 @@ class View:
         listed = tuple(sentences.listed(explorer))
         if self._new("chips", explanation.descriptors, listed):
             self._chips = {tag: self._chip(tag) for tag in listed}
-            chips = [self.show_genre, *self._chips.values(), self.more]
+            chips = [self.show_genre] * self.genre_map.possible + [*self._chips.values(), self.more]
             self.chips.children = [widgets.HTML("Show where it is:&nbsp;"), *chips]
             self.player.taggram = showing.taggram(explanation, listed)
         for tag, chip in self._chips.items():
@@ -280,7 +280,6 @@ class View:
     def _genre(self):
         """What speaks for the genre, if it is shown and made."""
         chip, genre = self.show_genre, self.explorer.explanation.genre
-        chip.layout.display = "" if self.genre_map.possible else "none"
         chip.description = f"genre: {genre}"
         (chip.add_class if chip.value else chip.remove_class)("mt-chosen-genre")
         shown = chip.value and self.genre_map.possible

@@ -221,9 +221,8 @@ def test_a_second_song_takes_the_place_of_the_first(shown, explorer):
     shown.update()
     assert [layer["tag"] for layer in shown.player.layers] == ["piano"]
     chips = [chip.description for chip in shown.chips.children if isinstance(chip, ipywidgets.ToggleButton)]
-    assert chips[:2] == [shown.show_genre.description, "piano"]
+    assert chips[0] == "piano", "no network is here that could be asked about the genre"
     assert ODD not in chips
-    assert shown.show_genre.layout.display == "none", "no network is here that could be asked"
 
 
 def test_the_effect_of_turning_down(shown, explorer):
