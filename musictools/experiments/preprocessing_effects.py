@@ -172,12 +172,12 @@ def data_worth(areas: pd.DataFrame) -> dict[str, float]:
     -------
     worth : dict
         linear (mean ROC-AUC of magnitudes on all clips), decibels (the same), share: interpolated in the logarithm of
-        the share; NaN where the smallest share is better already, 1 where all clips are not enough.
+        the share; NaN where the smallest share is better already, infinite where all clips are not enough.
     """
     curve = chosen(areas, share=None).mean(axis=1).groupby(level="share").mean()
     linear = _mean(chosen(areas, decibels=False))
     best = np.maximum.accumulate(curve.to_numpy())  # more clips are never worse
-    share = np.exp(np.interp(linear, best, np.log(curve.index.to_numpy()))) if linear >= best[0] else np.nan
+    share = np.exp(np.interp(linear, best, np.log(curve.index.to_numpy()), left=np.nan, right=np.inf))
     return {"linear": linear, "decibels": curve.loc[1.0], "share": float(share)}
 
 

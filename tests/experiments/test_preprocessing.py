@@ -288,4 +288,4 @@ def test_initialisations_and_the_worth_of_decibels():
     assert spread["largest"] <= spread["range"] <= 2 * spread["largest"]
     assert paired.data_worth(areas(decibels=0.03, noise=1e-6))["share"] == pytest.approx(0.5, rel=0.01)
     assert np.isnan(paired.data_worth(areas(decibels=0.2))["share"])
-    assert paired.data_worth(areas(decibels=-0.1))["share"] == 1.0
+    assert paired.data_worth(areas(decibels=-0.1))["share"] == np.inf
