@@ -156,7 +156,7 @@ _NEEDS_SOUND = (
     "06_probe_feature_maps",
     "07_auralise_features",
     "08_measure_label_noise",
-    "09_compare_structures",
+    "09_compare_network_structures",
     "10_compare_preprocessing",
     "12_compare_label_vectors",
     "13_extract_concepts",

@@ -122,9 +122,9 @@ def test_tagger_trainings_are_those_of_the_grid(profile, corpus):
 
 @pytest.mark.parametrize("profile", ["smoke", "demo", "thesis"])
 def test_trainings_of_structures_are_those_of_the_tasks(profile, corpus):
-    p = parameters(profile, "09_compare_structures")
+    p = parameters(profile, "09_compare_network_structures")
     size = data_sizes.data_size({"dataset": "composed", "n_clips": 400})
-    plan = workloads.NOTEBOOKS["09_compare_structures"](p, size)
+    plan = workloads.NOTEBOOKS["09_compare_network_structures"](p, size)
     split = pd.Series(["train", "validation", "test"], corpus.tracks.index[:3])
     options = {name: p[name] for name in ("sizes", "seeds", "width", "epochs", "batch_size")}
     tasks = structures.tasks(Frames(corpus, models.describe("k2c2_1m").front_end), corpus.descriptors, split, **options)

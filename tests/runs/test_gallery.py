@@ -16,7 +16,7 @@ from musictools.runs import gallery, manifests
 NAME = "01_preprocess.ipynb"
 LATER = {
     "08_measure_label_noise",
-    "09_compare_structures",
+    "09_compare_network_structures",
     "10_compare_preprocessing",
     "11_transfer_features",
     "12_compare_label_vectors",
