@@ -97,7 +97,7 @@ def agreement(maps: Mapping[str, np.ndarray]) -> pd.DataFrame:
 def badges(
     model: keras.Model, x: np.ndarray, genre: np.ndarray, *, methods: Sequence[str], seed: int = 0
 ) -> dict[str, Badge]:
-    """Badge of every method: does its map depend on the network and on the genre, and is it more than the input?
+    """Test whether the maps of every method depend on the network and on the genre, and show more than the input.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ NETWORKS = {  # name in tables -> (kind, options of `models.poster.poster_networ
     "masked, wide in time": ("masked", {"axes": (0.25, 0.75)}),
     "masked, wide in frequency": ("masked", {"axes": (0.75, 0.25)}),
     "masked, filter loss": ("masked", {"axes": (0.25, 0.75), "filter_loss": 1.0}),
-    "gap": ("gap", {}),
+    "gap": ("gap", {"batch_norm": True}),  # else it learns slowly
 }
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}  # as on the poster
 _TABLES = ConfigDict(arbitrary_types_allowed=True)

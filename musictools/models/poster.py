@@ -63,10 +63,10 @@ def poster_network(
         Rate of dropout before each dense layer.
     filter_dropout : float in [0, 1)
         Share of the maps of each convolution that are left out in a training step.
-    bands : (sequence of float, sequence of float) or None
-        Mean and variance of each band, by which the input is standardised inside the network. None: it is not.
     batch_norm : bool
         Whether batch normalisation follows each convolution, before its ReLU.
+    bands : (sequence of float, sequence of float) or None
+        Mean and variance of each band, by which the input is standardised inside the network. None: it is not.
     axes, edge, filter_loss, sharpness
         Of the mask: see `layers.EllipticalMask`. Only `masked` uses them.
     seed : int or None
@@ -125,16 +125,21 @@ def poster_network(
 
 
 class _Block:
-    """A convolution with its normalisation and ReLU; a transposed one doubles the sides."""
+    """A convolution with its normalisation and ReLU; a transposed one doubles the sides.
+
+    The sides of a transposed kernel are rounded up to even numbers. Otherwise the kernel would reach the cells of the
+    larger map in turn more often and less often, which shows as a checkerboard (Odena et al. 2016).
+    """
 
     def __init__(self, kernel, batch_norm, dropout, seeds):
-        self.kernel, self.batch_norm, self.dropout, self.seeds = kernel, batch_norm, dropout, seeds
+        self.kernel = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
+        self.batch_norm, self.dropout, self.seeds = batch_norm, dropout, seeds
 
     def __call__(self, x, filters, number, *, transposed=False):
         make, strides = (layers.Conv2DTranspose, 2) if transposed else (layers.Conv2D, 1)
         x = make(
             filters,
-            self.kernel,
+            tuple(side + side % strides for side in self.kernel),
             strides=strides,
             padding="same",
             name=f"conv{number}",

@@ -130,6 +130,14 @@ class TestNetworks:
         count = [type(layer).__name__ for layer in model.layers]
         assert count.count("BatchNormalization") == count.count("SpatialDropout2D") == 4
         assert model.get_layer("conv1").kernel_size == (5, 3)
+        assert model.get_layer("conv4").kernel_size == (6, 4)
+
+    def test_every_cell_of_the_transposed_map_is_reached_equally_often(self):
+        layer = poster_network("gap", **SMALL).get_layer("conv4")
+        ones = np.ones_like(layer.kernel)
+        layer.set_weights([ones, np.zeros(ones.shape[2])])
+        inner = np.asarray(layer(np.ones((1, 5, 5, ones.shape[3]), np.float32)))[0, 1:-1, 1:-1]
+        assert np.ptp(inner) == 0
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_reads_back_as_it_was_written(self, kind, tmp_path):
