@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from support import planted
 
-from musictools.concepts.discovery import Concepts
+from musictools.concepts.discovery import Concepts, discover
 from musictools.concepts.patches import Patches
 from musictools.datasets import composed
 from musictools.experiments import concept_truth
@@ -105,6 +105,22 @@ def test_a_shuffled_heatmap_is_that_of_another_input():
     turns = [np.mean([shares[k][(k + shift) % 3] for k in range(3)]) for shift in (1, 2)]  # its own is never drawn
     assert table.at[0, "low"] == pytest.approx(min(turns), rel=1e-4)
     assert table.at[0, "high"] == pytest.approx(max(turns), rel=1e-4)
+
+
+def test_placements_and_costs_follow_the_arguments_of_the_discovery(monkeypatch):
+    x, labels = planted.planted(6)
+    model, baselines, inputs = planted.network(), [], Patches.inputs
+    monkeypatch.setattr(Patches, "inputs", lambda self, x, **o: baselines.append(o["baseline"]) or inputs(self, x, **o))
+    options = {"n_segments": (6, 10), "n_concepts": 4, "n_null": 5, "n_runs": 3, "n_seeds": 2}
+    names = ["a", "b", "c"]
+    table = experiment.compare_placements(model, x, labels, names=names, classes=[0], baseline=0.25, **options)
+    assert baselines == [0.25] * 4
+    assert table["placement"].tolist() == ["in_place", "resized"]
+    monkeypatch.undo()
+    found = discover(model, x, labels, names=names, **options)
+    cost = experiment.original_cost(model, x, found, n_cavs=1, n_runs=3).set_index("way")
+    assert cost.at["original", "total"] == pytest.approx(cost.at["original", "seconds_per_cav"] * 12 * 3)
+    assert cost.at["here", "total"] > cost.at["here", "seconds_per_cav"] * (12 + 5) * 3, "random CAVs cost time too"
 
 
 class TestComposed:
