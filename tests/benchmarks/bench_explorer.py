@@ -64,7 +64,7 @@ def explain(tab, song, name, *, say=True):
 def descriptors(page):
     """Click on the first descriptors that are not shown yet, one after the other."""
     for _ in range(3):
-        chip = page.tab.locator(".mt-chips button:not(.mod-active)").first
+        chip = page.tab.locator(".mt-chips button:not(.mod-active)").filter(has_not_text="genre:").first
         tag = chip.inner_text()
         began = time.perf_counter()
         chip.click()
@@ -99,7 +99,7 @@ def main():
     parser.add_argument("--profile", default="outputs/demo")
     parser.add_argument("--clips", type=int, default=700, help="of the composed corpus that the profile was built on")
     parser.add_argument("--songs", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--seconds", type=int, default=30)
     arguments = parser.parse_args()
     lacking = browsing.missing()
     if lacking:
