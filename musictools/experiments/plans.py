@@ -157,7 +157,7 @@ _NEEDS_SOUND = (
     "07_auralise_features",
     "08_measure_label_noise",
     "09_compare_network_structures",
-    "10_compare_preprocessing",
+    "10_compare_input_preprocessing",
     "12_compare_label_vectors",
     "13_extract_concepts",
     "15_test_robustness",

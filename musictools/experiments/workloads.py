@@ -372,7 +372,7 @@ NOTEBOOKS: dict[str, Callable[[dict[str, Any], DataSize], dict[str, Any]]] = {
     "07_auralise_features": _auralise_features,
     "08_measure_label_noise": _measure_label_noise,
     "09_compare_network_structures": _compare_structures,
-    "10_compare_preprocessing": _compare_preprocessing,
+    "10_compare_input_preprocessing": _compare_preprocessing,
     "12_compare_label_vectors": _compare_label_vectors,
     "11_transfer_features": _transfer_features,
     "13_extract_concepts": _extract_concepts,

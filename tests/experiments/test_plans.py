@@ -138,9 +138,9 @@ def test_trainings_of_structures_are_those_of_the_tasks(profile, corpus):
 
 
 def test_trainings_of_preprocessings_count_an_stft_by_its_bins():
-    p = parameters("demo", "10_compare_preprocessing")
+    p = parameters("demo", "10_compare_input_preprocessing")
     size = data_sizes.data_size({"dataset": "composed", "n_clips": 400})
-    (training,) = workloads.NOTEBOOKS["10_compare_preprocessing"](p, size)["trainings"]
+    (training,) = workloads.NOTEBOOKS["10_compare_input_preprocessing"](p, size)["trainings"]
     on_mel, on_stft = p["initialisations"] + 12 * p["repeats"] - 1 + 1, 2
     assert training.count == round(on_mel + on_stft * 257 / 96)
     assert (training.segments, training.epochs) == (p["train_clips"], p["epochs"])

@@ -17,7 +17,7 @@ NAME = "01_preprocess.ipynb"
 LATER = {
     "08_measure_label_noise",
     "09_compare_network_structures",
-    "10_compare_preprocessing",
+    "10_compare_input_preprocessing",
     "11_transfer_features",
     "12_compare_label_vectors",
     "13_extract_concepts",
