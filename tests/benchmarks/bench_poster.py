@@ -11,6 +11,19 @@ Each song gives ten pieces of 49 columns. Three stages, one after the other unti
 
 Writes ``recipes.csv``, ``networks.csv``, ``kernels.csv`` (tables of `poster_networks.accuracy_table`), after every
 training, and ``histories.csv``. With a GPU, set KERAS_BACKEND=jax: the processes share it.
+
+Measured on one H100 in nine minutes: test accuracy by piece, means over five seeds, with the recipe "without batch
+normalisation" (bands standardised, dropout 0.5, 30 epochs, batches of 128, Adam from 0.002). Pooling then had no batch
+normalisation either and a transposed kernel of 3 x 3, the filter loss an ellipse of 0.5 and 0.5.
+
+    network                      segment   clip   fault-filtered   entropy before the mask (segment)
+    vanilla                      0.727     0.640  0.434            0.42
+    masked, wide in time         0.682     0.605  0.441            0.63
+    masked, wide in frequency    0.664     0.588  0.425            0.61
+    masked, filter loss          0.686     0.606  0.446            0.60
+    gap                          0.627     0.550  0.424            0.72
+
+Standard deviations over the seeds: 0.01 by segment, 0.04 to 0.05 by clip, 0.01 fault-filtered.
 """
 
 import argparse
