@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from musictools import published, tags
+from musictools import published, runs, tags
 
 THESIS_MODELS = {"se_cnn": 6, "short_chunk": 8, "fcn4": 10, "vgg_cnn": 12, "musicnn": 14, "stacked_cnn": 16}
 TOP_10 = {"se_cnn": 7, "vgg_cnn": 13, "stacked_cnn": 17}
@@ -179,6 +179,12 @@ def test_notes_stand_at_tables_that_exist():
         "tagger_slides_table_1_",
     )
     assert all(any(map(published.notes, [n for n in published.names() if n.startswith(name)])) for name in doubtful)
+
+
+def test_coverage_names_notebooks_that_exist():
+    named = set(published.coverage()["notebook"].replace("", None).dropna())
+    assert named <= {path.stem for path in (runs.root() / "notebooks").glob("*.ipynb")}
+    assert len(named) > 12
 
 
 def test_coverage_lists_every_published_table_in_the_order_of_the_sources():

@@ -215,7 +215,7 @@ def coverage() -> pd.DataFrame:
     -------
     coverage : pd.DataFrame
         key (what the names of its tables and figures in the output folder begin with), label, title, notebook (which
-        rebuilds it or is planned to; empty where none is), why (it is not rebuilt, or differs).
+        rebuilds it; empty where none does), why (it is not rebuilt, or differs).
 
     Examples
     --------

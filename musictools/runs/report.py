@@ -11,7 +11,6 @@ from musictools import html, published
 from musictools.files import atomic
 
 from . import manifests, notebook_index
-from .paths import root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["compare", "write"]
 
 _ROWS = 200  # of a table that a source has
-_STATES = ("rebuilt", "not in this run", "planned", "not rebuilt")
+_STATES = ("rebuilt", "not in this run", "not rebuilt")
 _FEW_ROWS = 20  # of any other table; the CSV file has the rest
 
 
@@ -167,19 +166,14 @@ def _natural(text):
 
 def _coverage(written, originals, records):
     """For each source its tables and figures in its own order, each with what there is of it."""
-    known = {path.stem for path in (root() / "notebooks").glob("*.ipynb")} | set(records)
     sources = {key: {"title": title, "data": data, "rows": []} for key, (title, data) in published.SOURCES.items()}
     for key, label, title, notebook, why in published.coverage().itertuples(index=False, name=None):
         tables, figures = (sorted(n for n in written[kind] if _belongs(n, key)) for kind in ("tables", "figures"))
         writers = [written["tables"][name] for name in tables] + [written["figures"][name] for name in figures]
         if writers:
             state = "rebuilt"
-        elif not notebook:
-            state = "not rebuilt"
-        elif notebook not in known:
-            state = "planned"
         else:
-            state = "not in this run"
+            state = "not in this run" if notebook else "not rebuilt"
         sources[published.source(f"{key}_")]["rows"].append(
             {
                 "label": label,
