@@ -12,7 +12,7 @@ Each song gives ten pieces of 49 columns. Three stages, one after the other unti
 Writes ``recipes.csv``, ``networks.csv``, ``kernels.csv`` (tables of `poster_networks.accuracy_table`), after every
 training, and ``histories.csv``. With a GPU, set KERAS_BACKEND=jax: the processes share it.
 
-Measured on one H100 in nine minutes: test accuracy by piece, means over five seeds, with the recipe "without batch
+Measured on one H200 in nine minutes: test accuracy by piece, means over five seeds, with the recipe "without batch
 normalisation" (bands standardised, dropout 0.5, 30 epochs, batches of 128, Adam from 0.002). Pooling then had no batch
 normalisation either and a transposed kernel of 3 x 3, the filter loss an ellipse of 0.5 and 0.5.
 
