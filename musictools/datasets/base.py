@@ -11,19 +11,27 @@ such as ``"train"``.
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from musictools import audio, files
+from musictools import audio, files, runs
 from musictools.datasets import splits
 
 __all__ = ["Dataset"]
 
 TRACK_COLUMNS = ("artist", "album", "title", "path")
+
+_PLAIN = re.compile(r"[^/\\:]+(/[^/\\:]+)*")  # a relative path without a drive, which needs no closer look
+_SETTLED = 2.0  # seconds after which a file's time of change tells it from a later version, on any file system
+_ROWS = 8192  # of a table that are hashed at once
 
 
 class Dataset:
@@ -96,6 +104,8 @@ class Dataset:
         self._audio_folder = self.folder if audio_folder is None else Path(audio_folder)
         self.tracks, self.tags, self.genres, self.descriptors = tracks, tags, genres, descriptors
         for clip_id, path in tracks["path"].items():
+            if _PLAIN.fullmatch(text := str(path)) and ".." not in text:
+                continue
             try:
                 files.inside(self._audio_folder, path or ".")
             except ValueError as error:
@@ -125,7 +135,42 @@ class Dataset:
         """
         if clip_id not in self.tracks.index:
             raise ValueError(f"{self.name} has no clip {clip_id!r}.")
-        return self._audio_folder / self.tracks.at[clip_id, "path"]
+        return Path(self._place(self.tracks.at[clip_id, "path"]))
+
+    def paths(self, ids: Sequence | None = None) -> dict:
+        """Audio files of many clips; faster than one call of `path` per clip.
+
+        Parameters
+        ----------
+        ids : sequence of clip id or None
+            None: all clips.
+
+        Returns
+        -------
+        paths : dict of clip id to Path
+            In the order of `ids`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such clip, or the data set has no audio files at all.
+        """
+        return {clip_id: Path(self._place(path)) for clip_id, path in self._relative(ids).items()}
+
+    def _relative(self, ids):
+        """Paths as the table has them, of some clips."""
+        table = self.tracks["path"]
+        if ids is None:
+            return table
+        ids = pd.Index(ids)
+        unknown = ids.difference(table.index)
+        if len(unknown):
+            raise ValueError(f"{self.name} has no clip {unknown[0]!r}.")
+        return table.loc[ids]
+
+    def _place(self, path):
+        """Audio file of a path of the table, as text: a Path takes longer to make than the file's size to read."""
+        return os.path.join(self._audio_folder, path)
 
     def audio(self, clip_id: int | str, *, sr: int | None = None) -> tuple[np.ndarray, int]:
         """Decode a clip.
@@ -212,18 +257,29 @@ class Dataset:
         -------
         checksum : str
         """
-        digest = hashlib.sha256(self.name.encode())
-        for clip_id in self.tracks.index if ids is None else ids:
-            digest.update(f"{clip_id} {self.tracks.at[clip_id, 'path']} ".encode())
-            digest.update(f"{files.fingerprint(self.path(clip_id))};".encode() if self.has_audio else b"")
-        return digest.hexdigest()
+        relative = self._relative(ids)
+        lines = [f"{clip_id} {path} " for clip_id, path in relative.items()]
+        if not self.has_audio:
+            return _digest(self.name, lines)
+        places = [self._place(path) for path in relative]
+        known = _remembered(self.name, lines, places)
+        if known is not None and (checksum := _read_checksum(known)):
+            return checksum
+        prints = (f"{line}{files.fingerprint(place)};" for line, place in zip(lines, places, strict=True))
+        checksum = _digest(self.name, prints)
+        if known is not None:
+            with suppress(OSError), files.atomic(known) as temporary:  # it saves time only
+                temporary.write_text(checksum, encoding="ascii")
+        return checksum
 
     @cached_property
     def tables_checksum(self) -> str:
         """Hash over tracks, tags and genres."""
         digest = hashlib.sha256(self.name.encode())
         for table in (self.tracks, self.tags, self.genres):
-            digest.update(pd.util.hash_pandas_object(table.astype(str), index=True).to_numpy().tobytes())
+            for start in range(0, len(table), _ROWS):  # as text, a whole table would need much memory
+                text = table.iloc[start : start + _ROWS].astype(str)
+                digest.update(pd.util.hash_pandas_object(text, index=True).to_numpy().tobytes())
         return digest.hexdigest()
 
     def split(
@@ -300,4 +356,39 @@ class Dataset:
         return missing, invalid
 
     def _files(self):
-        return {clip_id: self.path(clip_id) for clip_id in self.tracks.index}
+        return self.paths()
+
+
+def _digest(name, lines):
+    digest = hashlib.sha256(name.encode())
+    for line in lines:
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def _remembered(name, lines, places):
+    """File that remembers the checksum of these audio files; None where one of them may still be changing.
+
+    It is named after size and times of every file. Nothing but the system sets a file's time of change (on Windows it
+    is the time of its creation), so that a file that was replaced by one with an older date is noticed as well.
+    """
+    states, newest = [], 0.0
+    for line, place in zip(lines, places, strict=True):
+        try:
+            state = os.stat(place)
+        except OSError:
+            return None
+        newest = max(newest, state.st_ctime)
+        states.append(f"{line}{place} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns};")
+    if newest > time.time() - _SETTLED:
+        return None
+    return runs.data_home() / "checksums" / f"{name}-{_digest(name, states)[:32]}.txt"
+
+
+def _read_checksum(path):
+    """A remembered checksum; None where there is none, or a damaged one."""
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return text if re.fullmatch("[0-9a-f]{64}", text) else None

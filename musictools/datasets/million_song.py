@@ -132,11 +132,10 @@ class MillionSong(Dataset):
         genres = [tag for tag in tags if tag.lower() in GENRES]
         super().__init__(folder, tracks=tracks, tags=tags, genres=tags[genres], descriptors=tags.drop(columns=genres))
 
-    def path(self, clip_id: str) -> Path:  # noqa: D102 - as in Dataset
-        path = super().path(clip_id)
+    def _place(self, path):
         if not self.has_audio:
             raise ValueError(f"{self.name} in {self.folder} has no audio files. A path_template says where yours are.")
-        return path
+        return super()._place(path)
 
     def validate(self) -> tuple[dict, dict]:  # noqa: D102 - as in Dataset
         # Without a path_template there are no files to look at, so none is missing.

@@ -20,6 +20,7 @@ Where
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -92,11 +93,11 @@ class MtgJamendo(Dataset):
         self.split_kinds = ("random", "artist", "official") if split_files else ("random", "artist")
         self.has_audio = any((audio_folder / f"{n:02d}").is_dir() for n in range(100))
 
-    def path(self, clip_id: str) -> Path:  # noqa: D102 - as in Dataset
+    def _place(self, path):
         # The full file, or the one of low quality where only that is there.
-        full = super().path(clip_id)
-        low = full.with_suffix(".low.mp3")
-        return low if low.is_file() and not full.is_file() else full
+        full = super()._place(path)
+        low = f"{full.removesuffix('.mp3')}.low.mp3"
+        return low if os.path.isfile(low) and not os.path.isfile(full) else full
 
     def _fixed_split(self, kind):
         return pd.Series(self._split, name="split", dtype=object).reindex(self.tracks.index).dropna()
