@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
+import platform
 import re
 import shutil
 import zipfile
@@ -10,14 +13,26 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # loaded where it is needed: what rebuilds notebooks imports this module and has to start fast
     import numpy as np
 
-__all__ = ["atomic", "atomic_folder", "fingerprint", "inside", "locked", "read_npz", "remove_stale"]
+__all__ = [
+    "atomic",
+    "atomic_folder",
+    "fingerprint",
+    "inside",
+    "locked",
+    "read_npz",
+    "remove_folder",
+    "remove_stale",
+    "save_model",
+]
 
 _TEMPORARY = ".tmp-"
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # folders may be shared: process ids mean nothing elsewhere
+_WRITER = re.compile(r"\.tmp-(?P<pid>\d+)-(?:(?P<host>[0-9a-f]{8})-)?")
 
 
 @contextmanager
@@ -32,7 +47,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
     Yields
     ------
     temporary : Path
-        In the same folder, with the same suffix. Removed when the block raises.
+        In the same folder, with the same suffix. Removed when the block raises. What a killed process left there is
+        removed by the next process that writes into the folder.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; the message names `path`, also where that of the system names no file.
 
     See Also
     --------
@@ -50,12 +71,17 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _tidy_once(path.parent, os.getpid())
     temporary = _beside(path)
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        _name_file(error, temporary, path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # there is nothing to remove, or the disk cannot be written
+            temporary.unlink()
 
 
 @contextmanager
@@ -83,6 +109,7 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _tidy_once(folder.parent, os.getpid())
     temporary = _beside(folder)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -92,12 +119,15 @@ def atomic_folder(folder: str | Path) -> Iterator[Path]:
         except OSError:
             if not folder.is_dir():
                 raise
+    except OSError as error:
+        _name_file(error, temporary, folder)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
-def locked(path: str | Path) -> Iterator[None]:
+def locked(path: str | Path) -> Iterator[bool]:
     """Let one process at a time into the block; others wait. The system frees the lock of a process that ends.
 
     Parameters
@@ -105,6 +135,11 @@ def locked(path: str | Path) -> Iterator[None]:
     path : str or Path
         What is written or built in the block. The lock is a hidden file beside it. Where that cannot be written,
         nothing can be built either, and the block is entered without a lock.
+
+    Yields
+    ------
+    alone : bool
+        False: there is no lock, so that other processes may be in the block as well.
 
     Examples
     --------
@@ -118,16 +153,19 @@ def locked(path: str | Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path.with_name(f".{path.name}.lock"), "a", encoding="utf-8")  # noqa: SIM115 - closed below
     except (ImportError, OSError):
-        yield
+        yield False
         return
     with file:
-        with suppress(OSError):  # some network file systems have no locks
+        try:
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            alone = True
+        except OSError:  # some network file systems have no locks
+            alone = False
+        yield alone
 
 
-def remove_stale(folder: str | Path) -> None:
-    """Remove temporary files and folders below `folder` whose writer is gone.
+def remove_folder(folder: str | Path) -> None:
+    """Remove a folder with all that it holds; a removal that is killed leaves no half folder at its place.
 
     Parameters
     ----------
@@ -135,16 +173,63 @@ def remove_stale(folder: str | Path) -> None:
 
     See Also
     --------
+    atomic_folder : Makes a folder as a whole.
+    """
+    folder = Path(folder)
+    aside = _beside(folder)
+    folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def save_model(path: str | Path, model: Any) -> None:
+    """Save a Keras model, complete or not at all, with equal bytes for equal models.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ends in ``.keras``.
+    model : keras.Model
+
+    Notes
+    -----
+    Keras writes the time into the file. Here it is always the first one that a zip archive can hold.
+    """
+    with atomic(path) as temporary:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary) as saved, atomic(temporary) as whole, zipfile.ZipFile(whole, "w") as archive:
+            for member in saved.infolist():
+                same = zipfile.ZipInfo(member.filename)
+                same.file_size = member.file_size  # more than 2 GiB need another header
+                with saved.open(member) as source, archive.open(same, "w") as target:
+                    if member.filename == "metadata.json":
+                        metadata = json.load(source) | {"date_saved": "1980-01-01@00:00:00"}
+                        target.write(json.dumps(metadata).encode())
+                    else:
+                        shutil.copyfileobj(source, target, 2**20)
+
+
+def remove_stale(folder: str | Path, *, below: bool = True) -> None:
+    """Remove temporary files and folders whose writer, a process of this machine, is gone.
+
+    Parameters
+    ----------
+    folder : str or Path
+    below : bool
+        Also look in the folders below.
+
+    See Also
+    --------
     atomic : Writes the temporary files.
     """
-    for path in list(Path(folder).rglob(_TEMPORARY + "*")):
-        writer = path.name.removeprefix(_TEMPORARY).split("-")[0]
-        if writer.isdigit() and _alive(int(writer)):
+    for path in list(getattr(Path(folder), "rglob" if below else "glob")(_TEMPORARY + "*")):
+        writer = _WRITER.match(path.name)
+        if writer and (writer["host"] not in (None, _HOST) or _alive(int(writer["pid"]))):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
 
 
 def inside(folder: str | Path, relative: str | Path) -> Path:
@@ -266,7 +351,21 @@ def fingerprint(path: str | Path) -> str:
 
 
 def _beside(path):
-    return path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    return path.with_name(f"{_TEMPORARY}{os.getpid()}-{_HOST}-{path.name}")
+
+
+@functools.lru_cache(maxsize=1024)
+def _tidy_once(folder, _):
+    """Remove what killed processes left in a folder, when a process first writes there: listing a folder takes time."""
+    remove_stale(folder, below=False)
+
+
+def _name_file(error, temporary, path):
+    """Let an error of the system name the file that the user knows."""
+    if type(error) is OSError and error.errno is None:  # of a library, such as HDF5, in its own words
+        raise OSError(f"{path} cannot be written: {error}") from None
+    if error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(temporary):
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _alive(pid):

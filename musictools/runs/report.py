@@ -296,7 +296,8 @@ def _export(folder, name):
     if not source.is_file():
         return False
     page = folder / "report" / "notebooks" / f"{name}.html"
-    if not (page.is_file() and page.stat().st_mtime_ns > source.stat().st_mtime_ns):
+    mark = f"<!-- {manifests.file_digest(source)} -->\n"  # times of files tell nothing once a clock was changed
+    if not (page.is_file() and page.read_text(encoding="utf-8", errors="replace").endswith(mark)):
         with atomic(page) as temporary:
-            temporary.write_text(html.notebook(source), encoding="utf-8")
+            temporary.write_text(f"{html.notebook(source)}\n{mark}", encoding="utf-8")
     return True

@@ -11,16 +11,19 @@ asked for, so that models are trained on the same values as they see afterwards.
 
 A row counts only after all of it is written. A killed build therefore leaves complete rows and absent ones, and the
 next build makes the absent ones. The name of a store's folder holds the keys of the front end and of the data, so
-that other settings or other data have another store. Stores of another format version are built again.
+that other settings or other data have another store. Stores of another format version are built again, and so are
+stores whose description is damaged. Every row has a checksum. A row that does not fit it is computed again from its
+audio file, with a warning.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
+import warnings
+import zlib
 from collections.abc import Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,9 +35,10 @@ from musictools.spectrograms.frontends import FrontEnd
 
 __all__ = ["ArrayStore", "SpectrogramStore", "compute_file", "open_store"]
 
-VERSION = 2  # of the format; raise it whenever stored values mean something else
+VERSION = 3  # of the format; raise it whenever stored values mean something else
 
 _ROWS = 16  # rows that one worker makes at a time and then marks as complete
+_LIST = "rows.bin"  # frames and checksums of all rows as of the end of the last build, so that opening takes no time
 _CHUNK = 2048  # frames of a chunk at most: 33 s at 16 kHz and a hop of 256 samples
 
 
@@ -103,7 +107,7 @@ class SpectrogramStore(_Store):
     Raises
     ------
     ValueError
-        If the folder holds no store, or one of another format version.
+        If the folder holds no store, a damaged one, or one of another format version.
 
     See Also
     --------
@@ -121,23 +125,21 @@ class SpectrogramStore(_Store):
     in_memory = False
 
     def __init__(self, folder: str | Path, paths: dict | None = None):
-        import zarr
-
         self.folder = Path(folder)
         if not (self.folder / "zarr.json").is_file():
             raise ValueError(f"{self.folder}: no spectrogram store. Build one with SpectrogramStore.build.")
-        group = zarr.open_group(self.folder, mode="r")
-        if group.attrs.get("version") != VERSION:
+        group, known = _described(self.folder)
+        if known.get("version") != VERSION:
             raise ValueError(
-                f"{self.folder}: a store of format {group.attrs.get('version', 1)}, this is {VERSION}. "
+                f"{self.folder}: a store of format {known.get('version', 1)}, this is {VERSION}. "
                 "SpectrogramStore.build and open_store build it again."
             )
-        self.front_end = FrontEnd.from_json(group.attrs["front_end"])
-        self.all_ids = group.attrs["ids"]
-        self._source, self._columns = group.attrs["source"], group.attrs["columns"]
+        self.front_end = FrontEnd.from_json(known["front_end"])
+        self.all_ids = known["ids"]
+        self._source, self._seconds = known["source"], known["seconds"]
         self._S = group.get("S")
         self._paths = paths
-        self._n_frames = group["n_frames"][:]
+        self._n_frames, self._crc = _read_rows(self.folder, group["rows"]).T
         failures = {int(row): why for row, why in _read_failures(self.folder).items()}
         self.failed = {self.all_ids[row]: why for row, why in failures.items() if not self._n_frames[row]}
         self._row = {clip_id: row for row, clip_id in enumerate(self.all_ids)}
@@ -178,27 +180,34 @@ class SpectrogramStore(_Store):
 
         Notes
         -----
-        A store of the same clips in another format version is removed and built again.
+        A store of the same clips in another format version, or whose description is damaged, is removed and built
+        again; a warning says so.
         """
         folder = Path(folder)
-        with files.locked(folder):  # two notebooks may ask for it at the same time
-            cls._fill(folder, paths, front_end, seconds, workers, scheduler)
+        with files.locked(folder) as alone:  # two notebooks may ask for it at the same time
+            cls._fill(folder, paths, front_end, seconds, workers, scheduler, alone)
         return cls(folder, paths)
 
     @staticmethod
-    def _fill(folder, paths, front_end, seconds, workers, scheduler):
+    def _fill(folder, paths, front_end, seconds, workers, scheduler, alone):
         n_frames = _create(folder, paths, front_end, seconds)
         ids, places = list(paths), [str(p) for p in paths.values()]
-        blocks = [range(start, min(start + _ROWS, len(ids))) for start in range(0, len(ids), _ROWS)]
         tasks = [
             (str(folder), front_end, float(seconds), [(row, places[row]) for row in block])
-            for block in blocks
+            for block in _blocks(len(ids))
             if not n_frames[block.start : block.stop].all()
         ]
+        if alone and tasks:
+            _remove_partial(folder, [row for *_, rows in tasks for row, _ in rows])
+        if len(tasks) == 1 and not scheduler:
+            workers = 1  # a few files that failed before: processes would take longer to start
         made = runs.map(_make_rows, tasks, workers=workers, scheduler=scheduler, description="spectrograms")
+        failures = {row: why for some in made for row, why in some.items()}
         if tasks:
             with files.atomic(folder / "failed.json") as temporary:
-                temporary.write_text(json.dumps({row: why for failures in made for row, why in failures.items()}))
+                temporary.write_text(json.dumps(failures))
+        if not (folder / _LIST).is_file() or len(failures) < np.count_nonzero(n_frames == 0):
+            _list_rows(folder)
 
     @cached_property
     def checksum(self) -> str:
@@ -241,19 +250,58 @@ class SpectrogramStore(_Store):
         KeyError
             If the clip is unknown or has no spectrogram; the message says why.
         ValueError
-            If the audio file of a waveform is unknown, or is not as long as it was when the store was built.
+            If the audio file of a waveform is unknown, or is not as long as it was when the store was built; or if the
+            row is damaged and cannot be computed again.
+
+        Warns
+        -----
+        UserWarning
+            If the row is damaged and was computed again.
         """
         row = self._position(clip_id)
         n = int(self._n_frames[row])
         if not n:
             raise KeyError(f"{clip_id}: no spectrogram ({self.failed.get(clip_id, 'not built')}).")
         if self._S is not None:
-            return np.cumsum(self._S[row, :, :n], axis=1, dtype=np.uint8)
+            stored = self._sound(row, n)
+            stored = self._mended(row, clip_id) if stored is None else stored
+            return np.cumsum(stored, axis=1, dtype=np.uint8)
         if self._paths is None:
             raise ValueError(f"{self.folder}: waveforms are read from the audio files. Open the store with its paths.")
-        S = compute_file(self._paths[clip_id], self.front_end, seconds=self._columns / self.front_end.sr)
+        return self._computed(row, clip_id)
+
+    def _sound(self, row, n):
+        """Differences of levels as stored; None where they do not fit their checksum."""
+        try:
+            stored = self._S[row, :, :n]
+        except (ValueError, RuntimeError):  # the decoder's
+            return None
+        return stored if zlib.crc32(np.ascontiguousarray(stored)) == self._crc[row] else None
+
+    def _mended(self, row, clip_id):
+        """Differences of levels of a damaged row, computed and written again."""
+        import zarr
+
+        damaged = f"{self.folder}: the spectrogram of clip {clip_id} is damaged: it does not fit its checksum."
+        if self._paths is None:
+            raise ValueError(f"{damaged} Open the store with open_store, so that it is computed again.")
+        warnings.warn(f"{damaged} It is computed again from {self._paths[clip_id]}.", stacklevel=4)
+        values = _differences(self._computed(row, clip_id), self.front_end)
+        self._crc[row] = zlib.crc32(values)
+        with suppress(OSError):  # where the store cannot be written, the row is computed in every process
+            group = zarr.open_group(self.folder, mode="r+")
+            group["S"][row, :, : values.shape[1]] = values
+            if self._crc[row] != group["rows"][row, 1]:
+                (self.folder / _LIST).unlink(missing_ok=True)
+                group["rows"][row] = values.shape[1], self._crc[row]
+        return values
+
+    def _computed(self, row, clip_id):
+        path, n = self._paths[clip_id], int(self._n_frames[row])
+        S = compute_file(path, self.front_end, seconds=self._seconds)
         if S.shape[1] != n:
-            raise ValueError(f"{self._paths[clip_id]}: {S.shape[1]} samples, {n} when the store was built.")
+            what = "samples" if self._S is None else "frames"
+            raise ValueError(f"{path}: {S.shape[1]} {what}, {n} when the store was built.")
         return S
 
     def __getitem__(self, clip_id):
@@ -383,16 +431,51 @@ def open_store(
     parent = Path(folder) if folder is not None else runs.data_home() / "spectrograms"
     return SpectrogramStore.build(
         parent / key,
-        {_plain(clip_id): data.path(clip_id) for clip_id in chosen},
+        {_plain(clip_id): path for clip_id, path in data.paths(chosen).items()},
         front_end=front_end,
-        seconds=data.clip_seconds(chosen),
+        seconds=_seconds(parent / key) or data.clip_seconds(chosen),
         workers=workers,
         scheduler=scheduler,
     )
 
 
+def _seconds(folder):
+    """Length of the rows of a store that is there; else None. Asking all audio files takes long."""
+    import zarr
+
+    if not (folder / "zarr.json").is_file():
+        return None
+    return zarr.open_group(folder, mode="r").attrs.get("seconds")
+
+
 def _plain(clip_id):
     return clip_id.item() if isinstance(clip_id, np.generic) else clip_id
+
+
+def _described(folder):
+    """Group and attributes of a store, which are checked if they are of this version."""
+    import zarr
+
+    try:
+        group = zarr.open_group(folder, mode="r", zarr_format=3)
+        known = dict(group.attrs)
+        if known.get("version") == VERSION:
+            bins = FrontEnd.from_json(known["front_end"]).n_bins
+            shapes = [(len(known["ids"]), 2), (len(known["ids"]), bins, known["columns"])]
+            if [group[name].shape for name in ("rows", "S") if name in group] != shapes[: 1 + known["levels"]]:
+                raise ValueError("arrays are missing or of another shape")
+            if known.pop("checksum") != _checksum(known):
+                raise ValueError("its attributes do not fit their checksum")
+    except (ValueError, TypeError, AttributeError, LookupError, FileNotFoundError) as error:  # zarr's and our own
+        raise ValueError(
+            f"{folder}: the description of the store is damaged ({error}). SpectrogramStore.build and open_store build "
+            "it again."
+        ) from error
+    return group, known
+
+
+def _checksum(attributes):
+    return hashlib.sha256(json.dumps(attributes, sort_keys=True).encode()).hexdigest()
 
 
 def _create(folder, paths, front_end, seconds):
@@ -406,33 +489,101 @@ def _create(folder, paths, front_end, seconds):
         "front_end": front_end.to_json(),
         "ids": list(paths),
         "columns": front_end.n_frames(round(seconds * front_end.sr)),
+        "levels": front_end.kind != "waveform",
     }
-    if (folder / "zarr.json").is_file():
-        there = dict(zarr.open_group(folder, mode="r").attrs)
-        if (there.get("ids"), there.get("front_end")) != (attributes["ids"], attributes["front_end"]):
-            raise ValueError(f"{folder}: holds spectrograms of other clips or another front end.")
-        if there.get("version") != VERSION:
-            _remove(folder)
-        elif there["columns"] != attributes["columns"]:
-            raise ValueError(f"{folder}: holds rows of another length. Choose another folder.")
+    if folder.is_dir() and any(folder.iterdir()) and not _usable(folder, attributes):
+        files.remove_folder(folder)
     if not (folder / "zarr.json").is_file():
         source = hashlib.sha256(" ".join(files.fingerprint(path) for path in paths.values()).encode()).hexdigest()
+        attributes |= {"source": source, "seconds": float(seconds)}
         with files.atomic_folder(folder) as temporary:
-            group = zarr.open_group(temporary, mode="w", attributes=attributes | {"source": source})
-            group.create_array("n_frames", shape=(len(paths),), chunks=(_ROWS,), dtype="int32", fill_value=0)
-            if front_end.kind != "waveform":
+            group = zarr.open_group(temporary, mode="w", attributes=attributes | {"checksum": _checksum(attributes)})
+            # Frames and checksum of every row. The codec finds damage in this list itself.
+            packed = (zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec())
+            group.create_array(
+                "rows", shape=(len(paths), 2), chunks=(_ROWS, 2), dtype="uint32", fill_value=0, compressors=packed
+            )
+            if attributes["levels"]:
                 shape = (len(paths), front_end.n_bins, attributes["columns"])
                 chunks = (1, shape[1], min(shape[2], _CHUNK))
-                compressor = zarr.codecs.ZstdCodec(level=1)
-                group.create_array("S", shape=shape, chunks=chunks, dtype="uint8", fill_value=0, compressors=compressor)
-    return zarr.open_group(folder, mode="r")["n_frames"][:]
+                group.create_array("S", shape=shape, chunks=chunks, dtype="uint8", fill_value=0, compressors=packed[:1])
+    return _read_rows(folder, zarr.open_group(folder, mode="r")["rows"])[:, 0]
 
 
-def _remove(folder):
-    """Remove a store. It is moved away first, so that what is left of a removal that was killed is no store."""
-    aside = folder.with_name(f".tmp-{os.getpid()}-{folder.name}")  # as `files.remove_stale` expects them
-    folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+def _usable(folder, attributes):
+    """Whether the store in a folder can be completed, or may be removed; stores of something else are refused."""
+    if not (folder / "zarr.json").is_file():
+        if not (folder / "rows" / "zarr.json").is_file():
+            raise ValueError(f"{folder}: is neither empty nor a spectrogram store. Choose another folder.")
+        warnings.warn(f"{folder}: the description of the store is missing. The store is built again.", stacklevel=5)
+        return False
+    try:
+        _, there = _described(folder)
+    except ValueError as error:
+        warnings.warn(str(error), stacklevel=5)
+        return False
+    if any(there.get(name) != attributes[name] for name in ("ids", "front_end")):
+        raise ValueError(f"{folder}: holds spectrograms of other clips or another front end.")
+    if there.get("version") != VERSION:
+        warnings.warn(
+            f"{folder}: a store of format {there.get('version', 1)}. It is built again in format {VERSION}.",
+            stacklevel=5,
+        )
+        return False
+    if there["columns"] != attributes["columns"]:
+        raise ValueError(f"{folder}: holds rows of another length. Choose another folder.")
+    return True
+
+
+def _blocks(n):
+    return [range(start, min(start + _ROWS, n)) for start in range(0, n, _ROWS)]
+
+
+def _read_rows(folder, rows):
+    """Frames and checksum of every row, 0 where it is absent."""
+    try:
+        content = (folder / _LIST).read_bytes()
+        if len(content) == 4 + 8 * rows.shape[0] and zlib.crc32(content[4:]) == int.from_bytes(content[:4], "little"):
+            return np.frombuffer(content[4:], "<u4").astype(np.uint32).reshape(-1, 2)
+    except FileNotFoundError:  # the last build was not completed
+        pass
+    return _read_blocks(rows)
+
+
+def _list_rows(folder):
+    """Write the list of rows that `_read_rows` reads."""
+    import zarr
+
+    content = _read_blocks(zarr.open_group(folder, mode="r")["rows"]).astype("<u4").tobytes()
+    with files.atomic(folder / _LIST) as temporary:
+        temporary.write_bytes(zlib.crc32(content).to_bytes(4, "little") + content)
+
+
+def _read_blocks(rows):
+    """Entries of all rows; a damaged block counts as absent, so that the next build makes its rows again."""
+    with suppress(ValueError, RuntimeError):  # the codec's
+        return rows[:]
+    return np.concatenate([_read_block(rows, block) for block in _blocks(rows.shape[0])])
+
+
+def _read_block(rows, block):
+    with suppress(ValueError, RuntimeError):
+        return rows[block.start : block.stop]
+    warnings.warn(
+        f"{rows.store_path}: entries {block.start} to {block.stop - 1} are damaged. Their rows are computed again.",
+        stacklevel=6,
+    )
+    return np.zeros((len(block), 2), np.uint32)
+
+
+def _remove_partial(folder, rows):
+    """Remove what a killed build left of these rows: zarr writes beside a chunk and then renames."""
+    places = {folder / "S" / "c" / str(row) for row in rows} | {
+        folder / "rows" / "c" / str(row // _ROWS) for row in rows
+    }
+    for place in places:
+        for path in place.rglob("*.partial"):
+            path.unlink()
 
 
 def _make_rows(task):
@@ -442,20 +593,38 @@ def _make_rows(task):
     folder, front_end, seconds, rows = task
     group = zarr.open_group(folder, mode="r+")
     S, first = group.get("S"), rows[0][0]
-    n_frames, failures = group["n_frames"][first : first + len(rows)], {}
+    marks, failures = _read_block(group["rows"], range(first, first + len(rows))), {}
     for row, path in rows:
-        if n_frames[row - first]:
+        if marks[row - first, 0]:
             continue
         try:
             values = compute_file(path, front_end, seconds=seconds)
         except (ValueError, OSError) as error:
             failures[row] = str(error)
             continue
-        n_frames[row - first] = values.shape[1]
+        marks[row - first] = values.shape[1], 0
         if S is not None:
-            S[row, :, : values.shape[1]] = np.diff(_to_levels(front_end.scale(values)), axis=1, prepend=np.uint8(0))
-    group["n_frames"][first : first + len(rows)] = n_frames
+            values = _differences(values, front_end)
+            with _naming(folder):
+                S[row, :, : values.shape[1]] = values
+            marks[row - first, 1] = zlib.crc32(values)
+    with _naming(folder):
+        group["rows"][first : first + len(rows)] = marks
     return failures
+
+
+@contextmanager
+def _naming(folder):
+    """Let an error of the system, such as a full disk, name the store."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, folder) from None
+
+
+def _differences(values, front_end):
+    """Levels as they are stored: each minus the one of the frame before."""
+    return np.ascontiguousarray(np.diff(_to_levels(front_end.scale(values)), axis=1, prepend=np.uint8(0)))
 
 
 def _to_levels(x):
@@ -497,5 +666,7 @@ def compute_file(path: str | Path, front_end: FrontEnd, *, seconds: float | None
 
 
 def _read_failures(folder):
-    path = folder / "failed.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    try:
+        return json.loads((folder / "failed.json").read_text())
+    except (OSError, ValueError):  # it only says why rows are absent
+        return {}

@@ -368,9 +368,10 @@ def earlier_format(folder, clips, *, front_end=SMALL, ids=None):
 
 def test_stores_of_the_earlier_format_are_built_again_and_never_read(store, clips, tmp_path):
     earlier_format(tmp_path / "a.zarr", clips)
-    with pytest.raises(ValueError, match="a store of format 1, this is 2"):
+    with pytest.raises(ValueError, match="a store of format 1, this is 3"):
         SpectrogramStore(tmp_path / "a.zarr")
-    again = SpectrogramStore.build(tmp_path / "a.zarr", clips, front_end=SMALL, seconds=3, workers=1)
+    with pytest.warns(UserWarning, match=r"a.zarr: a store of format 1. It is built again in format 3"):
+        again = SpectrogramStore.build(tmp_path / "a.zarr", clips, front_end=SMALL, seconds=3, workers=1)
     assert files_of(again.folder) == files_of(store.folder)
     assert [path.name for path in tmp_path.glob("[!.]*")] == ["a.zarr"]
     earlier_format(tmp_path / "b.zarr", clips, ids=[1, 2])
@@ -378,7 +379,8 @@ def test_stores_of_the_earlier_format_are_built_again_and_never_read(store, clip
         SpectrogramStore.build(tmp_path / "b.zarr", clips, front_end=SMALL, seconds=3, workers=1)
     waves = FrontEnd(8000, 2, 1, 1, kind="waveform")
     earlier_format(tmp_path / "c.zarr", clips, front_end=waves)
-    samples = SpectrogramStore.build(tmp_path / "c.zarr", clips, front_end=waves, seconds=3, workers=1)
+    with pytest.warns(UserWarning, match="format 1"):
+        samples = SpectrogramStore.build(tmp_path / "c.zarr", clips, front_end=waves, seconds=3, workers=1)
     np.testing.assert_array_equal(samples[3][0], audio.load(clips[3])[0])
 
 
