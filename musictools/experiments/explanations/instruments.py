@@ -108,19 +108,41 @@ def localisation_rows(
         x = tagger.inputs(sum(stems.values()))
         chosen = np.linspace(0, len(x) - 1, min(per_clip, len(x))).astype(int)
         x, neurons = x[chosen], [tagger.tags.index(tag) for tag in carriers]
-        for label, method in methods.items():
-            blank = label.startswith("deep_taylor")  # for a negative logit; its maps differ by a factor only
-            maps = without_channel(method(x, neurons, reference=_NEVER_BLANK if blank else None).relevance)
-            for k, (tag, names) in enumerate(carriers.items()):
-                mask = localisation.cut(localisation.target_mask(shares, names), model_input)[chosen]
-                rows.append(
-                    localisation.localise(
-                        maps[:, k], mask, energy=without_channel(x), clip=clip_id, tag=tag, method=label
-                    )
-                )
+        masks = [localisation.target_mask(shares, names) for names in carriers.values()]
+        maps = [method(x, neurons, reference=_reference(label)).relevance for label, method in methods.items()]
+        rows.append(
+            _localised(
+                np.stack([without_channel(R).swapaxes(0, 1) for R in maps]),
+                np.stack([localisation.cut(mask, model_input)[chosen] for mask in masks]),
+                energy=without_channel(x),
+                clip=clip_id,
+                tags=list(carriers),
+                methods=list(methods),
+            )
+        )
     if not rows:
         raise ValueError("No clip has a tag that some of its stems carry and others do not.")
     return pd.concat(rows, ignore_index=True)
+
+
+def _reference(label):
+    """Deep Taylor is asked even where the logit is negative; its maps differ by a factor only."""
+    return _NEVER_BLANK if label.startswith("deep_taylor") else None
+
+
+def _localised(maps, masks, *, energy, clip, tags, methods):
+    """Rows of `localisation.localise` for maps [methods x tags x inputs], one method and tag after the other."""
+    n = maps.shape[2]
+    rows = localisation.localise(
+        maps,
+        masks,
+        energy=energy,
+        clip=clip,
+        tag=np.tile(np.repeat(tags, n), len(methods)),
+        method=np.repeat(methods, n * len(tags)),
+    )
+    rows = rows.iloc[np.argsort(rows["map"] // n, kind="stable")]
+    return rows.assign(map=rows["map"] % n)
 
 
 def _carriers(tagger, data, clip_id):

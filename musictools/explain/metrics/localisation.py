@@ -337,17 +337,19 @@ def localise(
     [{'clip': 'a', 'method': 'loud cells', 'value': 0.75, 'chance': 0.5, 'energy': 1.0}]
     """
     R, M, _ = _cells(relevance, mask)
-    energy = _fitted("energy", energy, np.shape(relevance))
-    arguments.finite("energy", energy, axes=(-2, -1))
+    _fitted("energy", energy, np.shape(relevance))
+    arguments.finite("energy", np.asarray(energy), axes=(-2, -1))
     area = np.where(M.any(axis=1), M.mean(axis=1), np.nan)
-    R, E, M = R[:, None], energy.reshape(R.shape)[:, None], M[:, None]  # maps with one row each
-    tables = []
+    R, M = R[:, None], M[:, None]  # maps with one row each
+    shape = np.broadcast_shapes(np.shape(energy), np.shape(mask))  # what maps share is measured once
+    E, E_mask = np.broadcast_to(energy, shape), np.broadcast_to(mask, shape)
+    leading, tables = np.shape(relevance)[:-2], []
     for name, function in MEASURES.items():
         measure = functools.partial(function, k=k) if function is top_k_intersection else function
         rows = pd.DataFrame({**labels, "map": np.arange(len(R)), "measure": name, "value": measure(R, M)})
         rows["chance"] = np.where(area < 1, 0.5, np.nan) if name == "auc" else area
         rows["corrected"] = (rows["value"] - rows["chance"]) / (1 - rows["chance"]).replace(0, np.nan)
-        rows["energy"] = measure(E, M)
+        rows["energy"] = np.broadcast_to(measure(E, E_mask), leading).ravel()
         rows["over_chance"], rows["over_energy"] = rows["value"] - rows["chance"], rows["value"] - rows["energy"]
         tables.append(rows)
     return pd.concat(tables, ignore_index=True)
@@ -412,7 +414,8 @@ def _summary(rows, *, repeats, seed):
 
 def _hits(relevance, mask, k):
     """Mask cells among the k[i] highest of row i; where the k-th ties with others, those expected of a random order."""
-    cutoff = -np.take_along_axis(np.sort(-relevance, axis=1), k[:, None] - 1, axis=1)
+    places = relevance.shape[1] - k  # of the k[i]-th highest in ascending order
+    cutoff = np.array([[np.partition(row, place)[place]] for row, place in zip(relevance, places, strict=True)])
     above, tied = relevance > cutoff, relevance == cutoff
     drawn = (k - above.sum(axis=1)) / tied.sum(axis=1)
     return (above & mask).sum(axis=1) + drawn * (tied & mask).sum(axis=1)
