@@ -91,7 +91,12 @@ class Segments:
         Spectrograms are float32 in [0, 1], shape (…, n_bins, length, 1), waveforms float32 in [-1, 1],
         shape (…, length, 1).
         """
-        chosen = np.atleast_1d(np.arange(len(self))[index])
+        single = isinstance(index, int | np.integer)
+        if isinstance(index, slice):
+            index = np.asarray(range(len(self))[index], dtype=int)
+        # Numbers are taken as they are: a list of all segments for every batch would take quadratic time.
+        numbers = isinstance(index, np.ndarray) and index.dtype.kind in "iu"
+        chosen = np.atleast_1d(index if numbers else np.arange(len(self))[index])
         raw = None
         for k, i in enumerate(chosen):
             S = self._cache.row(self.store, self.ids[self.clip[i]])
@@ -100,7 +105,7 @@ class Segments:
             raw[k] = S[:, self.start[i] : self.start[i] + self.length]
         x = np.zeros(0, np.float32) if raw is None else self.store.scale(raw)
         x = x.reshape(len(chosen), *self.shape[1:])
-        return x[0] if np.isscalar(index) or isinstance(index, np.integer) else x
+        return x[0] if single else x
 
     def take(self, index: np.ndarray) -> Segments:
         """Some of the segments, over the same store and cache.

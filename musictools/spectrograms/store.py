@@ -198,7 +198,7 @@ class SpectrogramStore(_Store):
             if not n_frames[block.start : block.stop].all()
         ]
         if alone and tasks:
-            _remove_partial(folder, [row for *_, rows in tasks for row, _ in rows])
+            _remove_partial(folder)
         if len(tasks) == 1 and not scheduler:
             workers = 1  # a few files that failed before: processes would take longer to start
         made = runs.map(_make_rows, tasks, workers=workers, scheduler=scheduler, description="spectrograms")
@@ -441,11 +441,9 @@ def open_store(
 
 def _seconds(folder):
     """Length of the rows of a store that is there; else None. Asking all audio files takes long."""
-    import zarr
-
-    if not (folder / "zarr.json").is_file():
-        return None
-    return zarr.open_group(folder, mode="r").attrs.get("seconds")
+    with suppress(ValueError):
+        return _described(folder)[1].get("seconds")
+    return None
 
 
 def _plain(clip_id):
@@ -500,13 +498,15 @@ def _create(folder, paths, front_end, seconds):
             group = zarr.open_group(temporary, mode="w", attributes=attributes | {"checksum": _checksum(attributes)})
             # Frames and checksum of every row. The codec finds damage in this list itself.
             packed = (zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec())
-            group.create_array(
-                "rows", shape=(len(paths), 2), chunks=(_ROWS, 2), dtype="uint32", fill_value=0, compressors=packed
-            )
+            flat = {"name": "default", "separator": "."}  # one file per chunk, without two folders around it
+            shape = (len(paths), 2)
+            options = {"dtype": "uint32", "fill_value": 0, "compressors": packed, "chunk_key_encoding": flat}
+            group.create_array("rows", shape=shape, chunks=(_ROWS, 2), **options)
             if attributes["levels"]:
                 shape = (len(paths), front_end.n_bins, attributes["columns"])
                 chunks = (1, shape[1], min(shape[2], _CHUNK))
-                group.create_array("S", shape=shape, chunks=chunks, dtype="uint8", fill_value=0, compressors=packed[:1])
+                options |= {"dtype": "uint8", "compressors": packed[:1]}
+                group.create_array("S", shape=shape, chunks=chunks, **options)
     return _read_rows(folder, zarr.open_group(folder, mode="r")["rows"])[:, 0]
 
 
@@ -576,14 +576,10 @@ def _read_block(rows, block):
     return np.zeros((len(block), 2), np.uint32)
 
 
-def _remove_partial(folder, rows):
-    """Remove what a killed build left of these rows: zarr writes beside a chunk and then renames."""
-    places = {folder / "S" / "c" / str(row) for row in rows} | {
-        folder / "rows" / "c" / str(row // _ROWS) for row in rows
-    }
-    for place in places:
-        for path in place.rglob("*.partial"):
-            path.unlink()
+def _remove_partial(folder):
+    """Remove what a killed build left: zarr writes beside a chunk and then renames."""
+    for path in folder.rglob("*.partial"):
+        path.unlink()
 
 
 def _make_rows(task):
@@ -591,9 +587,10 @@ def _make_rows(task):
     import zarr
 
     folder, front_end, seconds, rows = task
-    group = zarr.open_group(folder, mode="r+")
-    S, first = group.get("S"), rows[0][0]
-    marks, failures = _read_block(group["rows"], range(first, first + len(rows))), {}
+    # The arrays alone: reading the group's attributes, which name all clips, for every block would take quadratic time.
+    entries, first = zarr.open_array(Path(folder) / "rows", mode="r+"), rows[0][0]
+    S = None if front_end.kind == "waveform" else zarr.open_array(Path(folder) / "S", mode="r+")
+    marks, failures = _read_block(entries, range(first, first + len(rows))), {}
     for row, path in rows:
         if marks[row - first, 0]:
             continue
@@ -609,7 +606,7 @@ def _make_rows(task):
                 S[row, :, : values.shape[1]] = values
             marks[row - first, 1] = zlib.crc32(values)
     with _naming(folder):
-        group["rows"][first : first + len(rows)] = marks
+        entries[first : first + len(rows)] = marks
     return failures
 
 

@@ -339,7 +339,7 @@ def test_a_row_takes_only_the_chunks_of_its_clip(clips, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_CHUNK", 50)
     parted = SpectrogramStore.build(tmp_path / "b.zarr", clips, front_end=SMALL, seconds=3, workers=1)
     for row, number in enumerate(clips):
-        chunks = list((parted.folder / "S" / "c" / str(row)).rglob("?"))
+        chunks = list((parted.folder / "S").glob(f"c.{row}.*"))
         if number in GOOD:
             np.testing.assert_array_equal(parted.raw(number), whole.raw(number))
             assert sum(path.is_file() for path in chunks) == -(-whole.n_frames(number) // 50)
@@ -353,7 +353,7 @@ def test_long_rows_of_short_clips_cost_nothing(clips, tmp_path):
         store = SpectrogramStore.build(
             tmp_path / f"{seconds}.zarr", {0: clips[0]}, front_end=SMALL, seconds=seconds, workers=1
         )
-        sizes.append(sum(len(content) for content in files_of(store.folder / "S" / "c").values()))
+        sizes.append(sum(len(content) for content in files_of(store.folder / "S").values()))
     assert sizes[1] < sizes[0] + 200  # bytes; the row has sixty times as many frames
 
 
@@ -609,7 +609,8 @@ def test_all_segments_of_a_process_share_one_budget(store, monkeypatch):
 def test_opening_reads_no_spectrogram(store, tmp_path):
     """Memory and time of opening do not grow with the spectrograms: nothing but the list of rows is read."""
     shutil.copytree(store.folder, tmp_path / "a.zarr")
-    shutil.rmtree(tmp_path / "a.zarr" / "S" / "c")
+    for path in (tmp_path / "a.zarr").glob("*/c.*"):
+        path.unlink()
     assert SpectrogramStore(tmp_path / "a.zarr").ids == store.ids
 
 
