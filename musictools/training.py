@@ -55,6 +55,7 @@ def fit(
     per_clip: int = 0,
     seed: int = 0,
     folder: str | Path | None = None,
+    keep: bool = False,
     callbacks: Sequence = (),
     verbose: int = 0,
 ) -> pd.DataFrame:
@@ -90,6 +91,8 @@ def fit(
     folder : str, Path or None
         Progress is kept here after every epoch, and removed when the fit is done. A fit of the same model on the same
         data resumes from its folder.
+    keep : bool
+        Leave the folder as it is when the fit is done, so that the same fit costs nothing until its result is stored.
     callbacks : sequence of keras.callbacks.Callback
         Further ones, which run before those of the fit.
     verbose : int
@@ -152,7 +155,7 @@ def fit(
                 validation_data=_fixed(validation, batch_size),
             )
     history = journal.finish(model)
-    if folder is not None:
+    if folder is not None and not keep:
         shutil.rmtree(folder, ignore_errors=True)
     return history
 
@@ -164,6 +167,7 @@ def fit_phases(
     phases: Sequence[dict],
     *,
     folder: str | Path | None = None,
+    keep: bool = False,
     **options: Any,
 ) -> pd.DataFrame:
     """Fit several times in a row, each time from the best weights so far; the model ends with the best of all.
@@ -176,6 +180,8 @@ def fit_phases(
         Arguments of `fit` that differ from phase to phase.
     folder : str, Path or None
         Progress is kept here, as in `fit`; complete phases are not repeated.
+    keep : bool
+        As in `fit`.
     **options
         Arguments of `fit` common to all phases.
 
@@ -213,7 +219,7 @@ def fit_phases(
         else:
             so_far, settings = model.get_weights(), {**options, **phase}
             settings["seed"] = settings.get("seed", 0) + number  # else every phase would draw the same inputs
-            history = fit(model, x, y, folder=progress, **settings)
+            history = fit(model, x, y, folder=progress, keep=True, **settings)
             if histories and not _better(history, histories, by=settings.get("best_by", "val_accuracy")):
                 model.set_weights(so_far)
             if done is not None:
@@ -221,9 +227,10 @@ def fit_phases(
                     temporary.write_text(json.dumps(history.to_dict("records")))
                 with atomic(done) as temporary:  # after the history, since these say that the phase is done
                     model.save_weights(temporary)
+                shutil.rmtree(progress, ignore_errors=True)
         histories.append(history.assign(phase=number, epoch=history["epoch"] + epoch))
         epoch += len(history)
-    if folder is not None:
+    if folder is not None and not keep:
         shutil.rmtree(folder, ignore_errors=True)
     return pd.concat(histories, ignore_index=True)
 

@@ -144,17 +144,15 @@ def _reference(arguments):
 
 def _mapping(arguments):
     from musictools import datasets
-    from musictools.files import atomic
+    from musictools.files import save_model
     from musictools.mapping import tagged
 
     tagger, path = _tagger(arguments.name)
     data = datasets.load(tagger.card.data, data_dir=arguments.data_dir)
     mapping = tagged.learn(data, tagger.descriptors)
     file = path.with_suffix(".mapping.keras")
-    with atomic(file.with_suffix(".json")) as temporary:
-        temporary.write_text(mapping.card.model_dump_json(indent=1), encoding="utf-8")
-    with atomic(file) as temporary:
-        mapping.model.save(temporary)
+    save_model(file, mapping.model)
+    mapping.card.write(file)
     found = mapping.card.provenance
     print(
         f"{found['clips']:,} clips with one genre. For unknown artists {found['accuracy']:.1%} are classified "

@@ -224,11 +224,10 @@ class Task:
             model = self.build(x["train"].shape[1:])
             _prepare(model, y["train"], self.protocol)
             began = time.perf_counter()
-            history = _fit(model, x, y, self, None if folder is None else folder / "fit")
+            history = _fit(model, x, y, self, None if folder is None else folder / runs.PROGRESS)
             seconds = time.perf_counter() - began
             if folder is not None:
-                with files.atomic(folder / "model.keras") as temporary:
-                    model.save(temporary)
+                files.save_model(folder / "model.keras", model)
             scored = _scored_segments(x, self)
             scores, speed = _score(model, scored, self.protocol.batch_size)
         return Result(
@@ -324,10 +323,10 @@ def run(
     results : list of Result
         In the order of the tasks.
 
-    Raises
-    ------
-    ValueError
-        If a result in the folder is damaged.
+    Warns
+    -----
+    UserWarning
+        If a result in the folder is damaged. It is computed again.
 
     See Also
     --------
@@ -523,6 +522,7 @@ def _fit(model, x, y, task, folder):
         y["train"],
         phases,
         folder=folder,
+        keep=True,
         validation=(x["validation"].take(watched), y["validation"][watched]),
         batch_size=protocol.batch_size,
         loss="categorical_crossentropy" if genre else training.tag_loss(task.job.imbalance, y["train"]),

@@ -18,7 +18,7 @@ import pandas as pd
 from pydantic import ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from musictools import evaluation, files, published
+from musictools import evaluation, files, published, runs
 from musictools.experiments import jobs
 
 if TYPE_CHECKING:
@@ -272,12 +272,12 @@ class PieceTask:
                 learning_rate=self.learning_rate,
                 schedule=training.constant_then_exponential(hold=hold, decay=np.log(100) / max(1, self.epochs - hold)),
                 seed=self.seed,
-                folder=None if folder is None else folder / "fit",
+                folder=None if folder is None else folder / runs.PROGRESS,
+                keep=True,
             )
             seconds = time.perf_counter() - began
             if folder is not None:
-                with files.atomic(folder / "model.keras") as temporary:
-                    model.save(temporary)
+                files.save_model(folder / "model.keras", model)
             scores = {name: evaluation.predict(model, own, batch_size=256) for name, own in x.items()}
         return PieceResult(
             network=self.network,

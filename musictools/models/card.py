@@ -5,6 +5,7 @@ A card is a JSON file, ``cards/<name>.json`` for the model ``models/<name>.keras
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from musictools.files import atomic
 from musictools.spectrograms import FrontEnd
 
 __all__ = ["ModelCard"]
@@ -81,6 +83,8 @@ class ModelCard(BaseModel):
         Ids of the clips that were held out, see `musictools.datasets.splits.held_out_clips`.
     seed : int or None
         Seed of the training.
+    model_sha256 : str
+        SHA-256 of the model's file; empty: unknown.
     provenance : dict
         Whatever else is to be remembered: the split, the protocol, scores.
     version : {1}
@@ -124,6 +128,7 @@ class ModelCard(BaseModel):
     training_clips: Annotated[tuple[int | str, ...], BeforeValidator(_plain)] = ()
     held_out_clips: Annotated[tuple[int | str, ...], BeforeValidator(_plain)] = ()
     seed: int | None = None
+    model_sha256: str = ""
     provenance: dict[str, Any] = {}
     version: Literal[1] = 1
 
@@ -158,9 +163,10 @@ class ModelCard(BaseModel):
         Raises
         ------
         ValueError
-            If there is no card, or what is there is no card of this version.
+            If there is no card, what is there is no card of this version, or the model is not the one that its card
+            describes.
         """
-        path = Path(path)
+        path = model = Path(path)
         if not path.is_file():
             raise ValueError(f"{path}: no such file.")
         if path.suffix == ".keras":
@@ -169,7 +175,7 @@ class ModelCard(BaseModel):
                 raise ValueError(f"{path} has no card: neither {places[0]} nor {places[1]} is there.")
             path = next(place for place in places if place.is_file())
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            card = cls(**json.loads(path.read_text(encoding="utf-8")))
         except ValidationError as error:
             faults = "; ".join(_sentence(fault) for fault in error.errors())
             raise ValueError(
@@ -178,6 +184,36 @@ class ModelCard(BaseModel):
             ) from None
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: no JSON object ({error}). The file may have been cut off.") from None
+        if model != path and card.model_sha256 and card.model_sha256 != _sha256(model):
+            raise ValueError(
+                f"{model} is damaged or not the model that its card {path} describes: it does not fit the card's "
+                "checksum. Write or install it again."
+            )
+        return card
+
+    def write(self, model: str | Path) -> Path:
+        """Write the card beside a model, whose checksum it gets.
+
+        Parameters
+        ----------
+        model : str or Path
+            A ``.keras`` file that is there.
+
+        Returns
+        -------
+        path : Path
+            The card's, with the suffix ``.json``.
+        """
+        path = Path(model).with_suffix(".json")
+        with atomic(path) as temporary:
+            card = self.model_copy(update={"model_sha256": _sha256(model)})
+            temporary.write_text(card.model_dump_json(indent=1), encoding="utf-8")
+        return path
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sentence(fault):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musictools import runs
-from musictools.files import atomic
+from musictools.files import save_model
 from musictools.released import checkpoints, registry, shares, won2020
 
 if TYPE_CHECKING:
@@ -124,10 +124,8 @@ def add(name: str, path: str | Path) -> Path:
             f"{release.sha256}."
         )
     place = _path(name)
-    with atomic(place.with_suffix(".json")) as temporary:
-        temporary.write_text(tagger.card.model_dump_json(indent=1), encoding="utf-8")
-    with atomic(place) as temporary:
-        tagger.model.save(temporary)
+    save_model(place, tagger.model)
+    tagger.card.write(place)
     return place
 
 

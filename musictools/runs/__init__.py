@@ -9,7 +9,7 @@ Importing this package is cheap: numpy, pandas and TensorFlow are loaded only wh
 from musictools.runs.execution import rebuild
 from musictools.runs.notebook_index import index
 
-from .caching import cached
+from .caching import PROGRESS, cached
 from .manifests import package_digest
 from .memory import machine_memory, memory_budget
 from .parallel import map, progress
@@ -18,6 +18,7 @@ from .settings import parameters, resolve
 from .writer import Run, start
 
 __all__ = [
+    "PROGRESS",
     "Run",
     "cached",
     "data_folders",

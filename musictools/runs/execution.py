@@ -47,7 +47,7 @@ class _Job:
 
     @property
     def record(self):
-        return manifests.read_json(manifests.record_path(self.folder, self.name))
+        return manifests.read_record(self.folder, self.name)
 
 
 def rebuild(
@@ -260,6 +260,7 @@ def _attend(job, *, force, outcome, kernels):
     inputs = _inputs(job)
     reason = "forced" if force else changed(job, inputs)
     if not reason:
+        manifests.remove_scratch(job.folder, job.name)  # left by a rebuild that was killed at the end of the notebook
         return "skipped", "unchanged"
     began = time.monotonic()
     failure = _execute(job, kernels)
@@ -269,6 +270,7 @@ def _attend(job, *, force, outcome, kernels):
     record = job.record | {"rebuild": {"inputs": inputs, "executed": manifests.file_digest(job.executed)}}
     record |= {"seconds": round(seconds, 3), "parameters": job.parameters}
     manifests.write_record(job.folder, job.name, record)
+    manifests.remove_scratch(job.folder, job.name)
     return "done", f"{seconds:.1f} s ({reason})"
 
 
@@ -290,6 +292,8 @@ def _inputs(job):
 def changed(job: _Job, inputs: dict) -> str:
     """Say why a notebook must run, in a few words; empty when nothing changed since it finished."""
     record = job.record
+    if record is None and manifests.record_path(job.folder, job.name).is_file():
+        return "its manifest is damaged"
     if not record or "rebuild" not in record:
         return "not finished before" if record or job.executed.exists() else "first run"
     for name, value in inputs.items():
@@ -299,7 +303,7 @@ def changed(job: _Job, inputs: dict) -> str:
         if data["path"] and manifests.folder_stamp(data["path"]) != data["stamp"]:
             return f"data set {name} changed"
     for name, seen in record["upstream"].items():
-        other = manifests.read_json(manifests.record_path(job.folder, name)) or {}
+        other = manifests.read_record(job.folder, name) or {}
         if not other.get("finished") or manifests.digest(other["outputs"]) != seen:
             return f"results of {name} changed"
     outputs = record["outputs"] | {f"notebooks/{job.name}.ipynb": record["rebuild"]["executed"]}
@@ -361,6 +365,8 @@ class _Kernels:
         try:
             return json.loads(answer)["failure"]
         except ValueError:
+            if process.returncode == -signal.SIGKILL:
+                return f"its process was killed, by somebody or because the memory was exhausted. {memory.ADVICE}"
             return f"its process ended with status {process.returncode} (see {log.name})"
 
     def interrupt(self):
@@ -384,6 +390,7 @@ def _close(folder, outcome):
     """Write the report, print the summary, return the exit status."""
     from musictools.runs import report
 
+    manifests.merge(folder)
     index = report.write(folder, outcome=outcome)
     width = max(map(len, outcome))
     _say("")
@@ -442,6 +449,7 @@ def _kernel_environment(folder, *, at_once=1):
         IPYTHONDIR=str(home / "ipython"),
         MATPLOTLIBRC=str(home / "matplotlibrc"),
         PYTHONHASHSEED="0",
+        **{manifests.REBUILD: "1"},
         SOURCE_DATE_EPOCH="946684800",
         PYDEVD_DISABLE_FILE_VALIDATION="1",
     )

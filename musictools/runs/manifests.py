@@ -5,6 +5,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,7 @@ __all__ = ["package_digest"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 VERSIONED = ("musictools", "tensorflow", "keras", "numpy", "scipy", "pandas", "librosa", "scikit-learn", "matplotlib")
+REBUILD = "MUSICTOOLS_REBUILD"  # environment variable, set in the kernels of a rebuild
 _SOURCES = {".py", ".csv", ".yaml", ".json", ".txt", ".js", ".css", ".html", ".jinja"}
 
 
@@ -148,15 +150,40 @@ def record_path(folder: str | Path, notebook: str) -> Path:
     return Path(folder) / "manifests" / f"{notebook}.json"
 
 
+def scratch_path(folder: str | Path, notebook: str) -> Path:
+    """Return the folder for progress of `notebook` that a killed run takes up again."""
+    return Path(folder) / "work" / notebook
+
+
+def remove_scratch(folder: str | Path, notebook: str) -> None:
+    """Remove the progress of `notebook`."""
+    shutil.rmtree(scratch_path(folder, notebook), ignore_errors=True)
+
+
+def read_record(folder: str | Path, notebook: str) -> dict | None:
+    """Return the manifest record of `notebook`, or None when it is missing or does not fit its checksum."""
+    record = read_json(record_path(folder, notebook))
+    if not isinstance(record, dict) or "notebook" not in record:
+        return None
+    known = record.pop("checksum", None)  # records of earlier versions have none
+    return record if known in (None, digest(record)) else None
+
+
 def read_records(folder: str | Path) -> dict[str, dict]:
-    """Return the manifest records in an output folder, by notebook, in the order of their names."""
-    records = {path.stem: read_json(path) for path in sorted((Path(folder) / "manifests").glob("[!.]*.json"))}
-    return {name: record for name, record in records.items() if isinstance(record, dict)}
+    """Return the sound manifest records in an output folder, by notebook, in the order of their names."""
+    names = sorted(path.stem for path in (Path(folder) / "manifests").glob("[!.]*.json"))
+    records = {name: read_record(folder, name) for name in names}
+    return {name: record for name, record in records.items() if record is not None}
 
 
 def write_record(folder: str | Path, notebook: str, record: dict) -> None:
     """Write one notebook's record and merge all of them into ``manifest.json``."""
-    write_json(record_path(folder, notebook), record)
+    write_json(record_path(folder, notebook), record | {"checksum": digest(record)})
+    merge(folder)
+
+
+def merge(folder: str | Path) -> None:
+    """Write ``manifest.json`` from the records."""
     merged = Path(folder) / "manifest.json"
     with locked(merged):  # notebooks that run at the same time
         write_json(merged, {"profile": Path(folder).name, "notebooks": read_records(folder)})

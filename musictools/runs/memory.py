@@ -7,6 +7,10 @@ import os
 __all__ = ["machine_memory", "memory_budget"]
 
 VARIABLE = "MUSICTOOLS_MEMORY"
+ADVICE = (
+    "To need less memory, run one notebook at a time (--jobs 1), set its parameter workers to 1, or set "
+    f"{VARIABLE} to a smaller number of GiB."
+)
 
 
 def memory_budget(*, sharers: int = 1) -> int:
@@ -56,6 +60,15 @@ def memory_budget(*, sharers: int = 1) -> int:
 def give(n_bytes: int) -> None:
     """Set the budget of this process."""
     os.environ[VARIABLE] = f"{n_bytes / 2**30:.6f}"
+
+
+def system_kills() -> int:
+    """Return how many processes the system has killed for lack of memory since it started; 0 where it does not say."""
+    try:
+        with open("/proc/vmstat", encoding="ascii") as file:
+            return sum(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
+    except (OSError, ValueError):
+        return 0
 
 
 def machine_memory() -> int:

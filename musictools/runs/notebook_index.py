@@ -47,7 +47,7 @@ def index(output_dir: str | Path, *, notebooks_dir: Path | None = None) -> "pd.D
 
     rows = []
     for path in sorted((notebooks_dir or root() / "notebooks").glob("*.ipynb")):
-        record = manifests.read_json(manifests.record_path(output_dir, path.stem)) or {}
+        record = manifests.read_record(output_dir, path.stem) or {}
         seconds = record.get("seconds") if record.get("finished") else None
         rows.append({"notebook": path.stem, **describe(path), "last_run": seconds})
     return pd.DataFrame(rows).astype({"last_run": float})
@@ -115,7 +115,7 @@ def overview(output_dir: str | Path, *, notebooks_dir: Path | None = None) -> st
     """
     rows = []
     for path in sorted((notebooks_dir or root() / "notebooks").glob("*.ipynb")):
-        record = manifests.read_json(manifests.record_path(output_dir, path.stem)) or {}
+        record = manifests.read_record(output_dir, path.stem) or {}
         finding = record["said"][0] if record.get("finished") and record["said"] else ""
         number = re.match(r"\d*", path.stem)[0] or path.stem
         rows.append((f"[{number}]({path.name})", describe(path)["question"], finding))

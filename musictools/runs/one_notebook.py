@@ -12,12 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from musictools.runs.memory import ADVICE, system_kills
 from musictools.runs.parallel import end_with
 
 __all__ = ["execute"]
 
 STARTS = 3  # kernels that start at the same moment may draw the same port, and one of them dies: it starts again
 _NO_ANSWER = "RuntimeError: Kernel died before replying"
+_NO_MEMORY = {"MemoryError", "_ArrayMemoryError", "ResourceExhaustedError", "TerminatedWorkerError"}
 _NOT_COUNTED = {"injected-parameters", "papermill-error-cell-tag"}
 
 
@@ -53,6 +55,7 @@ def _execute(source, executed, *, parameters, cwd):
     import papermill
     from nbclient.exceptions import DeadKernelError
 
+    before = system_kills()
     try:
         papermill.execute_notebook(
             source,
@@ -65,9 +68,13 @@ def _execute(source, executed, *, parameters, cwd):
             start_timeout=180,
         )
     except papermill.PapermillExecutionError as error:
-        return f"cell {_cell_number(executed)}: {error.ename}: {_short(error.evalue)}"
+        advice = f" The memory is exhausted. {ADVICE}" if error.ename in _NO_MEMORY else ""
+        return f"cell {_cell_number(executed)}: {error.ename}: {_short(error.evalue)}{advice}"
     except DeadKernelError:
-        return f"cell {_cell_number(executed)}: the kernel died (out of memory?)"
+        cause = "the system killed a process for lack of memory" if system_kills() > before else "out of memory?"
+        return f"cell {_cell_number(executed)}: the kernel died ({cause}). {ADVICE}"
+    except OSError as error:
+        return f"{type(error).__name__}: {_short(error)} while writing {executed}"
     except Exception as error:  # whatever one notebook does to its kernel, the others go on
         return f"{type(error).__name__}: {_short(error)}"
     return ""
@@ -100,7 +107,10 @@ def _interrupt_once(*_):
 
 def _cell_number(executed):
     """Return the number (from 1) in the source notebook of the cell where a run stopped."""
-    cells = json.loads(Path(executed).read_text(encoding="utf-8"))["cells"]
+    try:
+        cells = json.loads(Path(executed).read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError):  # it could not be written
+        return "?"
     cells = [cell for cell in cells if not _NOT_COUNTED & set(cell["metadata"].get("tags", []))]
     stopped = "?"
     for number, cell in enumerate(cells, start=1):

@@ -2,14 +2,14 @@
 
 import os
 import re
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musictools.files import atomic
+from musictools.files import atomic, save_model
 
 from . import manifests, settings
+from .manifests import REBUILD
 from .parallel import kernel_shell
 from .paths import from_root, root
 
@@ -230,7 +230,7 @@ class Run(_Outputs):
             _display(Audio(filename=str(path)))
 
     def model(self, name: str, model: Any) -> None:
-        """Save a Keras model as ``models/<name>.keras``, complete or not at all.
+        """Save a Keras model as ``models/<name>.keras``, complete or not at all, with equal bytes for equal models.
 
         Parameters
         ----------
@@ -238,8 +238,7 @@ class Run(_Outputs):
         model : keras.Model
         """
         path = self.model_path(name)
-        with atomic(path) as temporary:
-            model.save(temporary)
+        save_model(path, model)
         self._record(path)
 
     def card(self, name: str, card: "BaseModel") -> None:
@@ -250,7 +249,7 @@ class Run(_Outputs):
         name : str
             The model's name.
         card : musictools.models.card.ModelCard
-            NaN in its provenance becomes null.
+            NaN in its provenance becomes null. The checksum of ``models/<name>.keras``, if that is there, is added.
 
         Raises
         ------
@@ -261,8 +260,9 @@ class Run(_Outputs):
 
         if not isinstance(card, BaseModel):
             raise TypeError(f"card must be a musictools.models.card.ModelCard. Got {type(card).__name__}.")
-        path = self.path("cards", name)
-        manifests.write_json(path, card.model_dump())
+        path, model = self.path("cards", name), self.output_dir / "models" / f"{name}.keras"
+        known = {"model_sha256": manifests.file_digest(model)} if model.is_file() else {}
+        manifests.write_json(path, card.model_dump() | known)
         self._record(path)
 
     def say(self, text: str) -> None:
@@ -315,7 +315,7 @@ class Run(_Outputs):
         FileNotFoundError
             If that notebook has no finished results here.
         """
-        record = manifests.read_json(manifests.record_path(self.output_dir, notebook))
+        record = manifests.read_record(self.output_dir, notebook)
         if not record or not record.get("finished"):
             raise FileNotFoundError(
                 f"{notebook} has no finished results in {self.output_dir}. Run it first: "
@@ -327,12 +327,15 @@ class Run(_Outputs):
     @property
     def scratch(self) -> Path:
         """Folder for progress that a killed run takes up again; `finish` removes it."""
-        folder = self.output_dir / "work" / self.notebook
+        folder = manifests.scratch_path(self.output_dir, self.notebook)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def finish(self) -> None:
         """Hash every output, write this notebook's record, remove the scratch folder; call it last.
+
+        In a rebuild the scratch folder stays until the executed notebook is on disk: if the rebuild is killed before,
+        the notebook runs again.
 
         Raises
         ------
@@ -345,7 +348,8 @@ class Run(_Outputs):
             if known is None:
                 self._outputs[name] = manifests.file_digest(self.output_dir / name)
         self._write(finished=True)
-        shutil.rmtree(self.output_dir / "work" / self.notebook, ignore_errors=True)
+        if REBUILD not in os.environ:
+            manifests.remove_scratch(self.output_dir, self.notebook)
 
     def _record(self, path):
         self._outputs[path.relative_to(self.output_dir).as_posix()] = manifests.file_digest(path)
@@ -404,12 +408,20 @@ class Upstream(_Outputs):
         ------
         FileNotFoundError
             If the notebook has not written it. The message lists what it wrote.
+        ValueError
+            If it is not as the notebook wrote it.
         """
         key = f"{kind}/{_with_suffix(_checked(name), kind)}"
         if key not in self._outputs:
             there = ", ".join(output for output in self._outputs if output.startswith(f"{kind}/"))
             raise FileNotFoundError(f"{self.notebook} has no {key}. It wrote: {there or 'none of that kind'}.")
-        return self.output_dir / key
+        path = self.output_dir / key
+        if manifests.file_digest(path) != self._outputs[key]:
+            raise ValueError(
+                f"{path} is not as {self.notebook} wrote it: it does not fit its checksum. Make it again: "
+                f"musictools rebuild --profile {self.output_dir.name} --only {self.notebook.split('_')[0]}"
+            )
+        return path
 
     def table(self, name: str, **options: Any) -> "pd.DataFrame":
         """Return one of its tables.

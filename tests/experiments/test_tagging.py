@@ -1,9 +1,9 @@
 """Taggers at work: protocols, divided clips, jobs, and songs with tones planted in them."""
 
 import dataclasses
+import warnings
 from types import SimpleNamespace
 
-import joblib
 import keras
 import numpy as np
 import pandas as pd
@@ -374,21 +374,42 @@ def test_a_job_is_done_again_when_anything_changed_or_its_file_is_gone(tmp_path,
     assert number_of(task) == len(changes) + 2
 
 
-@pytest.mark.parametrize("damage", ["cut", "no result", "other classes"])
-def test_a_damaged_result_is_named(tmp_path, monkeypatch, damage):
-    result = jobs.Result(job=JOB, classes=("a",), history=pd.DataFrame(), scores={}, clip={})
-    monkeypatch.setattr(jobs, "_train", lambda task, threads, folder: result)
-    run(job_task(), tmp_path)
+@pytest.mark.parametrize("damage", ["cut", "one byte", "other classes", "model", "no model"])
+def test_a_damaged_result_is_named_and_computed_again(tmp_path, monkeypatch, damage):
+    result = jobs.Result(job=JOB, classes=("a",), history=pd.DataFrame(), scores={}, clip={}, parameters=12345)
+
+    def train(task, threads, folder):
+        folder.mkdir(parents=True)
+        (folder / "model.keras").write_text("weights")
+        return result
+
+    monkeypatch.setattr(jobs, "_train", train)
+    whole = run(job_task(), tmp_path)
     [file] = tmp_path.rglob("result.joblib")
+    content = file.read_bytes()
     if damage == "cut":
-        file.write_bytes(file.read_bytes()[:100])
-    elif damage == "no result":
-        joblib.dump({"scores": 1}, file)
-    else:  # assignment to a field of a frozen dataclass, as a changed file would bring it in
-        object.__setattr__(result, "scores", {"test": np.zeros((2, 1))})
-        joblib.dump(result, file)
-    with pytest.raises(ValueError, match=r"result\.joblib is damaged\. Delete it to compute it again\. The cause: "):
+        file.write_bytes(content[:100])
+    elif damage == "one byte":  # the number would be another one, and joblib would not notice
+        place = content.index((12345).to_bytes(2, "little"))
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    elif damage == "other classes":  # a result that is whole and not valid
+        object.__setattr__(whole, "scores", {"test": np.zeros((2, 1))})
+        monkeypatch.setattr(jobs, "_train", lambda task, threads, folder: whole)
+        file.unlink()
         run(job_task(), tmp_path)
+    elif damage == "model":
+        (file.parent / "model.keras").write_text("weightz")
+    else:
+        (file.parent / "model.keras").unlink()
+    fault = {"model": "model.keras does not fit its checksum", "no model": "model.keras is missing"}.get(damage, ".*")
+    monkeypatch.setattr(jobs, "_train", train)
+    with pytest.warns(
+        UserWarning, match=rf"result\.joblib is damaged \(.*{fault}.*\)\. The result is computed again\."
+    ):
+        assert run(job_task(), tmp_path).parameters == 12345
+    assert (file.parent / "model.keras").read_text() == "weights"
+    with warnings.catch_warnings(action="error"):
+        assert run(job_task(), tmp_path).parameters == 12345
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import json
 import os
 import platform
 import sys
+import time
+import zipfile
 from types import SimpleNamespace
 
 import nbformat
@@ -278,11 +280,16 @@ def test_models_are_saved_whole(run):
     class Model:
         def save(self, path):
             assert path.suffix == ".keras"
-            path.write_text("weights")
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("metadata.json", json.dumps({"date_saved": str(time.time_ns())}))
+                archive.writestr(zipfile.ZipInfo("weights", (2026, 1, 1, 0, 0, 0)), "weights")
 
     run.model("ckn19", Model())
+    first = run.model_path("ckn19").read_bytes()
+    run.model("ckn19", Model())
     run.finish()
-    assert run.model_path("ckn19").read_text() == "weights"
+    assert run.model_path("ckn19").read_bytes() == first, "no time is part of the file"
+    assert zipfile.ZipFile(run.model_path("ckn19")).read("weights") == b"weights"
 
 
 def test_upstream_results(run):
