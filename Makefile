@@ -8,7 +8,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-full lint lab explorer plan rebuild gallery bench lock clean help
+.PHONY: demo test test-full lint lab explorer plan rebuild gallery bench soak lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make rebuild PROFILE=thesis   rebuild another profile (see params/)"
 	@echo "make gallery PROFILE=full     copy a finished run's notebooks into outputs/gallery"
 	@echo "make bench     measure speed (tests/benchmarks)"
+	@echo "make soak      hours of kills, mutated files and dying workers (tests/soak); SOAK=--quick takes minutes"
 	@echo "make lock      write requirements.lock anew (needs uv)"
 
 # The stamp is written last: an installation that broke off is begun again.
@@ -69,6 +70,9 @@ explorer: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+soak: $(VENV)/.installed
+	for script in tests/soak/*.py; do $(BIN)/python $$script $(SOAK) || exit 1; done
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
