@@ -344,7 +344,11 @@ def run(
     if threads is None and workers != 1:
         threads = 1
     compute = functools.partial(_run_one, folder=folder, threads=threads)
-    return runs.map(compute, tasks, workers=workers, scheduler=scheduler, description="training")
+    shared = []
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        shared = [folder]
+    return runs.map(compute, tasks, workers=workers, scheduler=scheduler, description="training", shared=shared)
 
 
 def count_gpus() -> int:

@@ -1,4 +1,8 @@
-"""One parallel map for every heavy loop: local processes by default, a Dask cluster when one is named."""
+"""One parallel map for every heavy loop: local processes by default, a Dask cluster when one is named.
+
+A notebook names its cluster once, where it starts its run: until the run is finished, that scheduler is the default of
+every `map` in this process, so that each heavy step of the notebook uses it.
+"""
 
 import functools
 import os
@@ -7,7 +11,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +20,10 @@ from .memory import give, memory_budget
 
 __all__ = ["at_once", "end_with", "map", "progress"]
 
-PATIENCE = "10s"  # for a scheduler to answer
 NOTEBOOK_BYTES = 4 * 2**30  # memory that one notebook of the demo may need, with its workers
+
+_default = {"scheduler": "", "shared": ()}  # of the run that this process has started
+_here = threading.local()
 
 
 def map(
@@ -28,6 +34,7 @@ def map(
     scheduler: str = "",
     description: str = "",
     stream: bool = False,
+    shared: Sequence[str | Path] = (),
 ) -> list | Iterator:
     """Apply a function to every value, in parallel.
 
@@ -39,11 +46,14 @@ def map(
     workers : int > 0 or None
         Local processes; None: one per core; 1: a plain loop in this process.
     scheduler : str
-        Address of a Dask scheduler, such as ``"tcp://10.0.0.5:8786"``; empty: local processes.
+        Address of a Dask scheduler, such as ``"tcp://10.0.0.5:8786"``. Empty: the one that `musictools.runs.start`
+        was given in this process, if any, else local processes.
     description : str
         Shown beside the progress bar (there is none under papermill and where nobody watches).
     stream : bool
         Return a generator that yields results as they come, still in order, for results too large to hold.
+    shared : sequence of str or Path
+        Files and folders besides the data folder that all workers of a cluster must see, see `runs.cluster`.
 
     Returns
     -------
@@ -54,6 +64,10 @@ def map(
     ------
     ValueError
         If `workers` is no positive int.
+    ConnectionError
+        If the scheduler does not answer, has no workers, or goes away. Finished work that was written is kept.
+    RuntimeError
+        If a worker of the cluster has other versions or does not see the folders, or if several workers died.
     Exception
         What `function` raised first, with the value named in its message (or in a note).
 
@@ -65,8 +79,18 @@ def map(
     if workers is not None and (not isinstance(workers, int) or isinstance(workers, bool) or workers < 1):
         raise ValueError(f"workers must be a positive int or None. Got {workers!r}.")
     values = list(values)
-    results = progress(_results(function, values, workers, scheduler), total=len(values), description=description)
-    return results if stream else list(results)
+    scheduler = scheduler or _default["scheduler"]
+    if getattr(_here, "nested", False):  # a call on a cluster has one core
+        workers, scheduler = 1, ""
+    if scheduler:
+        pairs = _on_cluster(function, values, scheduler, [*_default["shared"], *shared])
+    else:
+        pairs = _locally(function, values, workers)
+    pairs = progress(pairs, total=len(values), description=description)
+    if stream:
+        return _in_order(pairs)
+    results = dict(pairs)
+    return [results[number] for number in range(len(values))]
 
 
 def progress(iterable: Iterable, *, total: int | None = None, description: str = "") -> Iterator[Any]:
@@ -144,48 +168,59 @@ def _unattended():
     return shell is not None and not getattr(shell.kernel, "_allow_stdin", True)
 
 
-def _results(function, values, workers, scheduler):
-    import joblib
-
-    workers = min(workers or joblib.cpu_count(), len(values))
-    calls = (joblib.delayed(_call)(function, value, number) for number, value in enumerate(values))
-    if scheduler:
-        with _cluster(scheduler):
-            yield from joblib.Parallel(n_jobs=-1, return_as="generator")(calls)
-    elif workers <= 1:
-        for call, arguments, _ in calls:
-            yield call(*arguments)
-    else:
-        share = memory_budget(sharers=2 * workers)  # the other half is for this process
-        calls = (joblib.delayed(_call_beside)(*arguments, os.getpid(), share) for _, arguments, _ in calls)
-        with warnings.catch_warnings():
-            # loky replaces workers whose memory grew and repeats nothing; its warning would land in notebooks
-            warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
-            yield from joblib.Parallel(n_jobs=workers, return_as="generator")(calls)
+def use(scheduler: str, *, shared: Sequence[str | Path] = ()) -> None:
+    """Set the default scheduler of this process and what all workers of any scheduler must see; empty: none."""
+    _default.update(scheduler=scheduler, shared=tuple(shared))
 
 
 @contextmanager
-def _cluster(scheduler):
-    """Send joblib's work to the Dask cluster at `scheduler`."""
-    import joblib
-    from distributed import Client
-
+def nested() -> Iterator[None]:
+    """Let every `map` in the block be a plain loop in this thread."""
+    _here.nested = True
     try:
-        client = Client(scheduler, timeout=PATIENCE)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise ConnectionError(
-            f"No Dask scheduler answers at {scheduler!r} ({error}). Start one with `dask scheduler`, or leave "
-            "scheduler empty to use the cores of this machine."
-        ) from error
-    with client, joblib.parallel_config(backend="dask"):
         yield
+    finally:
+        _here.nested = False
+
+
+def _on_cluster(function, values, scheduler, shared):
+    from . import cluster
+
+    yield from cluster.results(function, values, scheduler, shared)
+
+
+def _in_order(pairs):
+    """Yield results in the order of their numbers, each as soon as all before it are there."""
+    early, due = {}, 0
+    for number, result in pairs:
+        early[number] = result
+        while due in early:
+            yield early.pop(due)
+            due += 1
+
+
+def _locally(function, values, workers):
+    """Yield the number of every value with its result, in order."""
+    import joblib
+
+    workers = min(workers or joblib.cpu_count(), len(values))
+    if workers <= 1:
+        for number, value in enumerate(values):
+            yield number, call(function, value, number)
+        return
+    share = memory_budget(sharers=2 * workers)  # the other half is for this process
+    calls = (joblib.delayed(_call_beside)(function, v, number, os.getpid(), share) for number, v in enumerate(values))
+    with warnings.catch_warnings():
+        # loky replaces workers whose memory grew and repeats nothing; its warning would land in notebooks
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
+        yield from enumerate(joblib.Parallel(n_jobs=workers, return_as="generator")(calls))
 
 
 def _call_beside(function, value, number, parent, memory):
     """Do one call in a worker process that does not outlive `parent`, should that be killed."""
     give(memory)
     end_with(parent)
-    return _call(function, value, number)
+    return call(function, value, number)
 
 
 @functools.cache
@@ -206,7 +241,8 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _call(function, value, number):
+def call(function: Callable, value: Any, number: int) -> Any:
+    """Apply `function`; an error says which value it was."""
     try:
         return function(value)
     except Exception as error:

@@ -10,7 +10,7 @@ from musictools.files import atomic, save_model
 
 from . import manifests, settings
 from .manifests import REBUILD
-from .parallel import kernel_shell
+from .parallel import kernel_shell, use
 from .paths import from_root, root
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def start(output_dir: str | Path, *, notebook: str, parameters: dict | None = No
     parameters : dict or None
         The parameters to record; None: read from the running notebook, as its parameters cell names them.
     scheduler : str
-        Address of a Dask scheduler for :func:`musictools.runs.map`; kept as ``run.scheduler``.
+        Address of a Dask scheduler: the default of :func:`musictools.runs.map` in this process until the run is
+        finished; kept as ``run.scheduler``.
 
     Returns
     -------
@@ -62,7 +63,9 @@ def start(output_dir: str | Path, *, notebook: str, parameters: dict | None = No
         raise ValueError("output_dir must name a folder, such as 'outputs/demo'. Got an empty one.")
     if parameters is None:
         parameters = _running_parameters(root() / "notebooks" / f"{notebook}.ipynb")
-    return Run(from_root(output_dir), notebook=_checked(notebook), parameters=parameters, scheduler=scheduler)
+    run = Run(from_root(output_dir), notebook=_checked(notebook), parameters=parameters, scheduler=scheduler)
+    use(scheduler, shared=[run.output_dir])
+    return run
 
 
 class _Outputs:

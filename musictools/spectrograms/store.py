@@ -201,7 +201,10 @@ class SpectrogramStore(_Store):
             _remove_partial(folder)
         if len(tasks) == 1 and not scheduler:
             workers = 1  # a few files that failed before: processes would take longer to start
-        made = runs.map(_make_rows, tasks, workers=workers, scheduler=scheduler, description="spectrograms")
+        shared = [folder, places[0]]  # a worker that does not see the audio files would call them damaged
+        made = runs.map(
+            _make_rows, tasks, workers=workers, scheduler=scheduler, description="spectrograms", shared=shared
+        )
         failures = {row: why for some in made for row, why in some.items()}
         if tasks:
             with files.atomic(folder / "failed.json") as temporary:

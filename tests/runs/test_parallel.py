@@ -1,4 +1,4 @@
-"""The parallel map on processes and on Dask, and what keeps every test off the network."""
+"""The parallel map on processes (test_cluster.py has Dask), and what keeps every test off the network."""
 
 import os
 import socket
@@ -61,20 +61,8 @@ def test_map_refuses_odd_workers(workers):
         runs.map(len, ["a"], workers=workers)
 
 
-def test_map_on_a_dask_cluster(slow_first):
-    from distributed import LocalCluster
-
-    cluster = LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, protocol="tcp",
-                           host="127.0.0.1")  # fmt: skip
-    with cluster:
-        results = runs.map(slow_first, range(6), scheduler=cluster.scheduler_address)
-        assert [number for number, _ in results] == list(range(6))
-        with pytest.raises(ZeroDivisionError, match=r"item 1 \(0\)"):
-            runs.map(lambda number: 1 / number, [1, 0], scheduler=cluster.scheduler_address)
-
-
 def test_map_without_an_answering_scheduler(monkeypatch):
-    monkeypatch.setattr("musictools.runs.parallel.PATIENCE", "1s")
+    monkeypatch.setattr("musictools.runs.cluster.PATIENCE", "1s")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -81,7 +81,7 @@ def _build(folder, plans, parameters, workers):
 
 def _tidy(folder):
     """Remove what a build, or one that was killed, leaves behind."""
-    (folder / "building.json").unlink()
+    (folder / "building.json").unlink(missing_ok=True)  # another machine may build the same corpus there
     remove_stale(folder)
 
 
@@ -143,13 +143,15 @@ def _checked(folder, parameters):
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"folder must be a folder or not exist yet. {folder} is a file.")
     for name in ("corpus.json", "building.json"):
-        if (folder / name).is_file():
+        try:
             there = json.loads((folder / name).read_text())
-            wrong = {key: there.get(key) for key, value in parameters.items() if there.get(key) != value}
-            if wrong:
-                raise ValueError(f"{folder} holds another composed corpus: {wrong} instead of {parameters}. Choose "
-                                 "another folder or delete this one.")  # fmt: skip
-            return folder
+        except FileNotFoundError:
+            continue
+        wrong = {key: there.get(key) for key, value in parameters.items() if there.get(key) != value}
+        if wrong:
+            raise ValueError(f"{folder} holds another composed corpus: {wrong} instead of {parameters}. Choose "
+                             "another folder or delete this one.")  # fmt: skip
+        return folder
     if any((folder / name).exists() for name in TABLES):
         raise ValueError(f"{folder} holds other data in MagnaTagATune's layout. Choose another folder.")
     return folder
