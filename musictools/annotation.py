@@ -155,10 +155,7 @@ def _key(asked):
 
 
 def _read(path):
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a table of answers ({error}).") from None
+    table = files.read_table(path, kind="a table of answers", dtype=str, keep_default_na=False)
     if list(table) != _COLUMNS or not table["answer"].isin(ANSWERS).all():
         raise ValueError(f"{path}: must have the columns {', '.join(_COLUMNS)} and the answers {', '.join(ANSWERS)}.")
     return {(row.clip, row.tag): row.answer for row in table.itertuples()}

@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import base64
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from musictools.files import atomic
+from musictools.files import atomic, read_npz
 
 if TYPE_CHECKING:
     from musictools.inference import AudioModel
@@ -209,9 +208,14 @@ class Reference:
             If it is damaged.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                return cls(arrays["mean"], arrays["whitening"], arrays["distances"], str(arrays["what"]))
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            arrays = read_npz(io.BytesIO(content))
+            mean, whitening, distances = (arrays[name] for name in ("mean", "whitening", "distances"))
+            if any(array.dtype.kind != "f" for array in (mean, whitening, distances)):
+                raise ValueError("they are no numbers")
+            if mean.ndim != 1 or distances.ndim != 1 or whitening.shape != (len(mean), len(mean)):
+                raise ValueError(f"their shapes are {mean.shape}, {whitening.shape} and {distances.shape}")
+            return cls(mean, whitening, distances, str(arrays["what"]))
+        except (KeyError, ValueError) as error:
             raise ValueError(f"No statistics of reference clips ({error}).") from None
 
 

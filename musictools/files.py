@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:  # loaded where it is needed: what rebuilds notebooks imports this module and has to start fast
     import numpy as np
+    import pandas as pd
 
 __all__ = [
     "atomic",
@@ -25,12 +26,15 @@ __all__ = [
     "inside",
     "locked",
     "read_npz",
+    "read_table",
+    "read_text",
     "remove_folder",
     "remove_stale",
     "save_model",
 ]
 
 _TEMPORARY = ".tmp-"
+_MOST_COLUMNS, _LONGEST_LINE = 10_000, 2**20  # of a table
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"  # folders may be shared: process ids mean nothing elsewhere
 _WRITER = re.compile(r"\.tmp-(?P<pid>\d+)-(?:(?P<host>[0-9a-f]{8})-)?")
 
@@ -267,12 +271,12 @@ def inside(folder: str | Path, relative: str | Path) -> Path:
     return Path(folder) / text
 
 
-def read_npz(path: str | Path, *, max_bytes: int = 2**30) -> dict[str, np.ndarray]:
+def read_npz(path: str | Path | BinaryIO, *, max_bytes: int = 2**30) -> dict[str, np.ndarray]:
     """Read the arrays of an ``.npz`` file, never pickles, and only if they are small enough once unpacked.
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or binary file
     max_bytes : int > 0
         Size of all arrays together. A small file can unpack to any size.
 
@@ -295,6 +299,7 @@ def read_npz(path: str | Path, *, max_bytes: int = 2**30) -> dict[str, np.ndarra
     """
     import numpy as np
 
+    name = path if isinstance(path, str | Path) else "the content"
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
@@ -304,21 +309,100 @@ def read_npz(path: str | Path, *, max_bytes: int = 2**30) -> dict[str, np.ndarra
             if other := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
                 raise ValueError(f"{other[0]} is no array")
             return arrays
-    # What numpy and zipfile raise for damaged files; memory runs out where an array claims an impossible shape.
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        AttributeError,
-        TypeError,
-        KeyError,
-        MemoryError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise ValueError(f"{path}: not an .npz file ({error}).") from None
-    raise ValueError(f"{path}: its arrays have {size:,} bytes, more than the {max_bytes:,} allowed.")
+    # zipfile, numpy and the codecs raise nearly anything for damaged files; memory runs out where an array claims an
+    # impossible shape.
+    except Exception as error:  # noqa: BLE001
+        raise ValueError(f"{name}: not an .npz file ({_line(error)}).") from None
+    raise ValueError(f"{name}: its arrays have {size:,} bytes, more than the {max_bytes:,} allowed.")
+
+
+def read_text(path: str | Path, *, max_bytes: int = 2**26) -> str:
+    """Read a file of text in UTF-8, with or without a byte order mark, if it is not too large.
+
+    Parameters
+    ----------
+    path : str or Path
+    max_bytes : int > 0
+
+    Returns
+    -------
+    text : str
+
+    Raises
+    ------
+    ValueError
+        If the file is larger, or is no text in UTF-8.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a.txt").write_text("words", encoding="utf-8-sig")
+    ...     read_text(Path(folder, "a.txt"))
+    'words'
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise ValueError(f"{path}: has {size:,} bytes, more than the {max_bytes:,} allowed.")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: cannot be read as text in UTF-8 ({error}).") from None
+
+
+def read_table(path: str | Path, *, kind: str = "a comma separated table", **options: Any) -> pd.DataFrame:
+    r"""Read a table of text with at most 10,000 columns.
+
+    Parameters
+    ----------
+    path : str or Path
+    kind : str
+        What the file should be, for messages.
+    **options
+        As for ``pd.read_csv``.
+
+    Returns
+    -------
+    table : pd.DataFrame
+
+    Raises
+    ------
+    ValueError
+        If the file is no such table, or its first line has more than 10,000 columns.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a.csv").write_text("clip,genre\na.mp3,rock\n")
+    ...     read_table(Path(folder, "a.csv"))["genre"].to_list()
+    ['rock']
+    """
+    import pandas as pd
+
+    with Path(path).open("rb") as file:
+        first = file.readline(_LONGEST_LINE + 1)
+    columns = 1 + first.count(options.get("sep", ",").encode())
+    if len(first) > _LONGEST_LINE or columns > _MOST_COLUMNS:
+        many = "more" if len(first) > _LONGEST_LINE else f"{columns:,}"
+        raise ValueError(f"{path}: not {kind}. Its first line has {many} columns, at most {_MOST_COLUMNS:,} are read.")
+    try:
+        return pd.read_csv(path, **options)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - pandas has many errors of its own, and passes on those of NumPy
+        raise ValueError(f"{path}: not {kind} ({_line(error)}).") from None
+
+
+def _line(error):
+    """Message of an error on one line, cut where it shows too much of a file."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:300]} …"
 
 
 def fingerprint(path: str | Path) -> str:

@@ -12,12 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
+from musictools.audio.chatter import silenced
 from musictools.files import atomic
 
-__all__ = ["SOUNDFILE_SUFFIXES", "AudioError", "duration", "load", "resample", "write"]
+__all__ = ["MAX_SAMPLES", "SOUNDFILE_SUFFIXES", "AudioError", "duration", "load", "resample", "write"]
 
 SOUNDFILE_SUFFIXES = {".mp3", ".flac", ".ogg", ".oga", ".opus", ".wav", ".au", ".snd", ".aif", ".aiff"}
 FFMPEG_SECONDS = 300
+MAX_SAMPLES = 2**28  # of a mono waveform, 1 GiB: 1.7 h at 44.1 kHz; a small file can unpack to any length
+_LEAST_RATE = 1000  # Hz, of what is resampled: a header that claims 1 Hz would make a second of every sample
+_BLOCK = 2**20  # samples of all channels
 
 
 class AudioError(ValueError):
@@ -55,7 +59,8 @@ def load(path: str | Path, *, sr: int | None = None, min_samples: int = 1) -> tu
     Raises
     ------
     AudioError
-        If the file is missing, empty, not audio, holds NaN or Inf, is too short, or needs ffmpeg where there is none.
+        If the file is missing, empty, not audio, holds NaN or Inf, is too short, has more than `MAX_SAMPLES` samples
+        per channel, or needs ffmpeg where there is none.
     ValueError
         If `sr` is neither None nor a positive int.
 
@@ -83,6 +88,7 @@ def load(path: str | Path, *, sr: int | None = None, min_samples: int = 1) -> tu
     if not np.isfinite(y).all():
         raise AudioError(f"{path}: {np.count_nonzero(~np.isfinite(y))} of {y.size} samples are NaN or Inf.")
     if sr is not None and native != sr:
+        _check_resampling(path, y.size, native, sr)
         y = resample(y, orig_sr=native, sr=sr)
     rate = native if sr is None else int(sr)
     if y.size < min_samples:
@@ -149,10 +155,13 @@ def duration(path: str | Path) -> float:
     _check_file(path)
     if path.suffix.lower() in SOUNDFILE_SUFFIXES:
         try:
-            return float(soundfile.info(path).duration)
+            with silenced():
+                info = soundfile.info(path)
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{path}: not an audio file that libsndfile can read ({_reason(error)}).") from None
-    y, sr = load(path)
+        if info.samplerate > 0 and 0 <= info.frames <= MAX_SAMPLES:
+            return info.frames / info.samplerate
+    y, sr = load(path)  # also where the header claims an absurd length
     return y.size / sr
 
 
@@ -230,6 +239,17 @@ def _check_file(path):
                 raise AudioError(f"{path}: not an audio file (it has no AU header).")
 
 
+def _check_resampling(path, n_samples, native, sr):
+    if native < _LEAST_RATE:
+        raise AudioError(f"{path}: has a sampling rate of {native} Hz, at least {_LEAST_RATE:,} Hz are needed.")
+    if n_samples * sr > MAX_SAMPLES * native:
+        raise _too_long(path, MAX_SAMPLES / sr)
+
+
+def _too_long(path, seconds):
+    return AudioError(f"{path}: too long, at most {seconds / 60:.0f} min can be read. Cut it into parts first.")
+
+
 def _decode(path):
     if path.suffix.lower() in SOUNDFILE_SUFFIXES:
         return _decode_soundfile(path)
@@ -240,9 +260,14 @@ def _decode_soundfile(path):
     import soundfile
 
     try:
-        y, sr, expected = _read_as_far_as_possible(path)
+        with silenced():
+            y, sr, expected = _read_as_far_as_possible(path)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: not an audio file that libsndfile can read ({_reason(error)}).") from None
+    except MemoryError:
+        raise AudioError(f"{path}: there is not enough memory for its audio.") from None
+    if sr <= 0:
+        raise AudioError(f"{path}: has a sampling rate of {sr} Hz.")
     if y.shape[0] == 0:
         raise AudioError(f"{path}: holds no audio, nothing could be decoded.")
     missing = _missing(path, y.shape[0], expected, sr)
@@ -282,7 +307,9 @@ def _wav_data_bytes(path):
     with path.open("rb") as file:
         if file.read(4) == b"RIFF":
             file.seek(12)
-            while len(chunk := file.read(8)) == 8:
+            for _ in range(1000):  # a damaged file may consist of empty chunks
+                if len(chunk := file.read(8)) < 8:
+                    break
                 length = int.from_bytes(chunk[4:], "little")
                 if chunk[:4] == b"data":
                     return (length, path.stat().st_size - file.tell()) if length < 2**32 - 1 else (0, 0)
@@ -309,24 +336,44 @@ def _ogg_ends(path):
 
 
 def _read_as_far_as_possible(path):
-    """(samples, sampling rate, frames that the header promises): all at once; if that breaks, up to the break."""
+    """(samples, sampling rate, frames that the header promises): all at once; if that breaks, up to the break.
+
+    Long files, and those whose header claims to be long, are read in blocks, and their channels are averaged at once.
+    """
     import soundfile
 
     with soundfile.SoundFile(path) as file:
-        sr, expected = file.samplerate, file.frames
+        sr, expected, channels = file.samplerate, file.frames, file.channels
+        long = not 0 <= expected * channels <= MAX_SAMPLES
         try:
-            return file.read(dtype="float32"), sr, expected
+            if not long:
+                return file.read(dtype="float32"), sr, expected
         except soundfile.LibsndfileError:
             pass  # the file cannot be rewound after this
-    blocks = []
+    for frames in (max(1, _BLOCK // channels), 4096) if long else (4096,):
+        blocks, error = _read_blocks(path, frames, mix=long)
+        if error is None:
+            break
+    if not blocks and error is not None:
+        raise error
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32), sr, expected
+
+
+def _read_blocks(path, frames, *, mix):
+    """(blocks up to the break or the end, the error there or None); with `mix`, channels are averaged."""
+    import soundfile
+
+    blocks, n = [], 0
     with soundfile.SoundFile(path) as file:
         try:
-            while len(block := file.read(4096, dtype="float32")):
-                blocks.append(block)
-        except soundfile.LibsndfileError:
-            if not blocks:
-                raise
-    return np.concatenate(blocks), sr, expected
+            while len(block := file.read(frames, dtype="float32")):
+                blocks.append(block.mean(axis=1, dtype=np.float32) if mix and block.ndim == 2 else block)
+                n += len(block)
+                if n > MAX_SAMPLES:
+                    raise _too_long(path, MAX_SAMPLES / max(file.samplerate, 1))
+        except soundfile.LibsndfileError as error:
+            return blocks, error
+    return blocks, None
 
 
 def _decode_ffmpeg(path):
@@ -343,14 +390,15 @@ def _decode_ffmpeg(path):
         "-v",
         "error",
         "-nostdin",
-        "-i",
-        str(path),
+        *_only(path),
         "-map",
         "0:a:0",
         "-ac",
         "1",
         "-ar",
         str(sr),
+        "-fs",  # no more bytes than this
+        str(4 * (MAX_SAMPLES + 1)),
         "-f",
         "f32le",
         "-",
@@ -360,6 +408,8 @@ def _decode_ffmpeg(path):
     except subprocess.TimeoutExpired:
         raise AudioError(f"{path}: ffmpeg did not finish within {FFMPEG_SECONDS} s.") from None
     y = np.frombuffer(done.stdout[: len(done.stdout) // 4 * 4], dtype="<f4").astype(np.float32)
+    if y.size > MAX_SAMPLES:
+        raise _too_long(path, MAX_SAMPLES / sr)
     complaint = done.stderr.decode(errors="replace").strip().splitlines()
     if y.size == 0:
         reason = complaint[-1] if complaint else "no audio"
@@ -384,11 +434,19 @@ def _ffmpeg_rate(path, *, default=44100):
         "stream=sample_rate",
         "-of",
         "csv=p=0",
-        str(path),
+        *_only(path),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    first = done.stdout.strip().splitlines()[:1]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        raise AudioError(f"{path}: ffprobe did not finish within 60 s.") from None
+    first = done.stdout.decode(errors="replace").strip().splitlines()[:1]
     return int(first[0]) if first and first[0].isdigit() and int(first[0]) > 0 else default
+
+
+def _only(path):
+    """Options of ffmpeg and ffprobe: read this file and nothing else, whatever playlist or address it holds."""
+    return ["-protocol_whitelist", "file", "-i", f"file:{path}"]
 
 
 def _reason(error):

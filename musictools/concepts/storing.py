@@ -112,7 +112,7 @@ def load(path: str | Path) -> tuple[Concepts, dict[str, pd.DataFrame]]:
         null = {name.removeprefix("null:"): values for name, values in arrays.items() if name.startswith("null:")}
         rest = (arrays[k] for k in ("concept", "distance", "vectors", "labels", "groups"))
         concepts = Concepts(tables.pop("concepts"), patches, *rest, head["names"], null, head["settings"])
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: no saved concepts ({error}).") from error
     return concepts, tables
 

@@ -27,6 +27,7 @@ import pandas as pd
 
 from musictools import audio
 from musictools.datasets.base import Dataset
+from musictools.files import read_table
 
 __all__ = ["FAULTY", "FEATURES", "SUBSETS", "Fma"]
 
@@ -153,10 +154,8 @@ def _read(path, *, header, needed):
     """One of the tables with several rows of column names, by track id."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file. FMA's layout has fma_metadata/tracks.csv; get it from {Fma.where}.")
-    try:
-        table = pd.read_csv(path, index_col=0, header=header, low_memory=False)
-    except (ValueError, IndexError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
-        raise ValueError(f"{path}: not a table with {len(header)} rows of column names ({error}).") from None
+    kind = f"a table with {len(header)} rows of column names"
+    table = read_table(path, kind=kind, index_col=0, header=header, low_memory=False)
     missing = needed - set(table.columns)
     if missing:
         named = ", ".join(" / ".join(column) for column in sorted(missing))
@@ -186,11 +185,14 @@ def _genres(table, path):
     top = pd.get_dummies(table["track", "genre_top"], dtype=bool)
     if not path.is_file() or ("track", "genres_all") not in table:
         return top, top
-    titles = pd.read_csv(path, index_col="genre_id")["title"]
+    titles = read_table(path, index_col=0)
+    if titles.index.name != "genre_id" or "title" not in titles or titles.index.has_duplicates:
+        raise ValueError(f"{path}: must have the columns genre_id, first and each once, and title.")
+    titles = titles["title"].astype(object).fillna("").astype(str)
     try:
         numbers = [set(ast.literal_eval(text)) for text in table["track", "genres_all"].astype(object).fillna("[]")]
         named = [{titles[number] for number in chosen} for chosen in numbers]
-    except (ValueError, SyntaxError, TypeError, KeyError) as error:
+    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
         raise ValueError(
             f"{path.with_name('tracks.csv')}: track / genres_all must be lists of ids in {path.name} ({error})."
         ) from None

@@ -15,6 +15,7 @@ import pandas as pd
 
 from musictools import audio
 from musictools.datasets.base import Dataset
+from musictools.files import read_table
 
 __all__ = ["Folder"]
 
@@ -97,10 +98,7 @@ def _from_folders(folder):
 
 def _from_csv(folder):
     path = folder / "labels.csv"
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a comma separated table ({error}).") from None
+    table = read_table(path, dtype=str, keep_default_na=False)
     missing = {"path", "genre"} - set(table.columns)
     if missing:
         raise ValueError(f"{path}: lacks the column {', '.join(sorted(missing))}. It has {', '.join(table.columns)}.")

@@ -51,7 +51,7 @@ class _FaultFiltered(Dataset):
         subsets = {
             Path(line.strip()).stem: subset
             for subset, file in self._lists.items()
-            for line in file.read_text().splitlines()
+            for line in files.read_text(file).splitlines()
             if line.strip()
         }
         return self.tracks.index.to_series().map(subsets).dropna().rename("split")

@@ -22,6 +22,7 @@ import pandas as pd
 
 from musictools import tags as tagging
 from musictools.datasets.base import Dataset
+from musictools.files import read_table
 
 __all__ = ["CLIP_SAMPLES", "CLIP_SR", "MagnaTagATune", "read_tables"]
 
@@ -169,10 +170,7 @@ def _read(path, *, needed):
             f"{path}: no such file. MagnaTagATune's layout has annotations_final.csv and "
             f"clip_info_final.csv in one folder; get them from {MagnaTagATune.where}."
         )
-    try:
-        table = pd.read_csv(path, sep="\t", dtype_backend="numpy_nullable")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a tab separated table ({error}).") from None
+    table = read_table(path, kind="a tab separated table", sep="\t", dtype_backend="numpy_nullable")
     missing = needed - set(table.columns)
     if missing:
         raise ValueError(

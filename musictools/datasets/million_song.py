@@ -32,6 +32,7 @@ import pandas as pd
 from musictools import runs
 from musictools import tags as tagging
 from musictools.datasets.base import Dataset
+from musictools.files import read_text
 
 __all__ = ["GENRES", "MillionSong"]
 
@@ -192,8 +193,8 @@ def _from_json(folder, *, top, min_weight):
 
 def _read_json(path, *, min_weight):
     try:
-        song = json.loads(path.read_bytes())
-    except ValueError as error:
+        song = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON ({error}). Was it unpacked whole?") from None
     texts = [song.get(key) if isinstance(song, dict) else None for key in ("track_id", "artist", "title")]
     if not all(isinstance(text, str) for text in texts):
@@ -203,7 +204,7 @@ def _read_json(path, *, min_weight):
         raise ValueError(f"{path}: track_id must be the file's name, TR and 16 letters or digits. Got {track_id!r}.")
     try:
         return track_id, artist, title, {str(name) for name, weight in song["tags"] if float(weight) >= min_weight}
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ValueError(f"{path}: tags must be a list of [name, weight]. Got {str(song.get('tags'))[:80]}.") from None
 
 
@@ -227,7 +228,7 @@ def _check_arrays(folder, *, min_weight, path_template):
 
 def _from_arrays(folder, *, top):
     """Tracks (with their subset) and tags of the arrays."""
-    names = [line.strip() for line in (folder / "tags.txt").read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = [line.strip() for line in read_text(folder / "tags.txt").splitlines() if line.strip()]
     if not names or len(set(names)) < len(names):
         raise ValueError(
             f"{folder}/tags.txt: must name at least one tag, each once, a tag a line. Got {len(names)}, "

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from musictools import audio, files
+from musictools.audio.chatter import silenced
 from musictools.datasets.base import Dataset
 
 __all__ = ["Mir1k"]
@@ -157,7 +158,10 @@ class Mir1k(Dataset):
             path = self.folder / "vocal-nonvocalLabel" / f"{clip_id}.vocal"
             if not path.is_file():
                 raise ValueError(f"{path}: no such file. It should hold the clip's vocal labels.")
-            vocal = np.loadtxt(path, ndmin=1) > 0
+            try:
+                vocal = np.loadtxt(path, ndmin=1) > 0
+            except ValueError as error:
+                raise ValueError(f"{path}: must hold a number in every line ({error}).") from None
         elif clip_id not in self._flags:
             raise ValueError(f"{self.folder / 'labels.npz'} has no labels of clip {clip_id!r}.")
         else:
@@ -182,7 +186,8 @@ def _channels(path):
     import soundfile
 
     try:
-        y, sr = soundfile.read(path, dtype="float32", always_2d=True)
+        with silenced():
+            y, sr = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise audio.AudioError(f"{path}: cannot be read ({error}).") from None
     if y.shape[1] != 2:

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from musictools.files import atomic
+from musictools.files import atomic, read_text
 from musictools.spectrograms import FrontEnd
 
 __all__ = ["ModelCard"]
@@ -35,7 +35,7 @@ def _front_end(value):
         return value
     try:
         return FrontEnd.from_json(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, MemoryError, RecursionError) as error:
         raise ValueError(f"cannot be read ({error})") from None
 
 
@@ -175,14 +175,14 @@ class ModelCard(BaseModel):
                 raise ValueError(f"{path} has no card: neither {places[0]} nor {places[1]} is there.")
             path = next(place for place in places if place.is_file())
         try:
-            card = cls(**json.loads(path.read_text(encoding="utf-8")))
+            card = cls(**json.loads(read_text(path)))
         except ValidationError as error:
             faults = "; ".join(_sentence(fault) for fault in error.errors())
             raise ValueError(
                 f"{path} is no card of a model, version 1: {faults}. Cards of earlier versions are "
                 "written anew by musictools rebuild."
             ) from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path}: no JSON object ({error}). The file may have been cut off.") from None
         if model != path and card.model_sha256 and card.model_sha256 != _sha256(model):
             raise ValueError(

@@ -151,7 +151,7 @@ def load(path: str | Path, *, tags: Sequence[str] = TAGS) -> Choi2018:
             config = json.loads(file.attrs["model_config"])["config"]
             named = [(layer["class_name"], layer["config"]) for layer in config]
             weights = {c["name"]: _weights(file["model_weights"], c["name"]) for _, c in named}
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
         raise ValueError(f"{path}: no model of Keras 2 with its weights ({error}).") from None
     front_end = _front_end(path, dict(named).get("Melspectrogram", {}))
     _check_layers(path, named)

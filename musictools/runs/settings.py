@@ -15,9 +15,13 @@ from typing import Any
 
 import yaml
 
+from musictools.files import read_text
+
 __all__ = ["parameters", "resolve"]
 
 COMMON = "common.yaml"
+_LARGEST = 2**18  # bytes of a parameter file
+_NO_YAML = (yaml.YAMLError, ValueError, RecursionError, OverflowError)  # 2024-13-45 is a ValueError, for example
 _TYPES = {
     str: "text",
     int: "a whole number",
@@ -59,16 +63,19 @@ def parameters(notebook_path: str | Path) -> dict[str, Any]:
     """
     path = Path(notebook_path)
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except (KeyError, TypeError, ValueError) as error:
+        cells = json.loads(read_text(path))["cells"]
+        tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", [])]
+        source = "".join(tagged[0]["source"]) if len(tagged) == 1 else ""
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no readable notebook ({error!r}).") from error
-    tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", [])]
     if len(tagged) != 1:
         raise ValueError(f"{path} must have exactly one cell tagged 'parameters'. Got {len(tagged)}.")
     try:
-        statements = ast.parse("".join(tagged[0]["source"])).body
+        statements = ast.parse(source).body
     except SyntaxError as error:
         raise ValueError(f"{path}: the parameters cell is no Python (line {error.lineno}: {error.msg}).") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # a zero byte; brackets without end
+        raise ValueError(f"{path}: the parameters cell is no Python ({error}).") from error
     defaults = {}
     for statement in statements:
         name, value = _literal(statement, path)
@@ -127,13 +134,15 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        text = read_text(path, max_bytes=_LARGEST)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there is no such parameter file.") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error}).") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: is no valid YAML ({' '.join(str(error).split())}).") from error
+    try:
+        content = yaml.load(text, Loader=_StrictLoader)
+    except _NO_YAML as error:
+        raise ValueError(f"{path}: is no valid YAML ({_shown(error)}).") from error
     if content is None:
         raise ValueError(f"{path}: is empty. Write {{}} when there is nothing to set.")
     if not isinstance(content, dict):
@@ -167,8 +176,8 @@ def from_command_line(text: str) -> tuple[str, Any]:
         raise ValueError(f"-p takes name=value, such as -p epochs=3. Got {text!r}.")
     try:
         parsed = yaml.load(value, Loader=_StrictLoader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"-p {text}: the value is no valid YAML ({' '.join(str(error).split())}).") from error
+    except _NO_YAML as error:
+        raise ValueError(f"-p {text}: the value is no valid YAML ({_shown(error)}).") from error
     if isinstance(parsed, str) and not value.strip().startswith(("'", '"')):
         parsed = _number(parsed, otherwise=parsed)
     return name.strip(), "" if parsed is None and not value.strip() else parsed
@@ -178,7 +187,7 @@ def unknown(name: str, known: Iterable[str], *, where: object, what: str = "para
     """Return the ValueError for a name that is not known, with the nearest one and all that are."""
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return ValueError(f"{where}: unknown {what} {name!r}.{hint} Known: {', '.join(sorted(known)) or 'none'}.")
+    return ValueError(f"{where}: unknown {what} {_shown(name)!r}.{hint} Known: {', '.join(sorted(known)) or 'none'}.")
 
 
 def fitting(value: Any, default: Any, *, where: str) -> Any:
@@ -196,7 +205,9 @@ def fitting(value: Any, default: Any, *, where: str) -> Any:
         return float(value)
     if type(value) is not wanted:
         hint = _hint(value, wanted)
-        raise ValueError(f"{where} must be {_TYPES[wanted]} like its default {default!r}. Got {value!r}.{hint}")
+        raise ValueError(
+            f"{where} must be {_TYPES[wanted]} like its default {default!r}. Got {_shown(repr(value))}.{hint}"
+        )
     if wanted is float and not math.isfinite(value):
         raise ValueError(f"{where} must be a finite number. Got {value!r}.")
     if wanted is list and default and not any(isinstance(entry, list | dict | None) for entry in default):
@@ -204,6 +215,12 @@ def fitting(value: Any, default: Any, *, where: str) -> Any:
         if all(type(entry) in (type(example), int) for entry in default):
             return [fitting(entry, example, where=f"{where}[{number}]") for number, entry in enumerate(value)]
     return value
+
+
+def _shown(value):
+    """A text on one line, cut where it is long."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 200 else f"{text[:200]} …"
 
 
 def _fitted(given, defaults, *, known, where):
@@ -249,30 +266,36 @@ def _literal(statement, path):
     assigns = isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
     if not assigns or len(targets) != 1 or not isinstance(targets[0], ast.Name):
         raise ValueError(
-            f"{path}: every line of the parameters cell must be 'name = literal'. Got {ast.unparse(statement)!r}. "
-            "Anything else belongs in the next cell."
+            f"{path}: every line of the parameters cell must be 'name = literal'. "
+            f"Got {_shown(ast.unparse(statement))!r}. Anything else belongs in the next cell."
         )
     name, value = targets[0].id, None
     try:
         value = ast.literal_eval(statement.value)
         fits = value is None or type(value) in _TYPES
         json.dumps(value, allow_nan=False)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         fits = False
     if not fits:
         raise ValueError(
             f"{path}: parameter {name!r} must be a literal: text, number, True, False, None, list or dict. "
-            f"Got {ast.unparse(statement.value)}. Derived values belong in the next cell."
+            f"Got {_shown(ast.unparse(statement.value))}. Derived values belong in the next cell."
         )
     return name, value
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader, which does not let a name be set twice."""
+    """YAML's safe loader without aliases, which can describe any size in a few lines; no name may be set twice."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.events.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.constructor.ConstructorError(None, None, "aliases (*name) are not read", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        names, seen = [self.construct_object(key, deep=True) for key, _ in node.value], set()
         for name in names:
-            if isinstance(name, str) and names.count(name) > 1:
+            if isinstance(name, str) and (name in seen or seen.add(name)):
                 raise yaml.constructor.ConstructorError(None, None, f"{name!r} is set twice", node.start_mark)
         return super().construct_mapping(node, deep=deep)

@@ -154,7 +154,7 @@ class Explanation:
                 conservation,
                 head["options"],
             )
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path}: no saved explanation ({error}).") from error
 
     def map(self, index: int | tuple[int, int] = 0) -> np.ndarray:
