@@ -10,6 +10,16 @@ from musictools.cli.arguments import named_values, positive
 
 __all__ = ["add"]
 
+_COSTS = {
+    "cores": "number of cores",
+    "gpus": "number of GPUs (default: none, the cores train)",
+    "gpu_speed": "how many times a GPU is as fast as this machine in training (default: 1)",
+    "core_price": "price of a core for an hour",
+    "gpu_price": "price of a GPU for an hour",
+    "disk_price": "price of a GB for a month",
+    "months": "how long the disk is kept (default: 1)",
+}
+
 
 def add(commands: argparse._SubParsersAction, shared: argparse.ArgumentParser) -> None:
     """Add ``rebuild`` and ``plan`` to the parser.
@@ -46,6 +56,10 @@ def _add_plan(commands, shared):
     plan.add_argument(
         "--no-calibration", action="store_true", help="do not measure this machine, which takes a minute or two"
     )
+    costs = plan.add_argument_group("costs on other machines", "printed if --cores is given; prices in any currency")
+    for name, text in _COSTS.items():
+        kind = positive if name in ("cores", "gpus") else float
+        costs.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=text)
     plan.set_defaults(run=_plan)
 
 
@@ -69,8 +83,12 @@ def _rebuild(arguments):
 
 
 def _plan(arguments):
-    from musictools.experiments import calibration, plans
+    from musictools.experiments import calibration, costs, plans
 
+    given = {name: value for name in _COSTS if (value := getattr(arguments, name)) is not None}
+    if given and ("cores" not in given or arguments.no_calibration):
+        raise ValueError("Costs need --cores, and the rates that --no-calibration leaves out.")
+    machines = costs.Machines(**given) if given else None
     planned = plans.make(
         arguments.profile,
         only=arguments.only,
@@ -82,4 +100,6 @@ def _plan(arguments):
         networks = sorted({network for plan in planned for network in plan.networks}, key=str)
         rates = calibration.measure(networks, say=lambda text: print(f"{text} …", file=sys.stderr, flush=True))
     print(plans.report(planned, rates))
+    if machines is not None:
+        print(f"\n{costs.report(planned, rates, machines)}")
     return 0

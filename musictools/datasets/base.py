@@ -165,7 +165,7 @@ class Dataset:
         ids = pd.Index(ids)
         unknown = ids.difference(table.index)
         if len(unknown):
-            raise ValueError(f"{self.name} has no clip {unknown[0]!r}.")
+            raise ValueError(f"{self.name} has no clip {unknown.tolist()[0]!r}.")
         return table.loc[ids]
 
     def _place(self, path):
@@ -318,7 +318,7 @@ class Dataset:
         ids = self.tracks.index if ids is None else pd.Index(ids)
         unknown = ids.difference(self.tracks.index)
         if len(unknown):
-            raise ValueError(f"{self.name} has no clip {unknown[0]!r}.")
+            raise ValueError(f"{self.name} has no clip {unknown.tolist()[0]!r}.")
         if kind not in ("random", "artist"):
             if shares is not None:
                 raise ValueError(f"The split {kind!r} comes with the data; shares cannot be chosen.")

@@ -88,14 +88,39 @@ class NotebookPlan:
         -------
         hours : float
         """
+        return self.network_hours(rates) + self.core_hours(rates) / min(self.workers, rates.cores)
+
+    def network_hours(self, rates: Rates) -> float:
+        """Hours that networks are trained and run on this machine, on its GPU if it has one.
+
+        Parameters
+        ----------
+        rates : Rates
+
+        Returns
+        -------
+        hours : float
+        """
+        seconds = sum(training.seconds(rates) for training in self.trainings) / min(self.at_once, rates.cores)
+        seconds += sum(n * rates.networks[network].forward for network, n in self.passes.items())
+        return seconds / 3600
+
+    def core_hours(self, rates: Rates) -> float:
+        """Hours that all other work takes on one core.
+
+        Parameters
+        ----------
+        rates : Rates
+
+        Returns
+        -------
+        hours : float
+        """
         work = dict(self.work)
         if self.map_work:
             for name, amount in self.map_work(rates)[1].items():
                 work[name] = work.get(name, 0) + amount
-        seconds = sum(training.seconds(rates) for training in self.trainings) / min(self.at_once, rates.cores)
-        seconds += sum(n * rates.networks[network].forward for network, n in self.passes.items())
-        seconds += sum(getattr(rates, name) * n for name, n in work.items()) / min(self.workers, rates.cores)
-        return seconds / 3600
+        return sum(getattr(rates, name) * n for name, n in work.items()) / 3600
 
     def disk_bytes(self, rates: Rates | None) -> int:
         """Bytes that the notebook writes: stores, weights with the state of Adam, feature maps.
@@ -162,6 +187,7 @@ _NEEDS_SOUND = (
     "13_extract_concepts",
     "15_test_robustness",
 )
+_NEEDS_GENRES = ("02_train_genre_model", "07_auralise_features", "13_extract_concepts", "14_map_class_activations")
 
 
 def make(
@@ -212,7 +238,8 @@ def make(
         if job.name in NOTEBOOKS and key not in sizes:
             sizes[key] = data_size(p)
         size = sizes.get(key)
-        fields = NOTEBOOKS[job.name](p, size) if job.name in NOTEBOOKS else {}
+        known = size is None or size.genres or job.name not in _NEEDS_GENRES
+        fields = NOTEBOOKS[job.name](p, size) if job.name in NOTEBOOKS and known else {}
         if fields.pop("reads_data", bool(fields)):
             _add_data(fields, size, p, stored, checksums)
         plans.append(
@@ -220,7 +247,7 @@ def make(
                 notebook=job.name,
                 clips=size.clips if fields else 0,
                 workers=p.get("workers", 1),
-                missing=_missing(job.name, size) if fields else (),
+                missing=_missing(job.name, size) if fields else () if known else (f"clips per genre of {size.name}",),
                 finished=not execution.pending(job),
                 **fields,
             )

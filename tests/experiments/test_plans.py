@@ -179,6 +179,8 @@ def test_stored_spectrograms_are_not_planned_again(monkeypatch, tmp_path):
     assert whole.disk == data_sizes.data_size({"n_clips": 12}).store_bytes(front_end)
     assert whole.work == {"spectrogram": 12}, "the corpus is there"
     store = spectrograms.open_store(data, front_end, workers=1)
+    on_disk = sum(path.stat().st_size for path in store.folder.rglob("*") if path.is_file())
+    assert on_disk == pytest.approx(whole.disk, rel=0.1)
     stored = plan()
     assert (stored.disk, stored.work) == (0, {"spectrogram": 0})
     assert plan(corpus_seed=4).work == {"compose": 12, "spectrogram": 12}
@@ -207,6 +209,34 @@ def test_a_data_set_that_is_not_here_is_missing(monkeypatch, tmp_path):
     made = plans.make("thesis", only=["02"])
     assert made[0].clips == 25_860
     assert "magnatagatune: no such folder" in plans.obstacles(made)[0]
+
+
+def test_a_data_set_without_counts_of_genres_is_planned_as_far_as_it_goes(monkeypatch, tmp_path):
+    monkeypatch.setenv("MUSICTOOLS_DATA", str(tmp_path))
+    monkeypatch.setenv("MUSICTOOLS_SHARED_DATA", str(tmp_path / "none"))
+    made = plans.make("thesis", only=["01", "02", "03"], parameters={"dataset": "million_song"})
+    size = data_sizes.DataSize(name="million_song", **data_sizes.OFFICIAL["million_song"])
+    assert made[0].work == {"decode": 943_347, "spectrogram": 943_347}
+    assert made[0].disk == size.store_bytes(models.describe("ckn19").front_end)
+    assert (made[1].trainings, made[1].missing) == ((), ("clips per genre of million_song",))
+    hold_out = 2000
+    left = 505_216 * (1 - hold_out / 943_347) * 0.8 * 0.9
+    network = made[2].trainings[0].network.model
+    assert made[2].trainings[0].segments == pytest.approx(left * size.segments(network), rel=1e-4)
+
+
+def test_whole_songs_are_planned_with_their_mean_length():
+    index = [f"song {k}" for k in range(1000)]
+    tracks = pd.DataFrame({"artist": "", "album": "", "title": "", "path": "a.mp3", "duration": 100.0}, index)
+    tracks.loc[index[::2], "duration"] = 300.0
+    words = pd.DataFrame({"rock": True}, index)
+    data = datasets.Dataset("", tracks=tracks, tags=words, genres=words, descriptors=words[[]])
+    assert data_sizes._seconds(data) == 200.0
+    asked = []
+    data = datasets.Dataset("", tracks=tracks.drop(columns="duration"), tags=words, genres=words, descriptors=words[[]])
+    data.clip_seconds = lambda ids: asked.extend(ids) or 7.0
+    assert data_sizes._seconds(data) == 7.0
+    assert asked == index[::5]
 
 
 def test_a_full_disk_is_an_obstacle(monkeypatch, tmp_path):
