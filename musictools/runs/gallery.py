@@ -70,7 +70,7 @@ def gallery(
     """
     run, destination = root() / run, root() / (destination or "outputs/gallery")
     records, executed, rows = manifests.read_records(run), {}, []
-    for original in sorted((root() / "notebooks").glob("*.ipynb")):
+    for original in sorted((root() / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         path, record = run / "notebooks" / original.name, records.get(original.stem, {})
         if not (path.is_file() and record.get("finished")):
             raise ValueError(f"{original.name} has not been executed in {run.name}. Run: musictools rebuild first.")
