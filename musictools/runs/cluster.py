@@ -48,12 +48,10 @@ def results(
         _check_workers(client, scheduler, terms)
         body, waiting, pending, done = cloudpickle.dumps(function), list(enumerate(values))[::-1], {}, queue.Queue()
         while waiting or pending:
-            while waiting and len(pending) < 2 * max(1, len(client.nthreads())):  # one is done, one is at hand
+            while waiting and len(pending) < 2 * max(1, _workers(client, scheduler)):  # one is done, one is at hand
                 number, value = waiting.pop()
-                with warnings.catch_warnings():
-                    warnings.filterwarnings("ignore", message="Sending large graph")
-                    future = client.submit(_call_here, terms, body, cloudpickle.dumps(value), number, pure=False)
-                pending[future] = number
+                call = (_call_here, terms, body, cloudpickle.dumps(value), number)
+                pending[future := _submit(client, scheduler, call)] = number
                 future.add_done_callback(done.put)
             future = _next(done, client, scheduler)
             number = pending.pop(future)
@@ -166,6 +164,32 @@ def _call_here(terms, function, value, number):
         return cloudpickle.dumps(parallel.call(cloudpickle.loads(function), cloudpickle.loads(value), number))
 
 
+def _workers(client, scheduler):
+    """Number of workers at this moment."""
+    try:
+        return len(client.nthreads())
+    except (OSError, TimeoutError) as error:
+        raise _gone(scheduler) from error
+
+
+def _submit(client, scheduler, call):
+    from distributed.client import ClosedClientError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sending large graph")
+            return client.submit(*call, pure=False)
+    except ClosedClientError as error:
+        raise _gone(scheduler) from error
+
+
+def _gone(scheduler):
+    return ConnectionError(
+        f"The Dask scheduler at {scheduler!r} has gone. Results that were written are kept: start it and its workers, "
+        "and call this again."
+    )
+
+
 def _next(done, client, scheduler):
     """Wait for a call that has ended."""
     lonely = 0.0
@@ -173,7 +197,7 @@ def _next(done, client, scheduler):
         try:
             return done.get(timeout=1.0)
         except queue.Empty:
-            lonely = 0.0 if client.status != "running" or client.nthreads() else lonely + 1.0
+            lonely = 0.0 if client.status != "running" or _workers(client, scheduler) else lonely + 1.0
         if lonely >= LONELY:
             raise ConnectionError(
                 f"The Dask scheduler at {scheduler!r} has had no worker for {LONELY:.0f} s. Results that were written "
@@ -185,10 +209,7 @@ def _result(future, scheduler, number, value):
     from distributed.scheduler import KilledWorker
 
     if future.status in ("cancelled", "lost"):
-        raise ConnectionError(
-            f"The Dask scheduler at {scheduler!r} has gone. Results that were written are kept: start it and its "
-            "workers, and call this again."
-        )
+        raise _gone(scheduler)
     try:
         return future.result()
     except KilledWorker as error:

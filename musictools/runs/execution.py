@@ -281,8 +281,9 @@ def upstream_names(source: Path) -> list[str]:
 
 
 def _inputs(job):
+    elsewhere = ("output_dir", "scheduler")  # they change where results are made and kept, not what they are
     return {
-        "parameters": manifests.digest({name: job.parameters[name] for name in job.parameters if name != "output_dir"}),
+        "parameters": manifests.digest({k: value for k, value in job.parameters.items() if k not in elsewhere}),
         "notebook": manifests.notebook_digest(job.source),
         "package": manifests.package_digest(),
         "versions": manifests.digest(manifests.versions()),

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ import soundfile
 from support.clusters import ROOT, Cluster, wait_for
 
 from musictools import runs, spectrograms
-from musictools.runs import cluster, parallel
+from musictools.runs import cluster, execution, parallel
 
 full = pytest.mark.full
 
@@ -88,6 +89,15 @@ def test_a_run_names_the_scheduler_for_every_map_until_it_ends(tmp_path, monkeyp
     run.finish()
     assert runs.map(len, ["a"], workers=1) == [1]
     assert sent_to == ["tcp://one:1", "tcp://two:2"]
+
+
+def test_another_scheduler_repeats_no_notebook():
+    def inputs(**parameters):
+        source = ROOT / "notebooks" / "01_preprocess.ipynb"
+        return execution._inputs(SimpleNamespace(source=source, parameters={"n_clips": 48} | parameters))
+
+    assert inputs(scheduler="tcp://one:1") == inputs(scheduler="tcp://two:2") == inputs()
+    assert inputs(scheduler="tcp://one:1", n_clips=49) != inputs()
 
 
 @pytest.mark.parametrize("name", ["numpy", "python", "Keras backend", "musictools sources", "musictools"])
@@ -199,7 +209,7 @@ def test_a_training_is_equal(machines, tmp_path):
     levels = np.random.default_rng(0).integers(0, 256, (12, 128, 64), np.uint8)
     labels = pd.DataFrame({"rock": [True, False] * 6, "pop": [False, True] * 6}, index=ids)
     split = pd.Series(["train"] * 8 + ["validation"] * 2 + ["test"] * 2, index=ids)
-    plan = protocols.protocol("rotheneder2023", "se_cnn", epochs=2, batch_size=4)
+    plan = protocols.protocol("rotheneder2023", "se_cnn", epochs=1, batch_size=8)
     job = jobs.Job(model="se_cnn", n_tags=2, labels="annotated", protocol="rotheneder2023")
     task = jobs.Task(
         job=job, store=spectrograms.ArrayStore(levels, ids), labels=labels, split=split, length=64, step=32,
