@@ -104,12 +104,12 @@ class Dataset:
         self._audio_folder = self.folder if audio_folder is None else Path(audio_folder)
         self.tracks, self.tags, self.genres, self.descriptors = tracks, tags, genres, descriptors
         for clip_id, path in tracks["path"].items():
-            if _PLAIN.fullmatch(text := str(path)) and ".." not in text:
+            if not path or (_PLAIN.fullmatch(text := str(path)) and ".." not in text):
                 continue
             try:
-                files.inside(self._audio_folder, path or ".")
+                files.inside(self._audio_folder, path)
             except ValueError as error:
-                raise ValueError(f"{self.name}: clip {clip_id!r}: {error}") from None
+                raise ValueError(f"{self.name} in {self.folder}: clip {str(clip_id)[:100]!r}: {error}") from None
 
     def __repr__(self):
         return f"<{self.name}: {len(self.tracks)} clips, {self.tags.shape[1]} tags, {self.genres.shape[1]} genres>"
