@@ -80,7 +80,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         _name_file(error, temporary, path)
         raise
     finally:
@@ -196,10 +196,18 @@ def save_model(path: str | Path, model: Any) -> None:
 
     Notes
     -----
-    Keras writes the time into the file. Here it is always the first one that a zip archive can hold.
+    Keras writes the time into the file; here it is always the first one that a zip archive can hold. The optimiser is
+    left out: its state depends on whether a training was interrupted, and takes twice the space of the weights.
     """
+    optimizer = getattr(model, "optimizer", None)
     with atomic(path) as temporary:
-        model.save(temporary)
+        try:
+            if optimizer is not None:
+                model.optimizer = None
+            model.save(temporary)
+        finally:
+            if optimizer is not None:
+                model.optimizer = optimizer
         with zipfile.ZipFile(temporary) as saved, atomic(temporary) as whole, zipfile.ZipFile(whole, "w") as archive:
             for member in saved.infolist():
                 same = zipfile.ZipInfo(member.filename)
@@ -208,6 +216,8 @@ def save_model(path: str | Path, model: Any) -> None:
                     if member.filename == "metadata.json":
                         metadata = json.load(source) | {"date_saved": "1980-01-01@00:00:00"}
                         target.write(json.dumps(metadata).encode())
+                    elif member.filename == "config.json":
+                        target.write(json.dumps(json.load(source) | {"compile_config": None}).encode())
                     else:
                         shutil.copyfileobj(source, target, 2**20)
 
@@ -264,9 +274,11 @@ def inside(folder: str | Path, relative: str | Path) -> Path:
     ValueError: '../secret.txt' must be relative and stay in its folder, without '..'. ...
     """
     text = str(relative)
-    if not text or text.startswith(("/", "\\")) or PureWindowsPath(text).drive or ".." in re.split(r"[/\\]", text):
+    outside = text.startswith(("/", "\\")) or PureWindowsPath(text).drive or ".." in re.split(r"[/\\]", text)
+    if not text or "\0" in text or outside:
         raise ValueError(
-            f"{text!r} must be relative and stay in its folder, without '..'. Files elsewhere can be linked into it."
+            f"{text[:100]!r} must be relative and stay in its folder, without '..'. "
+            "Files elsewhere can be linked into it."
         )
     return Path(folder) / text
 
@@ -446,7 +458,12 @@ def _tidy_once(folder, _):
 
 def _name_file(error, temporary, path):
     """Let an error of the system name the file that the user knows."""
-    if type(error) is OSError and error.errno is None:  # of a library, such as HDF5, in its own words
+    if not isinstance(error, OSError) and type(error).__module__ != "soundfile":
+        return
+    if getattr(error, "errno", None) is None and type(error).__module__ in (
+        "builtins",
+        "soundfile",
+    ):  # a library's words
         raise OSError(f"{path} cannot be written: {error}") from None
     if error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(temporary):
         raise OSError(error.errno, error.strerror, str(path)) from None

@@ -83,7 +83,12 @@ def load(name: str, *, data_dir: str | Path = "", **options: Any) -> Dataset:
     folder = Path(data_dir).expanduser() if data_dir else _find(name)
     if not folder.exists():
         raise ValueError(f"{folder}: no such folder. {name}: {cls.where}.")
-    return cls(folder, **options)
+    try:
+        return cls(folder, **options)
+    except MemoryError:  # a table of every song and every tag, where a damaged file names millions of tags
+        raise ValueError(f"{folder}: there is not enough memory for the tables of {name}.") from None
+    except UnicodeError as error:  # half of a surrogate pair, which JSON can hold
+        raise ValueError(f"{folder}: the tables of {name} hold characters that are no text ({error}).") from None
 
 
 def _classes():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from musictools import audio
@@ -101,7 +102,8 @@ def _from_csv(folder):
     table = read_table(path, dtype=str, keep_default_na=False)
     missing = {"path", "genre"} - set(table.columns)
     if missing:
-        raise ValueError(f"{path}: lacks the column {', '.join(sorted(missing))}. It has {', '.join(table.columns)}.")
+        has = ", ".join(table.columns)[:200]
+        raise ValueError(f"{path}: lacks the column {', '.join(sorted(missing))}. It has {has}.")
     if table.empty:
         raise ValueError(f"{path}: lists no songs.")
     if table["path"].duplicated().any():
@@ -115,4 +117,7 @@ def _from_csv(folder):
 def _one_hot(cells, index):
     lists = [[t.strip() for t in str(c).split(";") if t.strip()] for c in cells]
     names = sorted({t for row in lists for t in row})
-    return pd.DataFrame([[n in row for n in names] for row in lists], index=index, columns=names, dtype=bool)
+    column, values = {name: k for k, name in enumerate(names)}, np.zeros((len(lists), len(names)), dtype=bool)
+    for row, own in zip(values, lists, strict=True):
+        row[[column[name] for name in own]] = True
+    return pd.DataFrame(values, index=index, columns=names)

@@ -201,7 +201,9 @@ def _read_json(path, *, min_weight):
         raise ValueError(f"{path}: must hold the texts track_id, artist and title. Got {str(song)[:80]}.")
     track_id, artist, title = texts
     if not _TRACK_ID.fullmatch(track_id) or track_id != path.stem:
-        raise ValueError(f"{path}: track_id must be the file's name, TR and 16 letters or digits. Got {track_id!r}.")
+        raise ValueError(
+            f"{path}: track_id must be the file's name, TR and 16 letters or digits. Got {track_id[:100]!r}."
+        )
     try:
         return track_id, artist, title, {str(name) for name, weight in song["tags"] if float(weight) >= min_weight}
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -250,8 +252,8 @@ def _from_arrays(folder, *, top):
 def _read_array(path, *, n_tags):
     try:
         y = np.load(path, mmap_mode="r", allow_pickle=False)  # never more than the file holds
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not an array of numbers ({error}).") from None
+    except Exception as error:  # noqa: BLE001 - NumPy parses a text of Python, and raises nearly anything
+        raise ValueError(f"{path}: not an array of numbers ({' '.join(str(error).split())[:200]}).") from None
     if not isinstance(y, np.ndarray) or y.ndim != 2 or y.shape[1] != n_tags or not np.isin(y, (0, 1)).all():
         got = f"{y.dtype} {y.shape}" if isinstance(y, np.ndarray) else "an archive of arrays"
         raise ValueError(

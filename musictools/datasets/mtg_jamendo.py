@@ -160,20 +160,24 @@ def _read(path):
 
 def _row(fields, *, where):
     if len(fields) < 5 or not all(fields[:5]):
-        raise ValueError(f"{where}: needs track, artist, album, path and duration, tab separated. Got {fields[:5]}.")
+        raise ValueError(
+            f"{where}: needs track, artist, album, path and duration, tab separated. Got {str(fields[:5])[:200]}."
+        )
     track_id, artist, album, path, duration = fields[:5]
     if not _PATH.fullmatch(path):
-        raise ValueError(f"{where}: PATH must look like 14/214.mp3. Got {path!r}.")
+        raise ValueError(f"{where}: PATH must look like 14/214.mp3. Got {path[:100]!r}.")
     try:
         seconds = float(duration)
         if not 0 < seconds < np.inf:
             raise ValueError
     except ValueError:
-        raise ValueError(f"{where}: DURATION must be a positive number of seconds. Got {duration!r}.") from None
+        raise ValueError(f"{where}: DURATION must be a positive number of seconds. Got {duration[:100]!r}.") from None
     tags = [tag for tag in fields[5:] if tag]
     wrong = next((tag for tag in tags if not _TAG.fullmatch(tag)), None)
     if wrong is not None:
-        raise ValueError(f"{where}: a tag must be genre---, instrument--- or mood/theme--- and a name. Got {wrong!r}.")
+        raise ValueError(
+            f"{where}: a tag must be genre---, instrument--- or mood/theme--- and a name. Got {wrong[:100]!r}."
+        )
     return track_id, (artist, album, path, seconds), tags
 
 

