@@ -31,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     >>> main(["tag", "song.mp3", "--top", "5"])  # doctest: +SKIP
     """
     arguments = _parser().parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         return arguments.run(arguments)
     except KeyboardInterrupt:
@@ -42,6 +44,11 @@ def main(argv: list[str] | None = None) -> int:
         notes = getattr(error, "__notes__", [])
         print(f"musictools: {' '.join(' '.join([str(error), *notes]).split())}", file=sys.stderr)
         return 2
+    except MemoryError:
+        if arguments.traceback:
+            raise
+        print("musictools: there is not enough memory for this.", file=sys.stderr)
+        return 1
 
 
 def _parser():

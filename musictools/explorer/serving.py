@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -14,13 +15,16 @@ __all__ = ["SONG", "command", "environment", "main"]
 SONG = "MUSICTOOLS_SONG"  # environment variable that tells the notebook which song to open
 _USAGE = (
     "usage: python -m musictools.explorer.serving [SONG] [options of Voilà]\n"
-    "Opens the song explorer in the browser. Options are Voilà's, such as --no-browser or --port=8867."
+    "Opens the song explorer in the browser. Options are Voilà's, such as --no-browser or --port=8867.\n"
+    "The page is served on this machine only, and asks for the token in the printed address. With --Voila.ip=0.0.0.0\n"
+    "other machines reach it too; the connection is not encrypted then."
 )
+_WITHOUT_TOKEN = r"--(\w+\.)?token=['\"]*|--Voila\.auto_token=(?!true|1).*"
 _FOLDER = Path(__file__).with_name("jupyter")  # the page's template, and settings of the server
 
 
 def command(notebook: str | Path | None = None, *more: str) -> list[str]:
-    """Command that serves the notebook at 127.0.0.1 and opens the browser.
+    """Command that serves the notebook at 127.0.0.1, for those who have the token, and opens the browser.
 
     Parameters
     ----------
@@ -46,6 +50,7 @@ def command(notebook: str | Path | None = None, *more: str) -> list[str]:
         f"--config={_FOLDER / 'config.json'}",  # an upload of 50 MB is one message: it allows for long ones
         "--template=musictools",
         "--Voila.ip=127.0.0.1",
+        "--Voila.auto_token=True",  # other users and other pages of this machine must not reach the kernels
         *more,
     ]
 
@@ -83,6 +88,8 @@ def main() -> None:
     songs = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     if len(songs) > 1 or {"-h", "--help"} & set(options):
         sys.exit(_USAGE)
+    if off := [option for option in options if re.fullmatch(_WITHOUT_TOKEN, option, re.IGNORECASE)]:
+        sys.exit(f"error: {off[0]}: the explorer is not served without a token.")
     if importlib.util.find_spec("voila") is None:
         sys.exit("Voilà is not installed. Run `make explorer`, which installs it, or open the notebook in JupyterLab.")
     try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musictools import audio
+from musictools.audio.chatter import silenced
 from musictools.explorer.work import ExplorerError, sentence
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def read_upload(name: str, content: bytes, *, seconds: float = 60.0) -> Song:
     check(name, len(content))
     with tempfile.TemporaryDirectory(prefix="musictools-explorer-") as folder:  # readable by its owner only
         path = Path(folder) / f"song{Path(name).suffix.lower()}"
+        path.touch(mode=0o600)
         path.write_bytes(content)
         return read(path, title=Path(name).name, seconds=seconds)
 
@@ -269,7 +271,7 @@ def song(y: np.ndarray, *, sr: int, title: str, seconds: float = 60.0, note: str
 def _check_size(title, size):
     if size > MAX_BYTES:
         raise SongError(f"{title}: too large. It has {size / 2**20:.0f} MB, at most {MAX_BYTES // 2**20} MB are taken.")
-    if size == 0:
+    if size <= 0:
         raise SongError(f"{title}: the file is empty.")
 
 
@@ -285,7 +287,8 @@ def _check_header(title, path):
     import soundfile
 
     with contextlib.suppress(soundfile.LibsndfileError):
-        info = soundfile.info(path)
+        with silenced():
+            info = soundfile.info(path)
         _check_length(title, info.duration)
         if info.frames * info.channels > _MAX_SAMPLES:
             raise SongError(

@@ -58,7 +58,8 @@ class Upload(anywidget.AnyWidget):
         elif kind == "refused":
             self._failed(str(content.get("text", "")))
         elif kind == "begin":
-            self._begin(str(content.get("name", "")), int(content.get("size", 0)))
+            size = content.get("size", 0)
+            self._begin(str(content.get("name", "")), size if isinstance(size, int) else 0)
         elif kind == "piece" and self._name:
             self._pieces += b"".join(bytes(piece) for piece in buffers)
             self._arrived()

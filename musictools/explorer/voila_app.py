@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import webbrowser
+from urllib.parse import quote
 
 from jupyter_server.utils import url_path_join
 from voila.app import Voila
@@ -28,6 +29,8 @@ class Page(Voila):
             self.log.warning("No web browser found: %s. Open %s", error, self.display_url)
             return
         address = url_path_join(self.connection_url, self.base_url)
+        if token := getattr(getattr(self, "identity_provider", None), "token", ""):
+            address += f"?token={quote(token)}"
         threading.Thread(target=lambda: browser.open(address, new=self.webbrowser_open_new)).start()
 
 

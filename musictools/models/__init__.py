@@ -12,15 +12,14 @@ from __future__ import annotations
 import functools
 import math
 import pkgutil
-import zlib
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 
+from musictools.models import archive
 from musictools.models.blocks import Seeds
 from musictools.models.description import Description
 from musictools.models.lazy import keras
@@ -194,7 +193,7 @@ def load(path: str | Path) -> keras.Model:
     Raises
     ------
     ValueError
-        If there is no such file, or it is damaged or no Keras model.
+        If there is no such file, it is damaged or no Keras model, or its layers run code or read files, such as Lambda.
 
     See Also
     --------
@@ -215,9 +214,11 @@ def load(path: str | Path) -> keras.Model:
     for name in ("layers", "front_end"):  # they register the package's own layers with Keras
         import_module(f"musictools.models.{name}")
     try:
-        return keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError, TypeError, BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged, no Keras model, or has layers unknown here ({error}).") from error
+        archive.check(path)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # noqa: BLE001 - Keras and TensorFlow raise nearly anything for impossible settings
+        text = " ".join(str(error).split())[:300]
+        raise ValueError(f"{path} is damaged, no Keras model, or has layers unknown here ({text}).") from error
 
 
 def layer_table(model: keras.Model, *, activations: bool = False, one_output_row: bool = False) -> pd.DataFrame:

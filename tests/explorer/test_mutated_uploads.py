@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 import soundfile
-from support import tones
+from support import mutations, tones
 
 from musictools.explorer import songs
 
@@ -18,27 +18,6 @@ def encoded(y, sr, kind, **options):
     return buffer.getvalue()
 
 
-def mutated(content, rng):
-    """Truncated, flipped, with a block removed, repeated or replaced, or with a huge number in its header."""
-    data, way = bytearray(content), rng.integers(6)
-    a, b = sorted(rng.integers(1, len(data), 2))
-    if way == 0:
-        return bytes(data[:b])
-    if way == 1:
-        for place in rng.integers(0, len(data), 20):
-            data[place] ^= 1 << rng.integers(8)
-    elif way == 2:
-        del data[a:b]
-    elif way == 3:
-        data[a:a] = data[a:b]
-    elif way == 4:
-        data[a:b] = rng.bytes(b - a)
-    else:
-        place = rng.integers(0, 60)
-        data[place : place + 4] = b"\xff\xff\xff\x7f"
-    return bytes(data)
-
-
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
 @pytest.mark.parametrize("wrong_ending", [False, True])
 def test_mutated_files_are_sentences_or_songs(tmp_path, kind, wrong_ending):
@@ -46,7 +25,7 @@ def test_mutated_files_are_sentences_or_songs(tmp_path, kind, wrong_ending):
     suffix = ".mp3" if wrong_ending and kind != "MP3" else ".wav" if wrong_ending else f".{kind.lower()}"
     for number in range(50):
         path = tmp_path / f"{number}{suffix}"
-        path.write_bytes(mutated(original, rng))
+        path.write_bytes(mutations.of_bytes(original, rng))
         message, one = "song: ", None
         try:
             one = songs.read(path, title="song")

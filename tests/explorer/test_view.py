@@ -317,7 +317,9 @@ def test_the_browser_is_opened_without_a_file(tmp_path, monkeypatch):
     page.port, page.ip = 8866, "127.0.0.1"
     monkeypatch.setattr(app.threading, "Thread", lambda target: types.SimpleNamespace(start=target))
     page.launch_browser()
-    assert opened == ["http://127.0.0.1:8866/"]
+    page.identity_provider = types.SimpleNamespace(token="a b")
+    page.launch_browser()
+    assert opened == ["http://127.0.0.1:8866/", "http://127.0.0.1:8866/?token=a%20b"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -24,6 +24,7 @@ from support import tones
 
 PATIENCE = 120_000  # in ms: machines that run tests are busy
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+TOKEN = "token-of-the-tests"
 LOCAL = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")
 SLOW = """
 import pathlib, time
@@ -120,10 +121,12 @@ def serving_at(place, command, *, probe, song=None):
             one.kill()
 
 
+@contextlib.contextmanager
 def voila(place, *, song=None):
-    """Voilà with the page of ``make explorer``."""
-    command = serving.command(place.notebook, "--no-browser")
-    return serving_at(place, command, probe="voila/static/voila.js", song=song)
+    """Voilà with the page of ``make explorer``; the address has the token."""
+    command = serving.command(place.notebook, "--no-browser", f"--Voila.token={TOKEN}")
+    with serving_at(place, command, probe="voila/static/voila.js", song=song) as (address, process):
+        yield f"{address}?token={TOKEN}", process
 
 
 def lab(place):

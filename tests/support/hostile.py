@@ -99,16 +99,16 @@ def _applied(folder):
         _command(["explain", str(path), *given, "--out", out, "--seconds", "1", "--audio", "wav"])
 
     def upload(path):
-        read, refused = [], []
-        widget = Upload(received=lambda name, content: read.append(songs.read_upload(name, content)),
-                        failed=refused.append)  # fmt: skip
+        sent, refused = [], []
+        widget = Upload(received=lambda *file: sent.append(file), failed=refused.append)
         content = path.read_bytes()
         widget._handle_custom_msg({"kind": "begin", "name": path.name, "size": len(content)}, [])
         if not refused:
             widget._handle_custom_msg({"kind": "piece"}, [memoryview(content)])
         if refused:
             raise ValueError(refused[0])
-        assert len(read) == 1
+        assert len(sent) == 1
+        songs.read_upload(*sent[0])
 
     originals = [content for kind in AUDIO for content in _sounds(kind)[:1]]
     return {
