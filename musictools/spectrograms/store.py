@@ -206,7 +206,7 @@ class SpectrogramStore(_Store):
             _make_rows, tasks, workers=workers, scheduler=scheduler, description="spectrograms", shared=shared
         )
         failures = {row: why for some in made for row, why in some.items()}
-        if tasks:
+        if tasks and {str(row): why for row, why in failures.items()} != _read_failures(folder):
             with files.atomic(folder / "failed.json") as temporary:
                 temporary.write_text(json.dumps(failures))
         if not (folder / _LIST).is_file() or len(failures) < np.count_nonzero(n_frames == 0):
@@ -293,7 +293,7 @@ class SpectrogramStore(_Store):
         self._crc[row] = zlib.crc32(values)
         with suppress(OSError):  # where the store cannot be written, the row is computed in every process
             group = zarr.open_group(self.folder, mode="r+")
-            group["S"][row, :, : values.shape[1]] = values
+            _write_row(self.folder, group["S"], row, values)
             if self._crc[row] != group["rows"][row, 1]:
                 (self.folder / _LIST).unlink(missing_ok=True)
                 group["rows"][row] = values.shape[1], self._crc[row]
@@ -573,7 +573,8 @@ def _read_block(rows, block):
     with suppress(ValueError, RuntimeError):
         return rows[block.start : block.stop]
     warnings.warn(
-        f"{rows.store_path}: entries {block.start} to {block.stop - 1} are damaged. Their rows are computed again.",
+        f"{str(rows.store_path).removeprefix('file://')}: entries {block.start} to {block.stop - 1} are damaged. Their "
+        "rows are computed again.",
         stacklevel=6,
     )
     return np.zeros((len(block), 2), np.uint32)
@@ -593,7 +594,12 @@ def _make_rows(task):
     # The arrays alone: reading the group's attributes, which name all clips, for every block would take quadratic time.
     entries, first = zarr.open_array(Path(folder) / "rows", mode="r+"), rows[0][0]
     S = None if front_end.kind == "waveform" else zarr.open_array(Path(folder) / "S", mode="r+")
-    marks, failures = _read_block(entries, range(first, first + len(rows))), {}
+    try:
+        known = entries[first : first + len(rows)]
+    except (ValueError, RuntimeError):  # `_read_block` has said so
+        known = np.zeros((len(rows), 2), np.uint32)
+        (Path(folder) / "rows" / f"c.{first // _ROWS}.0").unlink()
+    marks, failures = known.copy(), {}
     for row, path in rows:
         if marks[row - first, 0]:
             continue
@@ -606,11 +612,18 @@ def _make_rows(task):
         if S is not None:
             values = _differences(values, front_end)
             with _naming(folder):
-                S[row, :, : values.shape[1]] = values
+                _write_row(Path(folder), S, row, values)
             marks[row - first, 1] = zlib.crc32(values)
-    with _naming(folder):
-        entries[first : first + len(rows)] = marks
+    if (marks != known).any():  # a complete store may be one that cannot be written
+        with _naming(folder):
+            entries[first : first + len(rows)] = marks
     return failures
+
+
+def _write_row(folder, S, row, values):
+    for k in range(-(-S.shape[2] // S.chunks[2])):  # a chunk that is there may be damaged: zarr would read it first
+        (folder / "S" / f"c.{row}.0.{k}").unlink(missing_ok=True)
+    S[row, :, : values.shape[1]] = values
 
 
 @contextmanager
