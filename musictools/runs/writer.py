@@ -351,6 +351,7 @@ class Run(_Outputs):
             if known is None:
                 self._outputs[name] = manifests.file_digest(self.output_dir / name)
         self._write(finished=True)
+        use("")
         if REBUILD not in os.environ:
             manifests.remove_scratch(self.output_dir, self.notebook)
 
@@ -418,13 +419,15 @@ class Upstream(_Outputs):
         if key not in self._outputs:
             there = ", ".join(output for output in self._outputs if output.startswith(f"{kind}/"))
             raise FileNotFoundError(f"{self.notebook} has no {key}. It wrote: {there or 'none of that kind'}.")
-        path = self.output_dir / key
-        if manifests.file_digest(path) != self._outputs[key]:
-            raise ValueError(
-                f"{path} is not as {self.notebook} wrote it: it does not fit its checksum. Make it again: "
-                f"musictools rebuild --profile {self.output_dir.name} --only {self.notebook.split('_')[0]}"
-            )
-        return path
+        card = f"cards/{name}.json"  # who loads the model reads it as well
+        for one in (key, card) if kind == "models" and card in self._outputs else (key,):
+            if manifests.file_digest(self.output_dir / one) != self._outputs[one]:
+                again = f"--profile {self.output_dir.name} --only {self.notebook.split('_')[0]}"
+                raise ValueError(
+                    f"{self.output_dir / one} is not as {self.notebook} wrote it: it does not fit its checksum. Make "
+                    f"it again: musictools rebuild {again}"
+                )
+        return self.output_dir / key
 
     def table(self, name: str, **options: Any) -> "pd.DataFrame":
         """Return one of its tables.
