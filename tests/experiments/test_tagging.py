@@ -379,7 +379,7 @@ def test_a_damaged_result_is_named_and_computed_again(tmp_path, monkeypatch, dam
     result = jobs.Result(job=JOB, classes=("a",), history=pd.DataFrame(), scores={}, clip={}, parameters=12345)
 
     def train(task, threads, folder):
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.keras").write_text("weights")
         return result
 
