@@ -39,7 +39,8 @@ def test_findings_are_the_first_sentences_of_finished_notebooks(folder):
         "| [00](00_index.ipynb) | Which one? |",
         "| [01](01_first.ipynb) | What \\| how? |",
     ]
-    manifests.write_record(folder, "01_first", {"finished": True, "said": ["It is\n5.", "more"]})
+    record = {"notebook": "01_first", "finished": True, "said": ["It is\n5.", "more"]}
+    manifests.write_record(folder, "01_first", record)
     notebook_index.refresh(folder, notebook=folder / "00_index.ipynb")
     cells = nbformat.read(folder / "00_index.ipynb", as_version=4).cells
     assert cells[1].source.splitlines()[2:] == [
