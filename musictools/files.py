@@ -311,21 +311,24 @@ def read_npz(path: str | Path | BinaryIO, *, max_bytes: int = 2**30) -> dict[str
     """
     import numpy as np
 
-    name = path if isinstance(path, str | Path) else "the content"
+    source = path if isinstance(path, str | Path) else "the content"
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size <= max_bytes:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            if other := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-                raise ValueError(f"{other[0]} is no array")
+            for name, array in arrays.items():
+                if not isinstance(array, np.ndarray):
+                    raise ValueError(f"{name} is no array")
+                if not _is_text(array):
+                    raise ValueError(f"{name} holds characters that do not exist")
             return arrays
     # zipfile, numpy and the codecs raise nearly anything for damaged files; memory runs out where an array claims an
     # impossible shape.
     except Exception as error:  # noqa: BLE001
-        raise ValueError(f"{name}: not an .npz file ({_line(error)}).") from None
-    raise ValueError(f"{name}: its arrays have {size:,} bytes, more than the {max_bytes:,} allowed.")
+        raise ValueError(f"{source}: not an .npz file ({_line(error)}).") from None
+    raise ValueError(f"{source}: its arrays have {size:,} bytes, more than the {max_bytes:,} allowed.")
 
 
 def read_text(path: str | Path, *, max_bytes: int = 2**26) -> str:
@@ -409,6 +412,14 @@ def read_table(path: str | Path, *, kind: str = "a comma separated table", **opt
         raise
     except Exception as error:  # noqa: BLE001 - pandas has many errors of its own, and passes on those of NumPy
         raise ValueError(f"{path}: not {kind} ({_line(error)}).") from None
+
+
+def _is_text(array):
+    """Whether every character of an array of texts exists; Python fails in odd ways where one does not."""
+    if array.dtype.kind != "U" or array.size * array.dtype.itemsize == 0:
+        return True
+    characters = array.reshape(-1).view(f"{array.dtype.byteorder.replace('=', '')}u4")
+    return bool(characters.max() <= 0x10FFFF)
 
 
 def _line(error):

@@ -151,6 +151,8 @@ def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"{folder}/clip_info_final.csv: says nothing of {len(unknown)} annotated clips, for example {unknown[0]}."
         )
     tracks = info.loc[annotations.index, list(_INFO)].rename(columns=_INFO)
+    for column in ("artist", "album", "title"):  # all of them may look like numbers
+        tracks[column] = tracks[column].where(tracks[column].isna(), tracks[column].astype(str))
     tracks["path"] = annotations["mp3_path"]
     tracks["track"] = (
         tracks["artist"]

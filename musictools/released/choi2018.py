@@ -123,7 +123,9 @@ def load(path: str | Path, *, tags: Sequence[str] = TAGS) -> Choi2018:
     Parameters
     ----------
     path : str or Path
-        ``model_best.hdf5``, or another file of that network: any number of filters, mel bands and tags.
+        ``model_best.hdf5``, or another file of that network: any number of filters, mel bands and tags. It must come
+        from somebody you trust: the HDF5 library may hang in a damaged file. `musictools.released.add` therefore
+        compares the checksum first.
     tags : sequence of str
         Names of the outputs, by default Last.fm's top 50 in the order of the author's data.
 

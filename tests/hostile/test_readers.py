@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from support import hostile, mutations, tones
 
-from musictools import annotation, datasets, familiarity, files, runs
+from musictools import annotation, datasets, familiarity, files, released, runs
 from musictools.concepts import storing
 from musictools.explain.attribution.explanation import Explanation
 from musictools.models.card import ModelCard
@@ -188,6 +188,37 @@ def test_names_outside_the_archive_write_nothing(tmp_path):
     with pytest.raises(ValueError, match="not an .npz file"):
         files.read_npz(tmp_path / "a" / "a.npz")
     assert [p.name for p in tmp_path.rglob("*")] == ["a", "a.npz"]
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_characters_that_do_not_exist_are_refused(tmp_path, order):
+    whole = np.array(["a", "\U0010ffff"]).astype(f"{order}U1")
+    np.savez(tmp_path / "a.npz", name=whole)
+    assert files.read_npz(tmp_path / "a.npz")["name"].tolist() == ["a", "\U0010ffff"]
+    numbers = np.array([97, 0x110000], f"{order}u4")
+    np.savez(tmp_path / "a.npz", name=numbers.view(f"{order}U1"))
+    with pytest.raises(ValueError, match=r"a\.npz: not an \.npz file \(name holds characters that do not exist"):
+        files.read_npz(tmp_path / "a.npz")
+
+
+def test_another_file_than_the_published_one_never_reaches_hdf5(tmp_path, monkeypatch):
+    monkeypatch.setattr("h5py.File", lambda *arguments: pytest.fail("opened"))
+    (tmp_path / "model.hdf5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(1000))
+    with pytest.raises(ValueError, match=r"model\.hdf5: not the file that the authors of choi2018 published"):
+        released.add("choi2018", tmp_path / "model.hdf5")
+
+
+def test_names_that_look_like_numbers_are_names(tmp_path):
+    head = "clip_id\ttrack_number\ttitle\tartist\talbum\turl\tsegmentStart\tsegmentEnd\n"
+    (tmp_path / "clip_info_final.csv").write_text(head + "2\t1\t1999\t311\t13\thttp\t0\t29\n")
+    (tmp_path / "annotations_final.csv").write_text("clip_id\trock\tmp3_path\n2\t1\t0/a.mp3\n")
+    data = datasets.load("magnatagatune", data_dir=tmp_path)
+    assert data.tracks.loc[2, ["artist", "album", "title", "track"]].tolist() == [
+        "311",
+        "13",
+        "1999",
+        "311 / 13 / 1 1999",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -282,8 +282,6 @@ def _networks(folder):
     from musictools.inference import Tagger
     from musictools.mapping.membership import Mapping
     from musictools.models.card import ModelCard
-    from musictools.released import choi2018
-    from support import choi2018_files
 
     models = folder / "networks" / "models"
     card = (folder / "networks" / "cards" / "tagger.json").read_bytes()
@@ -291,10 +289,6 @@ def _networks(folder):
     mapping = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(inputs))
     mapping.save(folder / "mapping.keras")
     about = ModelCard(task="mapping", model="m", inputs=["a", "b", "c", "d"], outputs=["x", "y"]).model_dump_json()
-    rng = np.random.default_rng(0)
-    layers = choi2018_files.config()
-    choi2018_files.write(folder / "model.hdf5", layers, choi2018_files.arrays(layers, rng))
-    keras_2 = (folder / "model.hdf5").read_bytes()
     return {
         "keras tagger": Kind(
             "a.keras", [(models / "tagger.keras").read_bytes()], mutations.of_zip, Tagger.load, (("a.json", card),)
@@ -302,9 +296,5 @@ def _networks(folder):
         "keras mapping": Kind(
             "a.mapping.keras", [(folder / "mapping.keras").read_bytes()], mutations.of_zip, Mapping.load,
             (("a.mapping.json", about.encode()),),
-        ),
-        "hdf5 choi2018": Kind(
-            "model.hdf5", [keras_2], mutations.of_bytes,
-            lambda path: choi2018.load(path, tags=choi2018_files.NAMES),
         ),
     }  # fmt: skip
