@@ -238,7 +238,7 @@ def write_sounds(
         row = rows.loc[(name, feature)]
         numbers = {
             "level (dB over the clip)": row["level_db"],
-            "turned up (dB)": 20 * np.log10(factors[feature]),
+            "amplified (dB)": 20 * np.log10(factors[feature]),
             "onsets": row["onset"],
             "percussive": row["percussive"],
             "centroid (Hz)": row["centroid_hz"],

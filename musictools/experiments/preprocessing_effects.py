@@ -204,8 +204,8 @@ def answer(table: pd.DataFrame, *, margin: float) -> str:
         first = f"Decibels change ROC-AUC by less than {margin:g}: {by}."
     groups = {name: list(part.index) for name, part in others.groupby("verdict", sort=False)}
     words = {
-        "less than the margin": f"less than {margin:g} is changed by",
-        "undecided": "undecided is the effect of",
+        "less than the margin": f"the effect is less than {margin:g} for",
+        "undecided": "it is undecided for",
         "changes the score": "the score is changed by",
     }
     rest = "; ".join(f"{words[name]} {', '.join(groups[name])}" for name in words if name in groups)

@@ -132,15 +132,15 @@ def best_methods(places: pd.DataFrame | None, faith: pd.DataFrame, badges: pd.Da
     if places is not None:
         measured = places.pivot(index="method", columns="measure", values="over_energy")
         questions |= {
-            "Where is the instrument?": (measured["rank_accuracy"], "rank accuracy over energy"),
-            "Which cells does it sound in, loud or soft?": (measured["auc"], "AUC over energy"),
+            "Where is the instrument?": (measured["rank_accuracy"], "rank accuracy minus that of energy"),
+            "Which cells belong to the instrument, loud or soft?": (measured["auc"], "AUC minus that of energy"),
         }
     by_method = faith.groupby("method")[["deletion", "insertion"]].mean()
     passed = badges.set_index("method")["share"]
     questions |= {
-        "Without what would the model not say it?": (by_method["deletion"], "deletion area over random order"),
-        "What is enough for the model to say it?": (by_method["insertion"], "insertion area over random order"),
-        "Does the map depend on model and tag?": (passed, "share of sanity checks passed"),
+        "Which cells does the prediction need?": (by_method["deletion"], "deletion area relative to random order"),
+        "Which cells suffice for the prediction?": (by_method["insertion"], "insertion area relative to random order"),
+        "Does the heatmap depend on model and tag?": (passed, "share of sanity checks passed"),
     }
     return pd.DataFrame(
         [

@@ -180,8 +180,8 @@ def draw_instruments(by_tag: pd.DataFrame, *, min_clips: int = 4) -> Figure:
         ax=ax,
         text=stars.pivot(index="tag", columns="method", values="text").loc[order],
         diverging=True,
-        label="rank accuracy over energy",
-        title="Rank accuracy minus that of energy (*: clearly better than energy and than chance)",
+        label="difference of rank accuracy",
+        title="Rank accuracy minus that of energy (*: intervals above energy and above chance)",
     )
     ax.set(xlabel="", ylabel="")
     ax.tick_params(axis="x", rotation=20)
