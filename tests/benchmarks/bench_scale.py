@@ -499,10 +499,10 @@ def main():
         sounds, rows = make_sounds(Path(name) / "sounds"), []
         for n in options.clips:
             rows.append(measure(n, sounds, Path(name) / str(n), options))
-            shutil.rmtree(Path(name) / str(n))
             if options.out:  # a later size may be interrupted
                 options.out.mkdir(parents=True, exist_ok=True)
                 pd.DataFrame(rows).to_csv(options.out / "scale.csv", index=False)
+            shutil.rmtree(Path(name) / str(n))
     status = 0
     if rows:
         table = pd.DataFrame(rows)
