@@ -79,6 +79,8 @@ def main():
 
 def import_all(chosen):
     """Import what the stages import, so that forks need not; nothing is computed."""
+    import matplotlib.pyplot  # noqa: F401
+    import nbconvert  # noqa: F401
     import nbformat.v4  # noqa: F401
     import pandas  # noqa: F401
     import soundfile  # noqa: F401

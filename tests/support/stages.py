@@ -111,7 +111,7 @@ class StoreOfTwoWorkers(Store):
 
 
 class Fit(Stage):
-    """A tagger, trained in four phases and scored."""
+    """A tagger, trained for three epochs and scored."""
 
     uses_tensorflow = True
 
@@ -123,24 +123,21 @@ class Fit(Stage):
         labels = pd.DataFrame(rng.random((24, 3)) < 0.5, index=ids, columns=["a", "b", "c"])
         S = rng.integers(0, 255, (24, 16, 100)).astype(np.uint8)
         split = pd.Series(np.repeat(["train", "validation", "test"], [12, 6, 6]), index=ids)
-        protocol = protocols.protocol("tagger_slides", "se_cnn", epochs=5, batch_size=8, learning_rate=0.01)
-        job = jobs.Job(model="se_cnn", n_tags=3, labels="annotated", protocol="tagger_slides")
+        protocol = protocols.protocol("rotheneder2023", "se_cnn", epochs=3, batch_size=8, learning_rate=0.01)
+        job = jobs.Job(model="se_cnn", n_tags=3, labels="annotated", protocol="rotheneder2023")
         data = {"job": job, "store": ArrayStore(S, ids), "labels": labels, "split": split}
         return [jobs.Task(**data, length=64, step=36, width=0.1, protocol=protocol)]
 
     def run(self, folder):
-        import tensorflow as tf
-
         from musictools.experiments import jobs
 
-        tf.config.run_functions_eagerly(True)  # compiling would take longer than the training
         [self.result] = jobs.run(self.tasks(), folder=folder / "jobs", workers=1)
 
     def complete(self, folder):
         units = set()
         for place in (folder / "jobs").glob("*"):
             whole = (place / "result.joblib").is_file()
-            for phase, epochs in enumerate((2, 1, 1, 1)):
+            for phase, epochs in enumerate((3,)):
                 progress = place / "progress" / f"phase-{phase}"
                 done = whole or progress.with_suffix(".weights.h5").is_file()
                 last = [int(p.name.split("-")[1]) for p in progress.glob("backup/epoch-*")]
