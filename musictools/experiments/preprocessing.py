@@ -1,7 +1,7 @@
 """Experiments of notebook 10: what of the steps before the first convolution matters to a tagger (`choi2018` 5).
 
 A `Variant` names the steps, a `Network` holds their numbers and builds the model, `models.front_end.Preprocessing` does
-the steps inside it. The network reads a stored mel spectrogram or STFT, or waveforms, which it transforms itself. All
+the steps inside it. The network reads a stored mel-spectrogram or STFT, or waveforms, which it transforms itself. All
 trainings see the same clips in the same order; an *initialisation* is another set of first weights.
 """
 
@@ -486,7 +486,7 @@ def factor_error(x: np.ndarray, *, factor: float = 10, width: float = 1.0, seed:
     Parameters
     ----------
     x : np.ndarray [shape=(n, n_bins, n_frames, 1)]
-        Scaled mel spectrograms.
+        Scaled mel-spectrograms.
     factor : float > 0
     width : float > 0
     seed : int >= 0
