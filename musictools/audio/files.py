@@ -22,6 +22,7 @@ FFMPEG_SECONDS = 300
 MAX_SAMPLES = 2**28  # of a mono waveform, 1 GiB: 1.7 h at 44.1 kHz; a small file can unpack to any length
 _LEAST_RATE = 1000  # Hz, of what is resampled: a header that claims 1 Hz would make a second of every sample
 _BLOCK = 2**20  # samples of all channels
+_SYSTEM_ERROR = 2  # libsndfile's code of errors of the system
 
 
 class AudioError(ValueError):
@@ -218,11 +219,13 @@ def write(path: str | Path, y: np.ndarray, *, sr: int, overwrite: bool = True) -
         raise AudioError(f"{path}: unknown format {path.suffix!r}. Known: .wav, .flac, .ogg, .mp3.")
     if path.exists() and not overwrite:
         raise AudioError(f"{path}: exists already.")
-    try:
-        with atomic(path) as temporary:
+    with atomic(path) as temporary:
+        try:
             soundfile.write(temporary, y, sr)
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: cannot be written at {sr} Hz ({_reason(error)}).") from None
+        except soundfile.LibsndfileError as error:
+            if error.code == _SYSTEM_ERROR:  # such as a full disk: `atomic` names the file
+                raise
+            raise AudioError(f"{path}: cannot be written at {sr} Hz ({_reason(error)}).") from None
     return path
 
 
