@@ -103,7 +103,7 @@ def test_tables_of_data_sets_name_no_files_outside(tmp_path, path):
     columns = "clip_id\ttrack_number\ttitle\tartist\talbum\turl\tsegmentStart\tsegmentEnd\toriginal_url\tmp3_path\n"
     (tmp_path / "clip_info_final.csv").write_text(columns + f"2\t1\ta\tb\tc\tu\t0\t29\to\t{path}\n")
     (tmp_path / "annotations_final.csv").write_text(f"clip_id\trock\tmp3_path\n2\t1\t{path}\n")
-    with pytest.raises(ValueError, match=r"magnatagatune: clip 2: .* must be relative and stay in its folder"):
+    with pytest.raises(ValueError, match=r"magnatagatune.*: clip '2': .* must be relative and stay in its folder"):
         datasets.load("magnatagatune", data_dir=tmp_path)
 
 
