@@ -250,14 +250,7 @@ def test_a_smaller_worker_is_fine(machines):
     done = runs.map(work, range(12), scheduler=machines.address)
     assert {budget for _, budget, _ in done} == {2**28, 2**30}, "a quarter of the limit of 4 GiB, or its own budget"
     assert {data for *_, data in done} == {str(runs.data_home())}
-    end(machines, small)
-
-
-def end(machines, process):
-    before = len(machines.pids())
-    process.terminate()
-    process.wait()
-    wait_for(lambda: len(machines.pids()) < before)
+    machines.end(small)
 
 
 @full
@@ -283,7 +276,7 @@ def test_wrong_workers_are_refused(machines, tmp_path, why):
     wrong = machines.add(folder=tmp_path, first=tmp_path, environment=environment)
     with pytest.raises(RuntimeError, match=f"of 3 workers at .* cannot do this work, so nothing was sent.*{words}"):
         runs.map(done.append, range(3), scheduler=machines.address, shared=shared)
-    end(machines, wrong)
+    machines.end(wrong)
     if why != "no data":
         assert runs.map(abs, range(3), scheduler=machines.address) == [0, 1, 2]
 

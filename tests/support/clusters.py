@@ -33,6 +33,7 @@ class Cluster:
         """Start a scheduler, again at the same address after it has died."""
         file = self.folder / "scheduler.json"
         file.unlink(missing_ok=True)
+        self.n = 0  # workers that should be there; a killed one is away until its nanny has started another
         self.scheduler = self._run("scheduler", "--port", self.port, "--scheduler-file", file)
         wait_for(file.is_file)
         from dask.distributed import Client
@@ -43,15 +44,22 @@ class Cluster:
 
     def add(self, n=1, *, nanny=True, threads=1, environment=None, folder=None, first=ROOT):
         """Start workers and wait for them. `first`: the folder whose musictools they import."""
-        before = len(self.pids())
         path = os.pathsep.join(filter(None, [str(first), str(ROOT), os.environ.get("PYTHONPATH")]))
         options = ["--nworkers", n, "--nthreads", threads, "--nanny" if nanny else "--no-nanny"]
         options += ["--local-directory", self.folder, "--memory-limit", "4GiB"]
         environment = {"PYTHONPATH": path} | (environment or {})
         process = self._run("worker", self.address, *options, environment=environment, folder=folder)
         self.workers.append(process)
-        wait_for(lambda: len(self.pids()) == before + n)
+        self.n += n
+        wait_for(lambda: len(self.pids()) == self.n)
         return process
+
+    def end(self, process):
+        """End one worker that `add` has started."""
+        process.terminate()
+        process.wait()
+        self.n -= 1
+        wait_for(lambda: len(self.pids()) == self.n)
 
     def pids(self):
         """Process ids of the workers by their address."""
