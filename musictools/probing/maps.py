@@ -455,6 +455,8 @@ class FeatureMaps(MapNames):
         }
         if not (folder / "zarr.json").is_file():
             _create(folder, shapes, wanted)
+        for partial in folder.rglob("*.partial"):  # left by a build that was killed while zarr wrote a chunk
+            partial.unlink()
         maps = cls(folder)
         shapes = {name: list(shape) for name, shape in maps.shapes.items()}
         if (maps.ids, shapes, maps.source, maps.stored) != tuple(wanted.values()):

@@ -34,7 +34,7 @@ SHARES = {  # of the random points, by stage
     "store, 2 workers": 2,
     "results": 4,
     "report": 4,
-    "fit": 3,
+    "fit": 2,
     "probing": 3,
     "concepts": 2,
     "explanation": 2,
