@@ -47,8 +47,9 @@ def main():
     arguments = parser.parse_args()
     if arguments.work:
         return work(arguments)
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        answers = asked(arguments, Path(folder))
+    answers = []
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, contextlib.suppress(KeyboardInterrupt):
+        asked(arguments, Path(folder), answers)  # after Ctrl-C, the table is that of the files so far
     table, violations = report(answers)
     print(f"\nseed {arguments.seed}, {len(answers):,} files, {len(violations)} violations\n\n{table}")
     if arguments.out:
@@ -138,9 +139,9 @@ def _memory(name):
 # --- the process that watches -----------------------------------------------------------------------------------------
 
 
-def asked(arguments, folder):
-    """Answers to all files; a worker that dies or hangs is replaced."""
-    answers, worker = [], Worker(arguments, folder)
+def asked(arguments, folder, answers):
+    """Add the answers to all files; a worker that dies or hangs is replaced."""
+    worker = Worker(arguments, folder)
     kinds = arguments.only or worker.kinds
     if unknown := set(kinds) - set(worker.kinds):
         raise SystemExit(f"unknown kinds: {', '.join(sorted(unknown))}. Known: {', '.join(worker.kinds)}")
@@ -157,7 +158,6 @@ def asked(arguments, folder):
                 worker = Worker(arguments, folder)
         print(f"{kind}: {len(numbers)} files, {time.monotonic() - began:.0f} s", flush=True)
     worker.end()
-    return answers
 
 
 class Worker:
