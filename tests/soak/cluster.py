@@ -13,7 +13,6 @@ Columns that hold wall-clock times, and tables that hold nothing else, are left 
 import argparse
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -22,12 +21,10 @@ import threading
 import time
 from pathlib import Path
 
-import pandas as pd
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.clusters import ROOT, Cluster
+from support.equal_runs import without_times
 
-TIMES = re.compile(r"seconds|minutes|_s$|per_second|speed|^times$|cost")  # of columns
 KILLED = ["01", "02", "03"]
 PAUSES = (4.0, 10.0)  # seconds between two kills
 
@@ -122,13 +119,6 @@ def compared(local, far, problems):
         missing = {path.name for path in (local / "tables").glob("*.csv")} - {p.name for p in far.glob("tables/*.csv")}
         problems += [f"cluster: {name} is missing" for name in sorted(missing)]
     return done
-
-
-def without_times(path):
-    """The text of a table without the columns that hold wall-clock times; of one of times only its first column."""
-    values = pd.read_csv(path, dtype=str, keep_default_na=False)
-    kept = [name for name in values.columns if not TIMES.search(name)]
-    return values[kept[:1] if TIMES.search(path.stem) else kept].to_csv(index=False)
 
 
 class Killer:
