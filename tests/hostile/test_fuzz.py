@@ -90,6 +90,7 @@ def run(*options):
     return done.stdout
 
 
+@pytest.mark.full
 def test_files_that_need_no_network_are_read_or_refused_in_words():
     assert ", 0 violations" in run("--seed", "1", "--only", *LIGHT)
 
