@@ -172,7 +172,7 @@ def test_killed_rebuild_ends_with_the_tables_of_an_undisturbed_one(smoke, tmp_pa
     places = {
         "store": lambda: any(home.glob("spectrograms/*.zarr/zarr.json")),
         "notebook": lambda: (output / "smoke" / "tables" / "genre_counts.csv").exists(),
-        "fit": lambda: any(output.glob("smoke/*/02_*/*/fit/phase-*/history.json")),
+        "fit": lambda: any(output.glob("smoke/*/02_*/*/progress/phase-*/history.json")),
         "grid": lambda: any(output.glob("smoke/*/02_*/*/result.joblib")),
     }
     for reached in places.values():

@@ -120,7 +120,7 @@ def test_paths_of_many_clips_are_those_of_each(tmp_path):
 )
 def test_paths_that_leave_the_folder_are_refused(path):
     tracks = pd.DataFrame({"artist": "a", "album": "", "title": "", "path": ["0/good.mp3", path]})
-    with pytest.raises(ValueError, match="clip 1: .* must be relative and stay in its folder"):
+    with pytest.raises(ValueError, match="clip '1': .* must be relative and stay in its folder"):
         datasets.Dataset("songs", tracks=tracks, tags=tracks, genres=tracks, descriptors=tracks)
 
 
