@@ -196,8 +196,9 @@ def save_model(path: str | Path, model: Any) -> None:
 
     Notes
     -----
-    Keras writes the time into the file; here it is always the first one that a zip archive can hold. The optimiser is
-    left out: its state depends on whether a training was interrupted, and takes twice the space of the weights.
+    Keras writes the time into the file; here it is always the first one that a zip archive can hold. It tells objects
+    that layers share by their addresses in memory; here they are numbered. The optimiser is left out: its state depends
+    on whether a training was interrupted, and takes twice the space of the weights.
     """
     optimizer = getattr(model, "optimizer", None)
     with atomic(path) as temporary:
@@ -217,9 +218,22 @@ def save_model(path: str | Path, model: Any) -> None:
                         metadata = json.load(source) | {"date_saved": "1980-01-01@00:00:00"}
                         target.write(json.dumps(metadata).encode())
                     elif member.filename == "config.json":
-                        target.write(json.dumps(json.load(source) | {"compile_config": None}).encode())
+                        config = _numbered(json.load(source) | {"compile_config": None}, {})
+                        target.write(json.dumps(config).encode())
                     else:
                         shutil.copyfileobj(source, target, 2**20)
+
+
+def _numbered(config, numbers):
+    """A model's configuration with shared objects numbered in the order in which they appear."""
+    if isinstance(config, list):
+        return [_numbered(value, numbers) for value in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: numbers.setdefault(value, len(numbers)) if key == "shared_object_id" else _numbered(value, numbers)
+        for key, value in config.items()
+    }
 
 
 def remove_stale(folder: str | Path, *, below: bool = True) -> None:

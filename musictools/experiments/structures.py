@@ -18,7 +18,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
-from musictools import evaluation, models, published, tags
+from musictools import evaluation, models, published, runs, tags
 from musictools.experiments import jobs
 from musictools.explain.metrics import sanity
 from musictools.models.structures import BUDGETS, STRUCTURES
@@ -195,7 +195,8 @@ class StructureTask:
                 model, x["train"], y["train"], validation=(x["validation"], y["validation"]), epochs=self.epochs,
                 batch_size=self.batch_size, learning_rate=self.learning_rate, loss="binary_crossentropy",
                 metrics=(_mean_area(y["validation"]),), best_by="val_auc", patience=self.patience, stop_by="val_auc",
-                seed=self.seed, folder=None if folder is None else folder / "fit", callbacks=[watch],
+                seed=self.seed, folder=None if folder is None else folder / runs.PROGRESS, keep=True,
+                callbacks=[watch],
             )  # fmt: skip
             scores = evaluation.predict(model, x["test"], batch_size=self.batch_size)
         ids, scores = evaluation.mean_by_clip(scores, np.asarray(x["test"].ids)[x["test"].clip])

@@ -1,8 +1,10 @@
 """Files of a store, a manifest, a model that were damaged: it is said, and what can be made again is made again."""
 
 import json
+import re
 import shutil
 import warnings
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -217,7 +219,6 @@ def test_cached_results_are_computed_again_where_a_byte_differs(tmp_path):
 
 def test_a_model_is_saved_with_equal_bytes_at_any_time(tmp_path, monkeypatch):
     import time
-    import zipfile
 
     def save(path):
         with zipfile.ZipFile(path, "w") as archive:
@@ -229,3 +230,34 @@ def test_a_model_is_saved_with_equal_bytes_at_any_time(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "localtime", lambda *_: time.struct_time((2040, 1, 1, 0, 0, 0, 0, 1, 0)))
     files.save_model(tmp_path / "b.keras", SimpleNamespace(save=save))
     assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
+
+
+def test_addresses_in_memory_are_not_saved(tmp_path):
+    import keras
+
+    from musictools import models
+
+    def addressed(offset):
+        """Save a network as another process would: objects that layers share have other addresses there."""
+
+        def save(path):
+            model.save(tmp_path / "plain.keras")
+            with zipfile.ZipFile(tmp_path / "plain.keras") as plain, zipfile.ZipFile(path, "w") as archive:
+                for name in plain.namelist():
+                    text = plain.read(name)
+                    if name == "config.json":
+                        assert b"shared_object_id" in text
+                        text = re.sub(
+                            rb'("shared_object_id": )(\d+)', lambda m: m[1] + b"%d" % (int(m[2]) + offset), text
+                        )
+                    archive.writestr(name, text)
+
+        return SimpleNamespace(save=save)
+
+    model = models.build("se_cnn", n_outputs=3, width=0.05, seed=0, input_shape=(16, 64, 1))
+    for name, offset in (("a", 0), ("b", 4096)):
+        files.save_model(tmp_path / f"{name}.keras", addressed(offset))
+    assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
+    x = np.random.default_rng(0).random((2, 16, 64, 1), dtype=np.float32)
+    read = keras.models.load_model(tmp_path / "a.keras")
+    np.testing.assert_array_equal(read.predict(x, verbose=0), model.predict(x, verbose=0))
