@@ -13,7 +13,7 @@ A row counts only after all of it is written. A killed build therefore leaves co
 next build makes the absent ones. The name of a store's folder holds the keys of the front end and of the data, so
 that other settings or other data have another store. Stores of another format version are built again, and so are
 stores whose description is damaged. Every row has a checksum. A row that does not fit it is computed again from its
-audio file, with a warning.
+audio file, with a warning. `layout` says what lies where.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import json
 import warnings
 import zlib
 from collections.abc import Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,10 @@ from typing import Any
 import numpy as np
 
 from musictools import audio, files, runs
+from musictools.spectrograms import layout
 from musictools.spectrograms.frontends import FrontEnd
 
 __all__ = ["ArrayStore", "SpectrogramStore", "compute_file", "open_store"]
-
-VERSION = 3  # of the format; raise it whenever stored values mean something else
-
-_ROWS = 16  # rows that one worker makes at a time and then marks as complete
-_LIST = "rows.bin"  # frames and checksums of all rows as of the end of the last build, so that opening takes no time
-_CHUNK = 2048  # frames of a chunk at most: 33 s at 16 kHz and a hop of 256 samples
 
 
 class _Store:
@@ -128,10 +123,10 @@ class SpectrogramStore(_Store):
         self.folder = Path(folder)
         if not (self.folder / "zarr.json").is_file():
             raise ValueError(f"{self.folder}: no spectrogram store. Build one with SpectrogramStore.build.")
-        group, known = _described(self.folder)
-        if known.get("version") != VERSION:
+        group, known = layout.described(self.folder)
+        if known.get("version") != layout.VERSION:
             raise ValueError(
-                f"{self.folder}: a store of format {known.get('version', 1)}, this is {VERSION}. "
+                f"{self.folder}: a store of format {known.get('version', 1)}, this is {layout.VERSION}. "
                 "SpectrogramStore.build and open_store build it again."
             )
         self.front_end = FrontEnd.from_json(known["front_end"])
@@ -139,8 +134,8 @@ class SpectrogramStore(_Store):
         self._source, self._seconds = known["source"], known["seconds"]
         self._S = group.get("S")
         self._paths = paths
-        self._n_frames, self._crc = _read_rows(self.folder, group["rows"]).T
-        failures = {int(row): why for row, why in _read_failures(self.folder).items()}
+        self._n_frames, self._crc = layout.read_rows(self.folder, group["rows"]).T
+        failures = {int(row): why for row, why in layout.read_failures(self.folder).items()}
         self.failed = {self.all_ids[row]: why for row, why in failures.items() if not self._n_frames[row]}
         self._row = {clip_id: row for row, clip_id in enumerate(self.all_ids)}
 
@@ -190,15 +185,15 @@ class SpectrogramStore(_Store):
 
     @staticmethod
     def _fill(folder, paths, front_end, seconds, workers, scheduler, alone):
-        n_frames = _create(folder, paths, front_end, seconds)
+        n_frames = layout.create(folder, paths, front_end, seconds)
         ids, places = list(paths), [str(p) for p in paths.values()]
         tasks = [
             (str(folder), front_end, float(seconds), [(row, places[row]) for row in block])
-            for block in _blocks(len(ids))
+            for block in layout.blocks(len(ids))
             if not n_frames[block.start : block.stop].all()
         ]
         if alone and tasks:
-            _remove_partial(folder)
+            layout.remove_partial(folder)
         if len(tasks) == 1 and not scheduler:
             workers = 1  # a few files that failed before: processes would take longer to start
         shared = [folder, places[0]]  # a worker that does not see the audio files would call them damaged
@@ -206,16 +201,16 @@ class SpectrogramStore(_Store):
             _make_rows, tasks, workers=workers, scheduler=scheduler, description="spectrograms", shared=shared
         )
         failures = {row: why for some in made for row, why in some.items()}
-        if tasks and {str(row): why for row, why in failures.items()} != _read_failures(folder):
+        if tasks and {str(row): why for row, why in failures.items()} != layout.read_failures(folder):
             with files.atomic(folder / "failed.json") as temporary:
                 temporary.write_text(json.dumps(failures))
-        if not (folder / _LIST).is_file() or len(failures) < np.count_nonzero(n_frames == 0):
-            _list_rows(folder)
+        if not (folder / layout.LIST).is_file() or len(failures) < np.count_nonzero(n_frames == 0):
+            layout.list_rows(folder)
 
     @cached_property
     def checksum(self) -> str:
         """Hash over format, front end, audio files and which rows are there; results of the store depend on it."""
-        text = json.dumps([VERSION, self.front_end.to_json(), self.all_ids, self._source])
+        text = json.dumps([layout.VERSION, self.front_end.to_json(), self.all_ids, self._source])
         return hashlib.sha256(text.encode() + self._n_frames.tobytes()).hexdigest()
 
     @property
@@ -293,9 +288,9 @@ class SpectrogramStore(_Store):
         self._crc[row] = zlib.crc32(values)
         with suppress(OSError):  # where the store cannot be written, the row is computed in every process
             group = zarr.open_group(self.folder, mode="r+")
-            _write_row(self.folder, group["S"], row, values)
+            layout.write_row(self.folder, group["S"], row, values)
             if self._crc[row] != group["rows"][row, 1]:
-                (self.folder / _LIST).unlink(missing_ok=True)
+                (self.folder / layout.LIST).unlink(missing_ok=True)
                 group["rows"][row] = values.shape[1], self._crc[row]
         return values
 
@@ -445,145 +440,12 @@ def open_store(
 def _seconds(folder):
     """Length of the rows of a store that is there; else None. Asking all audio files takes long."""
     with suppress(ValueError):
-        return _described(folder)[1].get("seconds")
+        return layout.described(folder)[1].get("seconds")
     return None
 
 
 def _plain(clip_id):
     return clip_id.item() if isinstance(clip_id, np.generic) else clip_id
-
-
-def _described(folder):
-    """Group and attributes of a store, which are checked if they are of this version."""
-    import zarr
-
-    try:
-        group = zarr.open_group(folder, mode="r", zarr_format=3)
-        known = dict(group.attrs)
-        if known.get("version") == VERSION:
-            bins = FrontEnd.from_json(known["front_end"]).n_bins
-            shapes = [(len(known["ids"]), 2), (len(known["ids"]), bins, known["columns"])]
-            if [group[name].shape for name in ("rows", "S") if name in group] != shapes[: 1 + known["levels"]]:
-                raise ValueError("arrays are missing or of another shape")
-            if known.pop("checksum") != _checksum(known):
-                raise ValueError("its attributes do not fit their checksum")
-    except (ValueError, TypeError, AttributeError, LookupError, FileNotFoundError) as error:  # zarr's and our own
-        raise ValueError(
-            f"{folder}: the description of the store is damaged ({error}). SpectrogramStore.build and open_store build "
-            "it again."
-        ) from error
-    return group, known
-
-
-def _checksum(attributes):
-    return hashlib.sha256(json.dumps(attributes, sort_keys=True).encode()).hexdigest()
-
-
-def _create(folder, paths, front_end, seconds):
-    """Make the empty store if it is not there; return the frames of every row so far."""
-    import zarr
-
-    if not paths:
-        raise ValueError("No clips to make spectrograms of.")
-    attributes = {
-        "version": VERSION,
-        "front_end": front_end.to_json(),
-        "ids": list(paths),
-        "columns": front_end.n_frames(round(seconds * front_end.sr)),
-        "levels": front_end.kind != "waveform",
-    }
-    if folder.is_dir() and any(folder.iterdir()) and not _usable(folder, attributes):
-        files.remove_folder(folder)
-    if not (folder / "zarr.json").is_file():
-        source = hashlib.sha256(" ".join(files.fingerprint(path) for path in paths.values()).encode()).hexdigest()
-        attributes |= {"source": source, "seconds": float(seconds)}
-        with files.atomic_folder(folder) as temporary:
-            group = zarr.open_group(temporary, mode="w", attributes=attributes | {"checksum": _checksum(attributes)})
-            # Frames and checksum of every row. The codec finds damage in this list itself.
-            packed = (zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec())
-            flat = {"name": "default", "separator": "."}  # one file per chunk, without two folders around it
-            shape = (len(paths), 2)
-            options = {"dtype": "uint32", "fill_value": 0, "compressors": packed, "chunk_key_encoding": flat}
-            group.create_array("rows", shape=shape, chunks=(_ROWS, 2), **options)
-            if attributes["levels"]:
-                shape = (len(paths), front_end.n_bins, attributes["columns"])
-                chunks = (1, shape[1], min(shape[2], _CHUNK))
-                options |= {"dtype": "uint8", "compressors": packed[:1]}
-                group.create_array("S", shape=shape, chunks=chunks, **options)
-    return _read_rows(folder, zarr.open_group(folder, mode="r")["rows"])[:, 0]
-
-
-def _usable(folder, attributes):
-    """Whether the store in a folder can be completed, or may be removed; stores of something else are refused."""
-    if not (folder / "zarr.json").is_file():
-        if not (folder / "rows" / "zarr.json").is_file():
-            raise ValueError(f"{folder}: is neither empty nor a spectrogram store. Choose another folder.")
-        warnings.warn(f"{folder}: the description of the store is missing. The store is built again.", stacklevel=5)
-        return False
-    try:
-        _, there = _described(folder)
-    except ValueError as error:
-        warnings.warn(str(error), stacklevel=5)
-        return False
-    if any(there.get(name) != attributes[name] for name in ("ids", "front_end")):
-        raise ValueError(f"{folder}: holds spectrograms of other clips or another front end.")
-    if there.get("version") != VERSION:
-        warnings.warn(
-            f"{folder}: a store of format {there.get('version', 1)}. It is built again in format {VERSION}.",
-            stacklevel=5,
-        )
-        return False
-    if there["columns"] != attributes["columns"]:
-        raise ValueError(f"{folder}: holds rows of another length. Choose another folder.")
-    return True
-
-
-def _blocks(n):
-    return [range(start, min(start + _ROWS, n)) for start in range(0, n, _ROWS)]
-
-
-def _read_rows(folder, rows):
-    """Frames and checksum of every row, 0 where it is absent."""
-    try:
-        content = (folder / _LIST).read_bytes()
-        if len(content) == 4 + 8 * rows.shape[0] and zlib.crc32(content[4:]) == int.from_bytes(content[:4], "little"):
-            return np.frombuffer(content[4:], "<u4").astype(np.uint32).reshape(-1, 2)
-    except FileNotFoundError:  # the last build was not completed
-        pass
-    return _read_blocks(rows)
-
-
-def _list_rows(folder):
-    """Write the list of rows that `_read_rows` reads."""
-    import zarr
-
-    content = _read_blocks(zarr.open_group(folder, mode="r")["rows"]).astype("<u4").tobytes()
-    with files.atomic(folder / _LIST) as temporary:
-        temporary.write_bytes(zlib.crc32(content).to_bytes(4, "little") + content)
-
-
-def _read_blocks(rows):
-    """Entries of all rows; a damaged block counts as absent, so that the next build makes its rows again."""
-    with suppress(ValueError, RuntimeError):  # the codec's
-        return rows[:]
-    return np.concatenate([_read_block(rows, block) for block in _blocks(rows.shape[0])])
-
-
-def _read_block(rows, block):
-    with suppress(ValueError, RuntimeError):
-        return rows[block.start : block.stop]
-    warnings.warn(
-        f"{str(rows.store_path).removeprefix('file://')}: entries {block.start} to {block.stop - 1} are damaged. Their "
-        "rows are computed again.",
-        stacklevel=6,
-    )
-    return np.zeros((len(block), 2), np.uint32)
-
-
-def _remove_partial(folder):
-    """Remove what a killed build left: zarr writes beside a chunk and then renames."""
-    for path in folder.rglob("*.partial"):
-        path.unlink()
 
 
 def _make_rows(task):
@@ -596,9 +458,9 @@ def _make_rows(task):
     S = None if front_end.kind == "waveform" else zarr.open_array(Path(folder) / "S", mode="r+")
     try:
         known = entries[first : first + len(rows)]
-    except (ValueError, RuntimeError):  # `_read_block` has said so
+    except (ValueError, RuntimeError):  # a warning has said so
         known = np.zeros((len(rows), 2), np.uint32)
-        (Path(folder) / "rows" / f"c.{first // _ROWS}.0").unlink()
+        (Path(folder) / "rows" / f"c.{first // layout.ROWS}.0").unlink()
     marks, failures = known.copy(), {}
     for row, path in rows:
         if marks[row - first, 0]:
@@ -611,28 +473,13 @@ def _make_rows(task):
         marks[row - first] = values.shape[1], 0
         if S is not None:
             values = _differences(values, front_end)
-            with _naming(folder):
-                _write_row(Path(folder), S, row, values)
+            with layout.naming(folder):
+                layout.write_row(Path(folder), S, row, values)
             marks[row - first, 1] = zlib.crc32(values)
     if (marks != known).any():  # a complete store may be one that cannot be written
-        with _naming(folder):
+        with layout.naming(folder):
             entries[first : first + len(rows)] = marks
     return failures
-
-
-def _write_row(folder, S, row, values):
-    for k in range(-(-S.shape[2] // S.chunks[2])):  # a chunk that is there may be damaged: zarr would read it first
-        (folder / "S" / f"c.{row}.0.{k}").unlink(missing_ok=True)
-    S[row, :, : values.shape[1]] = values
-
-
-@contextmanager
-def _naming(folder):
-    """Let an error of the system, such as a full disk, name the store."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, folder) from None
 
 
 def _differences(values, front_end):
@@ -676,10 +523,3 @@ def compute_file(path: str | Path, front_end: FrontEnd, *, seconds: float | None
     if seconds is not None:
         y = y[: round(seconds * front_end.sr)]
     return front_end.compute(y)
-
-
-def _read_failures(folder):
-    try:
-        return json.loads((folder / "failed.json").read_text())
-    except (OSError, ValueError):  # it only says why rows are absent
-        return {}

@@ -33,15 +33,15 @@ def test_a_kill_that_is_not_survived_is_noticed(tmp_path):
     broken = """
 import sys, runpy
 import numpy as np
-from musictools.spectrograms import store
-write = store._write_row
+from musictools.spectrograms import layout
+write = layout.write_row
 def early(folder, S, row, values):
     import time, zarr
     entries = zarr.open_array(folder / "rows", mode="r+")
     entries[row] = values.shape[1], 0
     time.sleep(0.02)
     write(folder, S, row, values)
-store._write_row = early
+layout.write_row = early
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

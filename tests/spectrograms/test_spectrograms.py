@@ -333,10 +333,10 @@ def test_longer_clips_are_cut(clips, tmp_path):
 
 
 def test_a_row_takes_only_the_chunks_of_its_clip(clips, tmp_path, monkeypatch):
-    from musictools.spectrograms import store as module
+    from musictools.spectrograms import layout
 
     whole = SpectrogramStore.build(tmp_path / "a.zarr", clips, front_end=SMALL, seconds=3, workers=1)
-    monkeypatch.setattr(module, "_CHUNK", 50)
+    monkeypatch.setattr(layout, "_CHUNK", 50)
     parted = SpectrogramStore.build(tmp_path / "b.zarr", clips, front_end=SMALL, seconds=3, workers=1)
     for row, number in enumerate(clips):
         chunks = list((parted.folder / "S").glob(f"c.{row}.*"))
