@@ -103,6 +103,7 @@ def checkout(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir(parents=True)
         nbformat.write(notebook, tmp_path / folder / NAME)
     record = {
+        "notebook": NAME[:-6],
         "finished": True,
         "commit": 40 * "a" + "+changes",
         "device": "CPU (2 cores, x86_64)",
