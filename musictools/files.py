@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import platform
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # loaded where it is needed: what rebuilds notebooks imports 
 __all__ = [
     "atomic",
     "atomic_folder",
+    "file_digest",
     "fingerprint",
     "inside",
     "locked",
@@ -440,6 +442,26 @@ def _line(error):
     """Message of an error on one line, cut where it shows too much of a file."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:300]} …"
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    digest : str
+        64 hexadecimal digits.
+
+    See Also
+    --------
+    fingerprint : A faster checksum of large files.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(path: str | Path) -> str:

@@ -5,7 +5,6 @@ A card is a JSON file, ``cards/<name>.json`` for the model ``models/<name>.keras
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from musictools.files import atomic, read_text
+from musictools.files import atomic, file_digest, read_text
 from musictools.spectrograms import FrontEnd
 
 __all__ = ["ModelCard"]
@@ -184,7 +183,7 @@ class ModelCard(BaseModel):
             ) from None
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path}: no JSON object ({error}). The file may have been cut off.") from None
-        if model != path and card.model_sha256 and card.model_sha256 != _sha256(model):
+        if model != path and card.model_sha256 and card.model_sha256 != file_digest(model):
             raise ValueError(
                 f"{model} is damaged or not the model that its card {path} describes: it does not fit the card's "
                 "checksum. Write or install it again."
@@ -206,14 +205,9 @@ class ModelCard(BaseModel):
         """
         path = Path(model).with_suffix(".json")
         with atomic(path) as temporary:
-            card = self.model_copy(update={"model_sha256": _sha256(model)})
+            card = self.model_copy(update={"model_sha256": file_digest(model)})
             temporary.write_text(card.model_dump_json(indent=1), encoding="utf-8")
         return path
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sentence(fault):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musictools import runs
-from musictools.files import save_model
+from musictools.files import file_digest, save_model
 from musictools.released import checkpoints, registry, shares, won2020
 
 if TYPE_CHECKING:
@@ -119,8 +118,7 @@ def add(name: str, path: str | Path) -> Path:
     release, path = registry.describe(name), Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file.")
-    with path.open("rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    checksum = file_digest(path)
     if checksum == release.sha256 or release.network != "choi2018":
         tagger = tagger_of(release, path)  # if it is another file, our own reader of PyTorch's says what is wrong
     if checksum != release.sha256:  # HDF5's library may hang in a damaged file, so it gets the published one only

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from musictools.files import atomic, locked
+from musictools.files import atomic, file_digest, locked
 
 from .paths import root
 
@@ -57,12 +57,6 @@ def digest(value: Any) -> str:
     """Return the SHA-256 of a JSON-like value."""
     text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_digest(path: str | Path) -> str:
-    """Return the SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def package_digest(folder: str | Path | None = None) -> str:

@@ -2,8 +2,8 @@
 
 The group's arrays are ``S`` (rows x bins x frames; none for waveforms) and ``rows`` (frames and checksum of every row,
 0 where it is absent). Each chunk is one file. ``rows.bin`` repeats ``rows`` as of the end of the last build, and
-``failed.json`` says why rows are absent. Attributes, rows and both lists have checksums; what is damaged counts as
-absent, with a warning. `store` computes and reads what lies here.
+``failed.json`` says why rows are absent. Attributes, rows and both lists of rows have
+checksums; what is damaged counts as absent, with a warning. `store` computes and reads what lies here.
 """
 
 from __future__ import annotations
