@@ -25,7 +25,8 @@ help:
 	@echo "make soak      hours of kills, mutated files and dying workers (tests/soak); SOAK=--quick takes minutes"
 	@echo "make lock      write requirements.lock anew (needs uv)"
 
-# The stamp is written last: an installation that broke off is begun again.
+# The stamp is written last: an installation that broke off is begun again. The lock is complete, so that pip need not
+# look for dependencies, and two halves of it are installed at once, because pip uses one core.
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 ...")'
 ifneq ($(UV),)
@@ -34,7 +35,8 @@ ifneq ($(UV),)
 	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 else
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
+	grep -v '^#' requirements.lock | tr '\n' '\0' | xargs -0 -P 2 -n 120 \
+	    $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --no-deps
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true  # on all cores; pip would use one
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 endif
