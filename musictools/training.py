@@ -29,6 +29,7 @@ __all__ = ["constant_then_exponential", "deterministic", "fit", "fit_phases", "t
 
 HEAVIEST = 20.0  # weight of a positive example at most
 _READERS = 2  # batches read at the same time
+_BEST = "best.weights.h5"
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -136,6 +137,8 @@ def fit(
         per_clip=per_clip,
     )
     source = _Source(x, y, batch_size=batch_size, seed=seed, per_clip=per_clip)
+    if folder is not None and not _can_go_on(Path(folder), best_by):
+        shutil.rmtree(folder)  # begin again
     journal = _Journal(folder, best_by=best_by, patience=patience, stop_by=stop_by)
     callbacks = [*callbacks, _Epoch(source, seed), journal]
     if schedule is not None:
@@ -213,9 +216,10 @@ def fit_phases(
     for number, phase in enumerate(phases):
         progress = None if folder is None else Path(folder) / f"phase-{number}"
         done = None if folder is None else Path(folder) / f"phase-{number}.weights.h5"
-        if done is not None and done.is_file():
+        history = None if done is None or not done.is_file() else _read_rows(done.with_suffix(".json"))
+        if history is not None:
             model.load_weights(done)
-            history = pd.DataFrame(json.loads(done.with_suffix(".json").read_text()))
+            history = pd.DataFrame(history)
         else:
             so_far, settings = model.get_weights(), {**options, **phase}
             settings["seed"] = settings.get("seed", 0) + number  # else every phase would draw the same inputs
@@ -526,6 +530,24 @@ class _Backup(keras.callbacks.BackupAndRestore):
         return sorted(self.folder.glob("epoch-*"))
 
 
+def _read_rows(path):
+    """The rows of a history, or None if the file is missing or damaged."""
+    try:
+        rows = json.loads(path.read_text())
+        return rows if [row["epoch"] for row in rows] == list(range(len(rows))) else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _can_go_on(folder, best_by):
+    """Whether a fit's folder has the history of every epoch whose weights are there, and the best weights."""
+    epochs = [int(path.name.removeprefix("epoch-")) for path in (folder / "backup").glob("epoch-*")]
+    rows = _read_rows(folder / "history.json") if epochs or (folder / "history.json").exists() else []
+    if rows is None or max(epochs, default=-1) >= len(rows):
+        return False
+    return not rows or best_by is None or (folder / _BEST).is_file()
+
+
 class _Journal(keras.callbacks.Callback):
     """The history, and the weights of the best epoch; both survive a kill when there is a folder."""
 
@@ -536,7 +558,7 @@ class _Journal(keras.callbacks.Callback):
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             if self._file.is_file():
-                self.rows = {row["epoch"]: row for row in json.loads(self._file.read_text())}
+                self.rows = {row["epoch"]: row for row in _read_rows(self._file)}
 
     def over(self):
         """Whether `stop_by` has not been better for `patience` epochs."""
@@ -584,4 +606,4 @@ class _Journal(keras.callbacks.Callback):
 
     @property
     def _best_file(self):
-        return self.folder / "best.weights.h5"
+        return self.folder / _BEST

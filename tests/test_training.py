@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -199,13 +200,38 @@ def test_a_killed_fit_goes_on_and_ends_as_an_undisturbed_one(killed, undisturbed
     assert len(run(model, epochs=2)) == 2  # the model's next fit starts from its own first epoch
 
 
-def test_a_fit_killed_after_its_last_epoch_only_hands_over(undisturbed, tmp_path, monkeypatch):
-    folder, model = tmp_path / "fit", build()
-    monkeypatch.setattr(training._Journal, "finish", lambda self, model: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        run(model, folder=folder)
-    monkeypatch.undo()
+@pytest.fixture(scope="module")
+def killed_at_the_end(tmp_path_factory):
+    """The folder of a fit that was interrupted after its last epoch."""
+    folder = tmp_path_factory.mktemp("over") / "fit"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training._Journal, "finish", lambda self, model: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(build(), folder=folder)
+    return folder
+
+
+def test_a_fit_killed_after_its_last_epoch_only_hands_over(killed_at_the_end, undisturbed, tmp_path):
     model = build()
+    folder = shutil.copytree(killed_at_the_end, tmp_path / "fit")
+    assert_same(run(model, folder=folder), model, undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("history.json", '[{"epoch": 0}'),
+        ("history.json", '[{"epoch": 0}, {"epoch": 2}]'),
+        ("history.json", "7"),
+        ("history.json", "[" * 100_000),
+        ("history.json", None),
+        ("best.weights.h5", None),
+    ],
+)
+def test_a_fit_whose_progress_is_damaged_begins_again(killed_at_the_end, undisturbed, tmp_path, name, text):
+    model = build()
+    folder = shutil.copytree(killed_at_the_end, tmp_path / "fit")
+    (folder / name).unlink() if text is None else (folder / name).write_text(text)
     assert_same(run(model, folder=folder), model, undisturbed)
 
 

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["EFFECTS", "answer", "by_share", "chosen", "data_worth", "effects", "holm", "initialisations"]
+from musictools.experiments import label_noise_scores
+
+__all__ = ["EFFECTS", "answer", "by_share", "chosen", "data_worth", "effects", "holm", "initialisations", "reliability"]
 
 EFFECTS = {  # name -> what differs, with, without
     "decibels": ("decibels", True, False),
@@ -45,6 +47,35 @@ def chosen(areas: pd.DataFrame | pd.Series, **settings: Any) -> pd.DataFrame | p
         if value is not None:
             inside &= areas.index.get_level_values(level) == value
     return areas[inside]
+
+
+def reliability(
+    labels: pd.DataFrame, truth: pd.DataFrame, *, tags: Sequence[str], **settings: Any
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Whether labels rank trainings as the truth does (`choi2018` figure 3.6).
+
+    Parameters
+    ----------
+    labels, truth : pd.DataFrame
+        From `preprocessing.results_table`, on labels and on complete tags.
+    tags : sequence of str
+        The re-annotated tags.
+    **settings
+        Of `chosen`, which select the trainings.
+
+    Returns
+    -------
+    means : pd.DataFrame [indexed by training, a text of its share and variant]
+    rho : dict of str to float
+        Both from `label_noise_scores.reliability`.
+    """
+    parts = []
+    for kind, table in (("labels", labels), ("truth", truth)):
+        some = chosen(table, **settings).sort_index(level=["share", "initialisation"], sort_remaining=False)
+        names = [" ".join(map(str, row)) for row in some.index]
+        some = some.set_axis(pd.Index(names, name="tagger")).rename_axis(columns="tag")
+        parts.append(some.stack(future_stack=True).rename(kind))
+    return label_noise_scores.reliability(pd.concat(parts, axis=1).reset_index(), chosen=tags)
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

@@ -49,7 +49,7 @@ def read_json(path: str | Path) -> Any:
     """Return what the JSON file at `path` holds, or None when it is missing or damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

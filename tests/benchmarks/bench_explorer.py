@@ -1,6 +1,6 @@
 """Seconds that the song explorer takes in a browser, and its memory over many songs.
 
-    python tests/benchmarks/bench_explorer.py SONG [SONG ...] [--profile outputs/demo] [--clips 700] [--songs 20]
+    python tests/benchmarks/bench_explorer.py SONG [SONG ...] [--profile outputs/demo] [--clips 600] [--songs 20]
 
 Voilà serves the page and Debian's Chromium opens it. Stated are the seconds from opening the page to the first useful
 view (the songs can be chosen; where no network is installed, the stored song is shown), for the first and for later
@@ -97,7 +97,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("song", nargs="+")
     parser.add_argument("--profile", default="outputs/demo")
-    parser.add_argument("--clips", type=int, default=700, help="of the composed corpus that the profile was built on")
+    parser.add_argument("--clips", type=int, default=600, help="of the composed corpus that the profile was built on")
     parser.add_argument("--songs", type=int, default=20)
     parser.add_argument("--seconds", type=int, default=30)
     arguments = parser.parse_args()
