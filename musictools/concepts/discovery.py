@@ -15,6 +15,7 @@ a gradient pass for every CAV          one forward pass for all patches, one gra
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from musictools import runs
 from musictools.concepts import testing
 from musictools.concepts.patches import Patches
 from musictools.concepts.vectors import LEAST, RandomPool, fit_cavs
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Concepts", "discover", "frequency", "tested_concepts"]
 
 RULES = ("high", "medium", "popular", "rare")
+_TESTED = ("accuracy", "score", "score_sd", "sensitivity")
 
 
 @dataclass(frozen=True, repr=False)
@@ -269,17 +272,17 @@ def _checked(x, labels, groups):
 def _clusters(vectors, labels, groups, classes, names, n_concepts, n_seeds, seed):
     """K-means of every class's patches: a table, the concept of every patch and its distance to the centre."""
     rows, concept, distance = [], np.full(len(vectors), -1), np.zeros(len(vectors))
-    for label in classes:
-        own = np.flatnonzero(labels == label)
-        total = len(np.unique(groups[own]))
+    patches = {label: np.flatnonzero(labels == label) for label in classes}
+    for label, own in patches.items():
         if len(own) < 2 * n_concepts:
             raise ValueError(
-                f"{names[label]} has {len(own)} patches of {total} clips, too few for {n_concepts} concepts. Give more "
-                "clips or a smaller n_concepts."
+                f"{names[label]} has {len(own)} patches of {len(np.unique(groups[own]))} clips, too few for "
+                f"{n_concepts} concepts. Give more clips or a smaller n_concepts."
             )
-        places = _coordinates(vectors[own])
-        cluster, far = _k_means(places, n_concepts, seed, n_init=2)
-        others = [_k_means(places, n_concepts, seed + k, n_init=1)[0] for k in range(1, n_seeds)]
+    job = functools.partial(_clusterings, n=n_concepts, n_seeds=n_seeds, seed=seed)
+    found = runs.map(job, [vectors[own] for own in patches.values()], workers=1, description="clusters")
+    for (label, own), (cluster, far, others) in zip(patches.items(), found, strict=True):
+        total = len(np.unique(groups[own]))
         spread = [far[cluster == k].mean() if (cluster == k).any() else np.inf for k in range(n_concepts)]
         for rank, k in enumerate(np.argsort(spread, kind="stable")):
             inside = own[cluster == k]
@@ -292,6 +295,13 @@ def _clusters(vectors, labels, groups, classes, names, n_concepts, n_seeds, seed
             row |= {"patches": len(inside), "clips": clips, "frequency": rule, "kept": rule != "rare"}
             rows.append(row | {"stability": _stability(cluster == k, others)})
     return pd.DataFrame(rows).set_index("concept"), concept, distance
+
+
+def _clusterings(vectors, *, n, n_seeds, seed):
+    """The cluster of every vector, its distance from the centre, and the clusters of further seeds."""
+    places = _coordinates(vectors)
+    cluster, far = _k_means(places, n, seed, n_init=2)
+    return cluster, far, [_k_means(places, n, seed + k, n_init=1)[0] for k in range(1, n_seeds)]
 
 
 def _k_means(vectors, n, seed, n_init):
@@ -410,22 +420,20 @@ def tested_concepts(
     of_class = {name: gradients[labels == k] for k, name in enumerate(names)}
     drawn = np.sort(rng.permutation(len(vectors))[:max_random])
     random = RandomPool(vectors[drawn], held[drawn])
-    rows, cavs, sizes = [], np.full((len(table), vectors.shape[1]), np.nan, np.float32), []
-    for number, name in enumerate(table["class"]):
-        own = np.flatnonzero(concept == number)
-        own = own[np.argsort(distance[own], kind="stable")][:max_members]
-        if (~held[own]).sum() < LEAST:
-            rows.append({"accuracy": np.nan, "score": np.nan, "score_sd": np.nan, "sensitivity": np.nan})
-            continue
-        fitted = fit_cavs(vectors[own], held[own], random, n_runs=n_runs, ridge=ridge, rng=rng)
-        cavs[number] = fitted.mean
-        scores = testing.score(of_class[name], fitted.vectors)
-        row = {"accuracy": fitted.accuracy, "score": scores.mean(), "score_sd": scores.std()}
-        rows.append(row | {"sensitivity": float(testing.sensitivity(of_class[name], fitted.mean))})
-        sizes.append(len(own))
-    table = table.join(pd.DataFrame(rows, index=table.index))
-    if not sizes:
+    members = [np.flatnonzero(concept == number) for number in range(len(table))]
+    members = [own[np.argsort(distance[own], kind="stable")][:max_members] for own in members]
+    members = {number: own for number, own in enumerate(members) if (~held[own]).sum() >= LEAST}
+    if not members:
         raise ValueError(f"No concept has {LEAST} patches to fit a CAV on. Give more clips or a smaller n_concepts.")
+    job = functools.partial(_tested, random=random, of_class=of_class, n_runs=n_runs, ridge=ridge)
+    values = [(vectors[own], held[own], table["class"].iloc[k], [seed, 2, k]) for k, own in members.items()]
+    tests = dict(zip(members, runs.map(job, values, workers=1, description="concepts"), strict=True))
+    cavs = np.full((len(table), vectors.shape[1]), np.nan, np.float32)
+    for number, (mean, _) in tests.items():
+        cavs[number] = mean
+    rows = [tests[k][1] if k in tests else dict.fromkeys(_TESTED, np.nan) for k in range(len(table))]
+    table = table.join(pd.DataFrame(rows, index=table.index))
+    sizes = [len(own) for own in members.values()]
     mixed = testing.random_cavs(random, size=int(np.median(sizes)), n=n_null, n_runs=n_runs, ridge=ridge, seed=seed)
     null = {name: testing.sensitivity(of_class[name], mixed) for name in table["class"].unique()}
     table["passed"] = table["accuracy"] >= gate
@@ -434,3 +442,12 @@ def tested_concepts(
         for _, row in table.iterrows()
     ]
     return table.assign(p=p, q=testing.false_discovery(np.array(p))), cavs, null
+
+
+def _tested(value, *, random, of_class, n_runs, ridge):
+    """The mean CAV of one concept, and its row of the table."""
+    vectors, held, name, seed = value
+    fitted = fit_cavs(vectors, held, random, n_runs=n_runs, ridge=ridge, rng=np.random.default_rng(seed))
+    scores = testing.score(of_class[name], fitted.vectors)
+    sensitivity = float(testing.sensitivity(of_class[name], fitted.mean))
+    return fitted.mean, dict(zip(_TESTED, (fitted.accuracy, scores.mean(), scores.std(), sensitivity), strict=True))

@@ -6,13 +6,14 @@ The conventions are those of `musictools.experiments.robustness`.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from musictools import audio, evaluation, runs
-from musictools.experiments import robustness
+from musictools.experiments import explanations, robustness
 from musictools.explain.attribution.explainer import Explainer
 from musictools.explain.metrics import equivariance
 from musictools.spectrograms import ModelInput
@@ -63,22 +64,39 @@ def reasons(
         clip, tag, deformation, before and after (scores), kept (still predicted), correlation, control and overlap (see
         `equivariance.correlation_after_move`), energy (the correlation of the network's inputs, taken as maps).
     """
-    explainer = Explainer(tagger.model, method=method, seed=seed, conservation=False)
-    energy = Explainer(tagger.model, method="energy", conservation=False)
-    model_input, rows = ModelInput(tagger.front_end, tagger.length, tagger.step), []
-    for clip in runs.progress(ids, description="reasons"):
-        y = excerpt(*load(clip), tagger, seconds)
-        before = tagger.taggram(y, sr=tagger.front_end.sr).joined()
-        above = (before - thresholds)[[tag for tag in tagger.tags if truth is None or truth.at[clip, tag]]]
-        tags = list(above[above > 0].nlargest(per_clip).index)
-        if not tags:
-            continue
-        maps = _tag_maps(explainer, energy, y, tags, tagger, model_input)
-        for deformation in deformations:
+    labels = {"wanted": {"method": method}, "energy": {}}
+    methods = explanations.explainers(tagger.model, labels, seed=seed, conservation=False)
+    job = _Reasons(tagger, load, tuple(deformations), thresholds, truth, per_clip, seconds, methods, seed)
+    return pd.DataFrame(sum(runs.map(job, ids, workers=1, description="reasons"), []))
+
+
+@dataclass(frozen=True)
+class _Reasons:
+    """Rows of one clip."""
+
+    tagger: Tagger
+    load: Callable
+    deformations: tuple[str, ...]
+    thresholds: pd.Series
+    truth: pd.DataFrame | None
+    per_clip: int
+    seconds: float
+    methods: dict[str, Callable]
+    seed: int
+
+    def __call__(self, clip):
+        tagger, thresholds, sr, rows = self.tagger, self.thresholds, self.tagger.front_end.sr, []
+        y = excerpt(*self.load(clip), tagger, self.seconds)
+        before = tagger.taggram(y, sr=sr).joined()
+        known = [tag for tag in tagger.tags if self.truth is None or self.truth.at[clip, tag]]
+        above = (before - thresholds)[known]
+        tags = list(above[above > 0].nlargest(self.per_clip).index)
+        maps = self._maps(y, tags) if tags else {}
+        for deformation in self.deformations if tags else ():
             kind, amount = audio.DEFORMATIONS[deformation]
-            changed = robustness.deformed(y, tagger.front_end.sr, deformation, seed=seed)
-            after = tagger.taggram(changed, sr=tagger.front_end.sr).joined()
-            others = _tag_maps(explainer, energy, changed, tags, tagger, model_input)
+            changed = robustness.deformed(y, sr, deformation, seed=self.seed)
+            after = tagger.taggram(changed, sr=sr).joined()
+            others = self._maps(changed, tags)
             compared = {
                 name: equivariance.correlation_after_move(
                     maps[name], others[name], front_end=tagger.front_end, kind=kind, amount=amount
@@ -90,7 +108,12 @@ def reasons(
                 own = {name: compared[tag][name] for name in ("correlation", "control", "overlap")}
                 kept = bool(after[tag] > thresholds[tag])
                 rows.append(row | {"kept": kept} | own | {"energy": compared[None]["correlation"]})
-    return pd.DataFrame(rows)
+        return rows
+
+    def _maps(self, y, tags):
+        model_input = ModelInput(self.tagger.front_end, self.tagger.length, self.tagger.step)
+        method, energy = (prepared.explainer for prepared in self.methods.values())
+        return _tag_maps(method, energy, y, tags, self.tagger, model_input)
 
 
 def excerpt(y: np.ndarray, sr: int, tagger: Tagger, seconds: float) -> np.ndarray:

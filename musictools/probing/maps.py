@@ -11,8 +11,10 @@ thesis. The network's input is stored as one more layer with one map, `INPUT`.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -293,6 +295,41 @@ class MapNames:
             raise ValueError(f"index must be an int from 0 to {self.shapes[layer][0] - 1} in {layer!r}. Got {index!r}.")
 
 
+@dataclass(frozen=True)
+class _Forward:
+    """Compute and store the maps of some rows."""
+
+    model: keras.Model
+    layers: Sequence[str] | None
+    x: np.ndarray | Segments
+    maps: FeatureMaps
+    batch_size: int
+
+    @functools.cached_property
+    def _run(self):
+        from musictools.models.graph import autodiff
+
+        graph, calls, _ = _layers(self.model, self.layers)
+        wanted = {name: calls[name] for name in self.maps.stored if name != INPUT}
+        if not wanted:
+            return None
+        return autodiff.compiled_arrays(lambda y: _values(graph, y, wanted), (None, *graph.input_shape))
+
+    def __call__(self, rows):
+        maps, shapes = self.maps, self.maps.shapes
+        inputs = np.asarray(self.x[rows.start : rows.stop], np.float32)
+        values = {
+            name: np.empty((len(kept), len(rows), *shapes[name][1:]), np.float32) for name, kept in maps.stored.items()
+        }
+        if INPUT in values:
+            values[INPUT][:] = inputs.reshape(values[INPUT].shape)
+        for k in range(0, len(rows), self.batch_size) if self._run else ():
+            for name, part in self._run(inputs[k : k + self.batch_size]).items():
+                part = np.moveaxis(part, -1, 0)[maps.stored[name]]
+                values[name][:, k : k + self.batch_size] = part.reshape(*part.shape[:2], *shapes[name][1:])
+        maps.write(rows.start, values)
+
+
 class FeatureMaps(MapNames):
     """Feature maps of many clips in a Zarr folder.
 
@@ -384,28 +421,11 @@ class FeatureMaps(MapNames):
             If a layer is unknown or has no maps, the model has no convolution, the inputs do not fit the ids, or the
             folder holds other maps.
         """
-        from musictools.models.graph import autodiff
-
         if len(ids) != len(x) or not len(ids):
             raise ValueError(f"ids must name every input, at least one. Got {len(ids)} ids and {len(x)} inputs.")
-        graph, calls, shapes = _layers(model, layers)
-        maps = cls.create(folder, shapes, ids, source=identify(model, x), only=only)
-        wanted = {name: calls[name] for name in maps.stored if name != INPUT}
-        if wanted:
-            forward = autodiff.compiled_arrays(lambda y: _values(graph, y, wanted), (None, *graph.input_shape))
-        for rows in runs.progress(maps.missing(), description="feature maps"):
-            inputs = np.asarray(x[rows.start : rows.stop], np.float32)
-            values = {
-                name: np.empty((len(kept), len(rows), *shapes[name][1:]), np.float32)
-                for name, kept in maps.stored.items()
-            }
-            if INPUT in values:
-                values[INPUT][:] = inputs.reshape(values[INPUT].shape)
-            for k in range(0, len(rows), batch_size) if wanted else ():
-                for name, part in forward(inputs[k : k + batch_size]).items():
-                    part = np.moveaxis(part, -1, 0)[maps.stored[name]]
-                    values[name][:, k : k + batch_size] = part.reshape(*part.shape[:2], *shapes[name][1:])
-            maps.write(rows.start, values)
+        maps = cls.create(folder, _layers(model, layers)[2], ids, source=identify(model, x), only=only)
+        job = _Forward(model, layers, x, maps, batch_size)
+        runs.map(job, maps.missing(), workers=1, description="feature maps", shared=[maps.folder])
         return maps
 
     @classmethod

@@ -161,7 +161,15 @@ def _call_here(terms, function, value, number):
         limit = get_worker().memory_manager.memory_limit
         if limit and memory.VARIABLE not in os.environ:
             memory.give(limit // 4)  # models, and what libraries need, come on top of it
-        return cloudpickle.dumps(parallel.call(cloudpickle.loads(function), cloudpickle.loads(value), number))
+        return cloudpickle.dumps(parallel.call(_loaded(function), cloudpickle.loads(value), number))
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(function):
+    """The function of a map, kept from call to call: what it prepares at its first call, it prepares once."""
+    import cloudpickle
+
+    return cloudpickle.loads(function)
 
 
 def _workers(client, scheduler):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from musictools import evaluation
+from musictools import evaluation, runs
 from musictools.experiments.explanations.inputs import thresholds_of, without_channel
 from musictools.explain.application import evidence
 from musictools.explain.application.system import merge
@@ -57,17 +58,35 @@ def faithfulness_tables(
         method, fill, deletion, insertion (areas relative to a random order; positive is better), their intervals
         ``…_low`` and ``…_high`` over clips, and `faithfulness.measures` of the evidence.
     """
-    from musictools.explain.attribution.explainer import logits
+    job = _Faithfulness(tagger, x, table, tuple(baselines), steps, seed)
+    parts = runs.map(job, methods.items(), workers=1, description="faithfulness")
+    lines, scores = (sum((part[k] for part in parts), []) for k in (0, 1))
+    return pd.concat(lines, ignore_index=True), pd.DataFrame(scores)
 
-    network, neuron = logits(tagger.model), table["neuron"].to_numpy()
-    lines, scores = [], []
-    for label, method in methods.items():
-        relevance = method(x, neuron, reference=table["threshold"].to_numpy().clip(1e-6, 1 - 1e-6)).relevance
-        for fill in baselines:
+
+@dataclass(frozen=True)
+class _Faithfulness:
+    """Curves and scores of one method."""
+
+    tagger: Tagger
+    x: np.ndarray
+    table: pd.DataFrame
+    baselines: tuple[str, ...]
+    steps: int
+    seed: int
+
+    def __call__(self, method):
+        from musictools.explain.attribution.explainer import logits
+
+        (label, method), table, seed = method, self.table, self.seed
+        network, neuron = logits(self.tagger.model), table["neuron"].to_numpy()
+        relevance = method(self.x, neuron, reference=table["threshold"].to_numpy().clip(1e-6, 1 - 1e-6)).relevance
+        lines, scores = [], []
+        for fill in self.baselines:
             row = {"method": label, "fill": fill}
             for kind in ("deletion", "insertion"):
                 curve = faithfulness.curves(
-                    network, x, neuron, relevance, baseline=fill, kind=kind, steps=steps, seed=seed
+                    network, self.x, neuron, relevance, baseline=fill, kind=kind, steps=self.steps, seed=seed
                 )
                 lines.append(
                     pd.DataFrame(
@@ -86,9 +105,9 @@ def faithfulness_tables(
                     lambda some, a=advantage: a[some].mean(), np.arange(len(advantage)), repeats=300, seed=seed
                 )
                 row |= {kind: advantage.mean(), f"{kind}_low": low, f"{kind}_high": high}
-            inside = faithfulness.masked(network, x, neuron, relevance, baseline=fill, seed=seed)
+            inside = faithfulness.masked(network, self.x, neuron, relevance, baseline=fill, seed=seed)
             scores.append(row | dict(faithfulness.measures(inside, threshold=table["threshold"].to_numpy())))
-    return pd.concat(lines, ignore_index=True), pd.DataFrame(scores)
+        return lines, scores
 
 
 def feedback_table(
@@ -129,33 +148,47 @@ def feedback_table(
     ValueError
         If the model predicts no tag of these clips, or none that a stem carries.
     """
-    thresholds, tables = thresholds_of(tagger, rule), []
-    front_end = tagger.front_end
-
-    def scores(y):
-        return pd.Series(evaluation.predict(tagger.model, tagger.inputs(y), batch_size=16).mean(axis=0), tagger.tags)
-
-    for clip_id in ids:
-        y, _ = data.audio(clip_id, sr=front_end.sr)
-        said = scores(y)
-        tags = [tag for tag in tagger.tags if said[tag] > thresholds[tag]]
-        if hasattr(data, "tag_stems"):
-            tags = [tag for tag in tags if data.tag_stems(clip_id, tag)]
-        if not tags:
-            continue
-        x, n_frames = tagger.inputs(y), front_end.n_frames(len(y))
-        neurons = [tagger.tags.index(tag) for tag in tags]
-        reference = thresholds[tags].to_numpy().clip(1e-6, 1 - 1e-6)
-        maps = without_channel(method(x, neurons, reference=reference).relevance)
-        starts = np.arange(len(x)) * tagger.step
-        merged = {tag: merge(maps[:, k], starts=starts, n_frames=n_frames) for k, tag in enumerate(tags)}
-        places = {"evidence": 0, "moved": n_frames // 2} if control else {"evidence": 0}
-        for place, shift in places.items():
-            shifted = {tag: np.roll(R, shift, axis=1) for tag, R in merged.items()}
-            sounds = evidence.evidences(y, shifted, front_end=front_end, **(mask or {}))
-            tables.append(
-                evidence.feed_back(scores, said, sounds, thresholds=thresholds).assign(clip=clip_id, place=place)
-            )
+    job = _FeedBack(tagger, data, method, mask or {}, thresholds_of(tagger, rule), control)
+    tables = sum(runs.map(job, ids, workers=1, description="evidence"), [])
     if not tables:
         raise ValueError("The model predicts no tag of these clips that a stem carries.")
     return pd.concat(tables, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _FeedBack:
+    """Tables of one clip, one for each place."""
+
+    tagger: Tagger
+    data: Dataset
+    method: Callable
+    mask: dict
+    thresholds: pd.Series
+    control: bool
+
+    def __call__(self, clip_id):
+        tagger, thresholds, front_end = self.tagger, self.thresholds, self.tagger.front_end
+        y, _ = self.data.audio(clip_id, sr=front_end.sr)
+        said = self._scores(y)
+        tags = [tag for tag in tagger.tags if said[tag] > thresholds[tag]]
+        if hasattr(self.data, "tag_stems"):
+            tags = [tag for tag in tags if self.data.tag_stems(clip_id, tag)]
+        if not tags:
+            return []
+        x, n_frames = tagger.inputs(y), front_end.n_frames(len(y))
+        neurons = [tagger.tags.index(tag) for tag in tags]
+        reference = thresholds[tags].to_numpy().clip(1e-6, 1 - 1e-6)
+        maps = without_channel(self.method(x, neurons, reference=reference).relevance)
+        starts = np.arange(len(x)) * tagger.step
+        merged = {tag: merge(maps[:, k], starts=starts, n_frames=n_frames) for k, tag in enumerate(tags)}
+        places, tables = {"evidence": 0, "moved": n_frames // 2} if self.control else {"evidence": 0}, []
+        for place, shift in places.items():
+            shifted = {tag: np.roll(R, shift, axis=1) for tag, R in merged.items()}
+            sounds = evidence.evidences(y, shifted, front_end=front_end, **self.mask)
+            scored = evidence.feed_back(self._scores, said, sounds, thresholds=thresholds)
+            tables.append(scored.assign(clip=clip_id, place=place))
+        return tables
+
+    def _scores(self, y):
+        scores = evaluation.predict(self.tagger.model, self.tagger.inputs(y), batch_size=16)
+        return pd.Series(scores.mean(axis=0), self.tagger.tags)

@@ -43,13 +43,19 @@ def explainers(model: keras.Model, methods: dict[str, dict], **options: Any) -> 
     for label, own in methods.items():
         own = {"method": label, **options, **own}
         contrast = own.pop("contrast", None)
-        prepared[label] = _Prepared(Explainer(model, **own), contrast)
+        prepared[label] = _Prepared(model, own, contrast)
     return prepared
 
 
 class _Prepared:
-    def __init__(self, explainer, contrast):
-        self.explainer, self.contrast = explainer, contrast
+    """A method of one model. It travels to other processes as the model and its settings."""
+
+    def __init__(self, model, settings, contrast):
+        self.model, self.settings, self.contrast = model, settings, contrast
+        self.explainer = Explainer(model, **settings)
+
+    def __reduce__(self):
+        return _Prepared, (self.model, self.settings, self.contrast)
 
     def __call__(self, x, neuron, reference=None):
         if self.contrast is not None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from musictools import runs
 from musictools.experiments.explanations.inputs import without_channel
 from musictools.explain.metrics import localisation
 from musictools.spectrograms import ModelInput
@@ -97,32 +99,43 @@ def localisation_rows(
     ValueError
         If no clip has a tag that some of its stems carry and others do not.
     """
-    model_input = ModelInput(tagger.front_end, tagger.length, tagger.step)
-    rows = []
-    for clip_id in ids:
-        carriers = _carriers(tagger, data, clip_id)
-        if not carriers:
-            continue
-        stems, _ = data.stems(clip_id, sr=tagger.front_end.sr)
-        shares = localisation.stem_shares(stems, tagger.front_end)
-        x = tagger.inputs(sum(stems.values()))
-        chosen = np.linspace(0, len(x) - 1, min(per_clip, len(x))).astype(int)
-        x, neurons = x[chosen], [tagger.tags.index(tag) for tag in carriers]
-        masks = [localisation.target_mask(shares, names) for names in carriers.values()]
-        maps = [method(x, neurons, reference=_reference(label)).relevance for label, method in methods.items()]
-        rows.append(
-            _localised(
-                np.stack([without_channel(R).swapaxes(0, 1) for R in maps]),
-                np.stack([localisation.cut(mask, model_input)[chosen] for mask in masks]),
-                energy=without_channel(x),
-                clip=clip_id,
-                tags=list(carriers),
-                methods=list(methods),
-            )
-        )
+    job = _Localise(tagger, data, methods, per_clip)
+    rows = [part for part in runs.map(job, ids, workers=1, description="localisation") if part is not None]
     if not rows:
         raise ValueError("No clip has a tag that some of its stems carry and others do not.")
     return pd.concat(rows, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Localise:
+    """Rows of one clip, or None."""
+
+    tagger: Tagger
+    data: Composed
+    methods: dict[str, Callable]
+    per_clip: int
+
+    def __call__(self, clip_id):
+        tagger = self.tagger
+        carriers = _carriers(tagger, self.data, clip_id)
+        if not carriers:
+            return None
+        stems, _ = self.data.stems(clip_id, sr=tagger.front_end.sr)
+        shares = localisation.stem_shares(stems, tagger.front_end)
+        x = tagger.inputs(sum(stems.values()))
+        chosen = np.linspace(0, len(x) - 1, min(self.per_clip, len(x))).astype(int)
+        x, neurons = x[chosen], [tagger.tags.index(tag) for tag in carriers]
+        masks = [localisation.target_mask(shares, names) for names in carriers.values()]
+        maps = [method(x, neurons, reference=_reference(label)).relevance for label, method in self.methods.items()]
+        model_input = ModelInput(tagger.front_end, tagger.length, tagger.step)
+        return _localised(
+            np.stack([without_channel(R).swapaxes(0, 1) for R in maps]),
+            np.stack([localisation.cut(mask, model_input)[chosen] for mask in masks]),
+            energy=without_channel(x),
+            clip=clip_id,
+            tags=list(carriers),
+            methods=list(self.methods),
+        )
 
 
 def _reference(label):
