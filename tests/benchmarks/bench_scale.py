@@ -447,8 +447,8 @@ def draw(table, path):
     for stage in STAGES:
         middle.semilogx(table["clips"], table[f"{stage}_mib"], "o-", label=stage)
     middle.axhline(1024 * WANTED_GIB, color="0.6", linestyle=":", label="limit")
-    middle.set(xlabel="clips", ylabel="MiB, process and workers", title="Peak memory", ylim=(0, None))
-    middle.legend(fontsize=8)
+    middle.set(xlabel="clips", ylabel="MiB, process and workers", title="Peak memory", ylim=(0, 3000))
+    middle.legend(fontsize=8, ncols=3, loc="upper center")
     right.loglog(table["clips"], table["store_bytes"] / 1e9, "o-", label="measured")
     right.loglog(table["clips"], table["planned"] / 1e9, "x--", label="musictools plan")
     right.set(xlabel="clips", ylabel="GB", title="Store on disk")
