@@ -191,7 +191,8 @@ def test_the_workflow_has_the_numbers_of_the_song(tagger):
     genre_card = ModelCard(task="genre", model="se_cnn", outputs=TAGS, front_end=FRONT_END, length=64, step=64)
     genre_model = inference.GenreClassifier(tagger.model, genre_card)
     explanation = system.ExplanationSystem(genre_model, tagger).explain(Corpus().audio("duo")[0], sr=SR, badges=False)
-    ax = explanations.workflow(explanation, "bass", song="duo", genre_model=genre_model, tagger=tagger)
+    _, ax = plt.subplots()  # a figure of its own, whatever other tests have left open
+    explanations.workflow(explanation, "bass", song="duo", genre_model=genre_model, tagger=tagger, ax=ax)
     texts = "\n".join(text.get_text() for text in ax.texts)
     for expected in (
         "duo",
