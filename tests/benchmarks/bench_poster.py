@@ -150,6 +150,8 @@ def main():
         jobs = [job for job in jobs if not options.networks or job[2] in options.networks]
         sharp = [] if options.networks else sharp
         table = stage(pool, (jobs + sharp)[some], options.out, deadline)
+        if table.empty:
+            return
         print(posters.beside_published(table).round(3).to_string(), flush=True)
         jobs = [
             ("kernels", name, network, "segment", seed, recipe | {"kernel": kernel})
@@ -158,6 +160,8 @@ def main():
             for name, kernel in KERNELS.items()
         ]
         table = stage(pool, jobs[some], options.out, deadline)
+        if table.empty:
+            return
         print(table.groupby(["network", "label"])[["validation", "test"]].mean().round(3).to_string(), flush=True)
         pool.terminate()
 
