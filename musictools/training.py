@@ -28,6 +28,7 @@ from musictools.files import atomic
 __all__ = ["constant_then_exponential", "deterministic", "fit", "fit_phases", "tag_loss", "use_threads"]
 
 HEAVIEST = 20.0  # weight of a positive example at most
+_FEW = 16  # training steps of a fit that takes longer to trace than to run without a graph
 _READERS = 2  # batches read at the same time
 _BEST = "best.weights.h5"
 
@@ -147,7 +148,12 @@ def fit(
         # Last of all: whatever belongs to an epoch is on disk before the epoch counts as done.
         callbacks.append(_Backup(Path(folder) / "backup"))
     with deterministic(seed):
-        model.compile(optimizer=OPTIMIZERS[optimizer](learning_rate), loss=loss, metrics=list(metrics))
+        model.compile(
+            optimizer=OPTIMIZERS[optimizer](learning_rate),
+            loss=loss,
+            metrics=list(metrics),
+            run_eagerly=epochs * source.steps() <= _FEW,
+        )
         if not journal.over():  # a run that was killed may have been just that far
             model.fit(
                 source.dataset(),
@@ -440,8 +446,12 @@ class _Source:
         chosen = self.order[number * self.batch_size : (number + 1) * self.batch_size]
         return np.asarray(self.x[chosen], np.float32), self.y[chosen]
 
+    def steps(self):
+        """Number of batches of this epoch."""
+        return -(-len(self.order) // self.batch_size)
+
     def dataset(self):
-        return _pipeline(self.batch, self.x, self.y, lambda: -(-len(self.order) // self.batch_size))
+        return _pipeline(self.batch, self.x, self.y, self.steps)
 
 
 def _fixed(validation, batch_size):
