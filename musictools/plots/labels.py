@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["counts", "pairs", "square", "tagability", "taggers", "values"]
 
+_FLAT = 6  # names below an axis that fit beside each other
+
 
 def square(
     table: pd.DataFrame, *, ax: Axes | None = None, half: bool = False, label: str = "", title: str = ""
@@ -147,7 +149,7 @@ def taggers(means: pd.DataFrame, *, rho: dict[str, float], ax: Axes | None = Non
              "all_labels": ("-", "all tags, labels")}  # fmt: skip
     for (column, (style, name)), colour in zip(lines.items(), (3, 0, 1), strict=True):
         ax.plot(np.arange(len(means)), means[column], style, marker="o", color=plots.PALETTE[colour], label=name)
-    ax.set_xticks(np.arange(len(means)), means.index, rotation=20)
+    ax.set_xticks(np.arange(len(means)), means.index, rotation=90 if len(means) > _FLAT else 20)
     words = ", ".join(f"ρ{key[-1]} = {rho[key]:.2f}" for key in ("rho_1", "rho_2") if np.isfinite(rho[key]))
     ax.set(ylabel="mean ROC-AUC", title=f"{title} {words}".strip())
     plots.legend(ax)

@@ -69,6 +69,15 @@ def test_taggers_and_their_correlations(ax):
     assert len(ax.lines) == 3
 
 
+def test_many_taggers_have_upright_names_that_do_not_overlap(ax):
+    names = [f"a_rather_long_name_{i}" for i in range(13)]
+    means = pd.DataFrame({"chosen_truth": 0.9, "chosen_labels": 0.7, "all_labels": 0.8}, index=names)
+    drawings.taggers(means, rho={"rho_1": 0.5, "rho_2": 0.4}, ax=ax)
+    ax.figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+
+
 def test_values_of_tags(ax):
     drawings.values(pd.DataFrame({"p": [0.1, 0.9], "q": [0.5, 0.5]}, index=["x", "y"]), names=["P", "Q"], ax=ax)
     assert [text.get_text() for text in ax.get_legend().texts] == ["P", "Q"]
