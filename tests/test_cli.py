@@ -56,6 +56,24 @@ def test_wrong_use(arguments):
         cli.main(arguments)
 
 
+def test_a_reader_that_stops_early_is_no_error():
+    command = [sys.executable, "-m", "musictools", "data", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        running.stdout.close()
+        said = running.stderr.read()
+    assert (running.returncode, said) == (141, "")
+
+
+def test_the_names_of_models_that_were_made_are_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "root", lambda: tmp_path)
+    folder = tmp_path / "outputs" / "demo" / "models"
+    folder.mkdir(parents=True)
+    for name in ("tagger_vgg_cnn", "genre_model"):
+        (folder / f"{name}.keras").touch()
+    assert cli.main(["tag", "song.mp3", "--model", "vgg_cnn"]) == 2
+    assert capsys.readouterr().err.endswith("Made already: genre_model, tagger_vgg_cnn\n")
+
+
 def test_a_traceback_on_request():
     with pytest.raises(ValueError, match="unknown profile"):
         cli.main(["rebuild", "--profile", "dmeo", "--traceback"])

@@ -1,9 +1,11 @@
 """The command ``musictools``: plan and rebuild a profile, tag, explain and compare songs, list models, manage data.
 
-Exit status: 0 success, 1 something failed or is missing, 2 wrong use, 130 interrupted. Each module adds its commands.
+Exit status: 0 success, 1 something failed or is missing, 2 wrong use, 130 interrupted, 141 the output was cut off.
+Each module adds its commands.
 """
 
 import argparse
+import os
 import sys
 
 from musictools import __version__
@@ -34,10 +36,15 @@ def main(argv: list[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        return arguments.run(arguments)
+        status = arguments.run(arguments)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output is gone, as `head` is after some lines
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, OSError) as error:
         if arguments.traceback:
             raise

@@ -68,13 +68,15 @@ def model_file(name: str, *, notebook: str = "03") -> Path:
 
     if name in released.names():
         return released.find(name)
-    path = Path(name).expanduser()
+    path, folder = Path(name).expanduser(), runs.root() / "outputs" / "demo" / "models"
     if path.suffix != ".keras" and path.name == name:
-        path = runs.root() / "outputs" / "demo" / "models" / f"{name}.keras"
+        path = folder / f"{name}.keras"
     if not path.is_file():
         others = "; released networks: musictools models list" if notebook == "03" else ""
         make = f"musictools rebuild --profile demo --only {notebook}"
-        raise ValueError(f"{path}: no such model. Make one with: {make}{others}")
+        there = ", ".join(sorted(model.stem for model in folder.glob("*.keras")))
+        made = f". Made already: {there}" if there else ""
+        raise ValueError(f"{path}: no such model. Make one with: {make}{others}{made}")
     return path
 
 
