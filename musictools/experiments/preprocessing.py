@@ -2,7 +2,7 @@
 
 A `Variant` names the steps, a `Network` holds their numbers and builds the model, `models.front_end.Preprocessing` does
 the steps inside it. The network reads a stored mel-spectrogram or STFT, or waveforms, which it transforms itself. All
-trainings see the same clips in the same order; an *initialisation* is another set of first weights.
+trainings see the same clips in the same order; an *initialisation* is another set of initial weights.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Network:
     gain, offset : tuple of float
         Of every frequency; empty: 1 and 0.
     initialisation : int >= 0
-        Seed of the first weights. Convolutions are initialised after He, as in `choi2018` 5.2.1.
+        Seed of the initial weights. Convolutions are initialised after He, as in `choi2018` 5.2.1.
 
     See Also
     --------
@@ -272,7 +272,7 @@ def grid(
     Parameters
     ----------
     initialisations : int > 0
-        Trainings of the first variant, which differ in their first weights.
+        Trainings of the first variant, which differ in their initial weights.
     repeats : int > 0
         Initialisations of every variant.
     shares : sequence of float in (0, 1]

@@ -51,7 +51,7 @@ def precision_of_rules(rules: pd.DataFrame, *, joined: str, true_tags: float, la
     joined : str
         Model whose rules are joined by a line.
     true_tags : float
-        Mean number of true tags per song, drawn as a vertical line.
+        Mean number of true tags per clip, drawn as a vertical line.
     labels : dict of str to str
         Rule -> its name in the legend.
 
@@ -64,9 +64,9 @@ def precision_of_rules(rules: pd.DataFrame, *, joined: str, true_tags: float, la
         ax.scatter(group["average_tags"], group["micro_precision"], label=labels[rule])
     line = rules[rules["model"] == joined]
     ax.plot(line["average_tags"], line["micro_precision"], color="grey", linewidth=1, label=joined)
-    ax.axvline(true_tags, linestyle=":", color="black", label="true tags per song")
+    ax.axvline(true_tags, linestyle=":", color="black", label="true tags per clip")
     ax.set(
-        xlabel="predicted tags per song",
+        xlabel="predicted tags per clip",
         ylabel="precision",
         ylim=(0, 1),
         title="Precision and number of the predicted tags, one point per model",

@@ -90,7 +90,7 @@ def test_precision_is_drawn_for_every_rule():
     )
     fig = tagger_figures.precision_of_rules(rules, joined="b", true_tags=3.0, labels={"half": "0.5", "f1": "F1"})
     [ax] = fig.axes
-    assert [text.get_text() for text in ax.get_legend().texts] == ["0.5", "F1", "b", "true tags per song"]
+    assert [text.get_text() for text in ax.get_legend().texts] == ["0.5", "F1", "b", "true tags per clip"]
     assert [len(points.get_offsets()) for points in ax.collections] == [2, 2]
 
 

@@ -197,5 +197,6 @@ def draw_instruments(by_tag: pd.DataFrame, *, min_clips: int = 4) -> Figure:
         title="Rank accuracy minus that of energy (*: intervals above energy and above chance)",
     )
     ax.set(xlabel="", ylabel="")
-    ax.tick_params(axis="x", rotation=20)
+    for label in ax.get_xticklabels():
+        label.set(rotation=20, horizontalalignment="right", rotation_mode="anchor")
     return fig
