@@ -25,10 +25,11 @@ from .settings import parameters
 
 __all__ = ["LIMIT", "WIDTHS", "code_cells", "gallery"]
 
-LIMIT, WIDTHS = 12 * 10**6, (1000, 800, 600)  # bytes of all files; pixels of a figure, the first that fits
+LIMIT = 12 * 10**6  # bytes of all files
+WIDTHS = tuple(range(1000, 599, -50))  # pixels of a figure, the first that fits
 _COLOURS = 256  # of a figure's palette
 _SILENT = "*Sounds are left out of the gallery. Run the notebook to hear them.*"
-_LIST = "# Executed notebooks\n\nMade by `make gallery`.\n\n| notebook | what it found last |\n|---|---|\n"
+_LIST = "# Executed notebooks\n\nMade by `make gallery`.\n\n| notebook | first finding |\n|---|---|\n"
 _AUDIO = re.compile(r"<audio\b.*?</audio\s*>|<audio\b[^>]*/>", re.DOTALL | re.IGNORECASE)
 _EMBEDDED = re.compile(r"data:image/(?:png|jpeg);base64,([\w+/=\s]+)")
 _PATH = re.compile(r"(?<![\w.:/])/(?:home|Users|root|tmp|var|work|mnt|media|opt|private)/[^\s\"'<>`,;)]*")
@@ -39,7 +40,7 @@ def gallery(
 ) -> list[Path]:
     """Copy the executed notebooks of a finished run into the gallery, on the machine that made the run.
 
-    ``README.md`` beside them lists every notebook with its question and its last finding.
+    ``README.md`` beside them lists every notebook with its question and its first finding.
 
     Parameters
     ----------
@@ -121,10 +122,10 @@ def code_cells(path: str | Path) -> list[str]:
 
 
 def _row(path, record):
-    """One row of the list: a notebook's title and what it found last."""
+    """One row of the list: a notebook's title and its first finding."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     title = _text(cells[0]["source"]).splitlines()[0].lstrip("# ")
-    finding = _without_paths(" ".join((record.get("said") or [""])[-1].split()))
+    finding = _without_paths(" ".join((record.get("said") or [""])[0].split()))
     return f"| [{title}]({path.name}) | {finding} |".replace("\\", "")
 
 
