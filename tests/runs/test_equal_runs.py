@@ -23,6 +23,16 @@ def test_wall_clock_times_do_not_count(runs):
     assert (times, problems) == (["costs"], [])
 
 
+@pytest.mark.parametrize(("name", "counted"), [("choi2018_figure_4_4.png", False), ("choi2018_figure_4_2.png", True)])
+def test_the_figure_of_a_wall_clock_time_does_not_count(runs, name, counted):
+    for folder in runs:
+        (folder / "figures").mkdir()
+        (folder / "figures" / name).write_bytes(folder.name.encode())
+    _, times, problems = compare(*runs)
+    assert problems == ([f"figures/{name} differs"] if counted else [])
+    assert times == ["costs", *([] if counted else ["choi2018_figure_4_4"])]
+
+
 def test_everything_else_counts(runs):
     one, other = runs
     (one / "tables" / "scores.csv").write_text("model,auc\na,0.5000001\n")

@@ -3,8 +3,9 @@
     python tests/soak/determinism.py [--profile smoke] [--quick] [--runs DIR DIR] [--out DIR]
 
 Each run has a data folder of its own. ``--runs`` compares the output folders of two runs that are there already, such
-as those of two clones after ``make demo``. Columns that hold wall-clock times, and tables that hold nothing else, are
-left out and named. ``--quick``: notebooks 01 and 02 only. Exit status 1 if a run fails or a file differs.
+as those of two clones after ``make demo``. Columns that hold wall-clock times, tables that hold nothing else and the
+figure that shows one are left out and named. ``--quick``: notebooks 01 and 02 only. Exit status 1 if a run fails or a
+file differs.
 """
 
 import argparse
