@@ -5,7 +5,8 @@ Conventions
 Inputs are anything that has `len` and `shape` and takes an int array as index: a NumPy array or
 `spectrograms.Segments`. Everything random in epoch k (order of the examples, dropout) follows from (seed, k) alone, so
 a fit that was killed resumes after its last complete epoch and ends with the weights of an undisturbed one. Operations
-are deterministic while a fit runs; afterwards the process is in its former state.
+are deterministic while a fit runs; afterwards the process is in its former state. A fit of a few steps runs without a
+graph, because making one takes longer than the steps.
 """
 
 from __future__ import annotations

@@ -369,3 +369,11 @@ def test_the_model_is_compiled_as_the_thesis_says():
     assert isinstance(model.optimizer, keras.optimizers.Adam)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.001)
     assert model.loss == "categorical_crossentropy"
+
+
+@pytest.mark.parametrize(("epochs", "eagerly"), [(4, True), (5, False)])
+def test_only_a_fit_of_few_steps_runs_without_a_graph(epochs, eagerly):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="softmax")])
+    x = np.tile([[0.0, 1.0], [1.0, 0.0]], (4, 1))
+    training.fit(model, x, x, epochs=epochs, batch_size=2, best_by="loss")  # four steps an epoch
+    assert model.run_eagerly is eagerly

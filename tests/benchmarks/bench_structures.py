@@ -19,8 +19,8 @@ ROC-AUC on the test clips, with 95 % intervals over artists, and the seconds for
     CRNN       0.828 (0.812 to 0.841)   0.832 (0.816 to 0.846)   0.836 (0.820 to 0.849)   5.6, 9.7, 16.7
 
 Over the three sizes k2c2 is above k2c1 by 0.014 (0.005 to 0.024) and above k1c2 by 0.071 (0.058 to 0.082); the CRNN is
-above k2c2 by 0.008 (0.000 to 0.016), an interval that holds 0. Rank correlations of popularity and ROC-AUC lie between
--0.15 and 0.03, and all their intervals hold 0.
+above k2c2 by 0.0075 (-0.0004 to 0.0157), an interval that holds 0. Rank correlations of popularity and ROC-AUC lie
+between -0.15 and 0.03, and all their intervals hold 0.
 """
 
 import argparse
